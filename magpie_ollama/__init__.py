@@ -1,0 +1,1 @@
+"""Magpie on Ollama: instruction data that an aligned model writes itself, in the language you choose."""

@@ -1,0 +1,103 @@
+"""The command line's frame: the group of commands, loaded when they are called, and the way errors end."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+COMMANDS = {
+    "generate": "Make instruction data: the model writes users' instructions, then answers them.",
+    "languages": "List the languages that have steering data.",
+    "template": "Show the chat templates that models are asked with.",
+}
+"""Each command with its short help, so that --help imports none. ``commands/<name>.py`` has its ``command``."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"magpie_ollama.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        click.echo(f"magpie-ollama {version('magpie-ollama')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={
+        "show_default": True,
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 server or model not available, 4 stopped short of the target, "
+    "130 interrupted.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def cli() -> None:
+    """Make instruction data in your language, on your laptop.
+
+    The Magpie method: an aligned model is given only the beginning of a user's turn and writes the
+    instruction itself; then it answers it; and the pair is appended to a JSONL corpus.
+
+    \b
+    Start with:  magpie-ollama generate -l it -n 100
+    """
+
+
+def main() -> None:
+    """Runs the command line and ends the process with its exit code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    from magpie_ollama.errors import INTERRUPTED, MagpieError
+
+    try:
+        result = cli.main(prog_name="magpie-ollama", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has had enough. What Python would still flush must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MagpieError as error:
+        if "--debug" in sys.argv:
+            raise
+        from magpie_ollama.display.consoles import show_error
+
+        show_error(error)
+        return error.exit_code
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"error: {type(error).__name__}: {error}", err=True)
+        click.echo("   next: this is a bug; run the same command with --debug and report what it prints", err=True)
+        return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Every error a user can meet: the cause in one sentence, and the exact next command.
+
+    MagpieError                       exit 1
+    ├── UsageError                    exit 2   the command line or a file it names is wrong
+    │   └── UnknownLanguage
+    ├── ServerError                   exit 3   no usable server or model
+    │   ├── NoServer                           nothing answers at the address
+    │   ├── NotThisServer                      something answers, but it is not what was asked for
+    │   ├── ModelMissing
+    │   ├── OutOfMemory
+    │   ├── Unauthorized
+    │   ├── RequestRefused                     the server says that the request itself is wrong
+    │   │   └── PromptTooLong                  more tokens than the loaded context holds
+    │   ├── Stalled                            the watchdog's finding
+    │   └── TransientError                     worth another try: busy, died, incomplete
+    │       └── ConnectionLost                 refused or dropped: no server, or one that restarts
+    ├── TemplateError                 exit 3   the model's template leaves no open user turn
+    ├── CorpusError                   exit 1   the corpus cannot be read or written
+    │   ├── NotACorpus
+    │   └── CorpusLocked
+    └── ShortOfTarget                 exit 4   the bound on attempts was reached first
+"""
+
+from __future__ import annotations
+
+
+class MagpieError(Exception):
+    """An error to be shown as two lines: ``cause`` and, where there is one, ``remedy``.
+
+    ``remedy`` is the next command or action, in words that can be copied.
+    """
+
+    exit_code = 1
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+
+
+class UsageError(MagpieError):
+    exit_code = 2
+
+
+class UnknownLanguage(UsageError):
+    pass
+
+
+class ServerError(MagpieError):
+    exit_code = 3
+
+
+class NoServer(ServerError):
+    pass
+
+
+class NotThisServer(ServerError):
+    pass
+
+
+class ModelMissing(ServerError):
+    pass
+
+
+class OutOfMemory(ServerError):
+    pass
+
+
+class Unauthorized(ServerError):
+    pass
+
+
+class RequestRefused(ServerError):
+    pass
+
+
+class PromptTooLong(RequestRefused):
+    pass
+
+
+class Stalled(ServerError):
+    pass
+
+
+class TransientError(ServerError):
+    """A failure of this request only: the same request may succeed a moment later."""
+
+
+class ConnectionLost(TransientError):
+    pass
+
+
+class TemplateError(MagpieError):
+    exit_code = 3
+
+
+class CorpusError(MagpieError):
+    pass
+
+
+class NotACorpus(CorpusError):
+    pass
+
+
+class CorpusLocked(CorpusError):
+    pass
+
+
+class ShortOfTarget(MagpieError):
+    exit_code = 4
+
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells count it (128 + SIGINT)."""

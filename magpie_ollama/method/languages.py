@@ -1,0 +1,135 @@
+"""Languages as data: ``prompts/languages/<code>.toml``, found by code, English or native name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from magpie_ollama import prompts
+from magpie_ollama.errors import UnknownLanguage, UsageError
+
+OPENER_KINDS = ("questions", "orders", "needs", "descriptions")
+
+
+class Exemplar(NamedTuple):
+    """One short exchange in the language: what a user's turn looks like, and that it ends."""
+
+    instruction: str
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """Steering data of one language. ``openers`` are first words of a user's turn, by kind of request.
+
+    ``scripts`` are ISO 15924 codes. ``prefix`` is Manuel Romero's form (the English name and a colon),
+    ``system`` the seed article's message in the language, ``system_multi_turn`` the same for conversations
+    of several turns.
+    """
+
+    code: str
+    english: str
+    native: str
+    aliases: tuple[str, ...]
+    scripts: tuple[str, ...]
+    spaces: bool
+    prefix: str
+    register: str
+    system: str
+    system_multi_turn: str
+    openers: Mapping[str, tuple[str, ...]]
+    exemplars: tuple[Exemplar, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.code, self.english, self.native, *self.aliases)
+
+
+@cache
+def load(code: str) -> Language:
+    """The language of ``prompts/languages/<code>.toml``."""
+    return load_file(prompts.folder("languages") / f"{code}.toml")
+
+
+def codes() -> list[str]:
+    return prompts.names("languages")
+
+
+def find(name: str) -> Language:
+    """The language that ``name`` means: a code, an English or native name or an alias, in any case."""
+    wanted = name.strip().casefold()
+    known = codes()
+    if wanted in known:
+        return load(wanted)
+    names = {alias.casefold(): code for code in known for alias in load(code).names}
+    if wanted in names:
+        return load(names[wanted])
+    close = difflib.get_close_matches(wanted, names, n=8, cutoff=0.6)
+    nearest = list(dict.fromkeys(names[match] for match in close))[:4]
+    offered = ", ".join(f"{code} ({load(code).english})" for code in nearest)
+    raise UnknownLanguage(
+        f"There is no language {name!r}.",
+        (f"did you mean {offered}? " if offered else "")
+        + "`magpie-ollama languages` lists them all; --language-file takes one of your own",
+    )
+
+
+def load_file(path: Path) -> Language:
+    """The language in a TOML file of the format of ``prompts/languages``; errors name the file and the key."""
+    data = prompts.read(path)
+    openers = _value(data, "openers", dict, path)
+    exemplars = _value(data, "exemplars", list, path)
+    for kind in OPENER_KINDS:
+        _texts(openers, kind, path, "openers.")
+    for number, exemplar in enumerate(exemplars, 1):
+        for key in Exemplar._fields:
+            if not isinstance(exemplar, dict):
+                raise _wrong(path, "exemplars", "must be tables of instruction and response")
+            _text(exemplar, key, path, f"exemplars[{number}].")
+    return Language(
+        code=_text(data, "code", path),
+        english=_text(data, "english", path),
+        native=_text(data, "native", path),
+        aliases=_texts(data, "aliases", path, empty=True),
+        scripts=_texts(data, "scripts", path),
+        spaces=_value(data, "spaces", bool, path),
+        prefix=_text(data, "prefix", path),
+        register=_text(data, "register", path),
+        system=_text(data, "system", path),
+        system_multi_turn=_text(data, "system_multi_turn", path),
+        openers={kind: tuple(openers[kind]) for kind in OPENER_KINDS},
+        exemplars=tuple(Exemplar(entry["instruction"], entry["response"]) for entry in exemplars),
+    )
+
+
+def _value(data: Mapping[str, Any], key: str, kind: type, path: Path, prefix: str = "") -> Any:
+    if key not in data:
+        raise _wrong(path, prefix + key, "is missing")
+    if not isinstance(data[key], kind):
+        raise _wrong(path, prefix + key, f"must be a {kind.__name__}, not {data[key]!r:.40}")
+    return data[key]
+
+
+def _text(data: Mapping[str, Any], key: str, path: Path, prefix: str = "") -> str:
+    value: str = _value(data, key, str, path, prefix)
+    if not value.strip():
+        raise _wrong(path, prefix + key, "is empty")
+    return value
+
+
+def _texts(data: Mapping[str, Any], key: str, path: Path, prefix: str = "", empty: bool = False) -> tuple[str, ...]:
+    values = _value(data, key, list, path, prefix)
+    if not values and not empty:
+        raise _wrong(path, prefix + key, "is empty")
+    for value in values:
+        if not isinstance(value, str) or not value.strip():
+            raise _wrong(path, prefix + key, f"must hold texts, not {value!r:.40}")
+    return tuple(values)
+
+
+def _wrong(path: Path, key: str, why: str) -> UsageError:
+    return UsageError(f"{path}: the key {key!r} {why}.", "see docs/contributing.md for the format of a language file")

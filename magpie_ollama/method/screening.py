@@ -1,0 +1,145 @@
+"""Screening: accepts or rejects an instruction, then its response, each with a named reason.
+
+The cheap checks come first. ``InstructionWatch`` and ``ResponseWatch`` do the same for a text that is still being
+written, so that no tokens are paid for what is already lost.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from magpie_ollama.method.detection import Verdict, check, drifted
+from magpie_ollama.method.duplicates import DuplicateIndex, normalise, similarity
+from magpie_ollama.method.extraction import Reason, runs_on, speaks_as_assistant
+from magpie_ollama.method.languages import Language
+from magpie_ollama.method.repetition import loops
+from magpie_ollama.method.steering import Steered
+from magpie_ollama.method.template import Template
+
+EVERY = 24
+"""Characters between two looks at a text that is being written: about six tokens."""
+
+COPY = 0.75
+"""Similarity of character n-grams from which a text is a copy of an exemplar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an instruction and a response must be. Words are counted by ``count_words``."""
+
+    language: Language
+    min_words: int = 3
+    max_words: int = 300
+    keep_truncated: bool = False
+    min_confidence: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The screen's word: ``reason`` is None for what passes; ``language`` is the detector's verdict, if asked."""
+
+    reason: Reason | None
+    language: str = ""
+
+
+def count_words(text: str, spaces: bool = True) -> int:
+    """Words of a text; where a language writes no spaces, two letters count as a word."""
+    if spaces:
+        return len(re.findall(r"\w+(?:['’]\w+)*", text))
+    return sum(map(str.isalnum, text)) // 2
+
+
+def screen_instruction(text: str, rules: Rules, steered: Steered, seen: DuplicateIndex) -> Verdicts:
+    words = count_words(text, rules.language.spaces)
+    if steered.opener and normalise(text) == normalise(steered.opener):
+        return Verdicts(Reason.DUPLICATE)
+    if words < rules.min_words:
+        return Verdicts(Reason.TOO_SHORT)
+    if words > rules.max_words:
+        return Verdicts(Reason.TOO_LONG)
+    if loops(text):
+        return Verdicts(Reason.REPETITION)
+    verdict = check(text, rules.language.code, scripts=rules.language.scripts)
+    if verdict is Verdict.NO:
+        return Verdicts(Reason.WRONG_LANGUAGE, verdict)
+    if _copies(text, (exemplar.instruction for exemplar in steered.exemplars)):
+        return Verdicts(Reason.DUPLICATE, verdict)
+    found = seen.find(text)
+    return Verdicts(Reason(found) if found else None, verdict)
+
+
+def screen_response(text: str, finish_reason: str, instruction: str, rules: Rules, steered: Steered) -> Reason | None:
+    if not text.strip():
+        return Reason.RESPONSE_EMPTY
+    if loops(text):
+        return Reason.RESPONSE_REPETITION
+    if finish_reason == "length" and not rules.keep_truncated:
+        return Reason.RESPONSE_TRUNCATED
+    if _echoes(text, instruction):
+        return Reason.RESPONSE_ECHO
+    if _copies(text, (exemplar.response for exemplar in steered.exemplars)):
+        return Reason.RESPONSE_COPY
+    if check(text, rules.language.code, scripts=rules.language.scripts) is Verdict.NO:
+        return Reason.RESPONSE_WRONG_LANGUAGE
+    return None
+
+
+class InstructionWatch:
+    """Looks at an instruction while it is written; ``reason`` says why it was cut off."""
+
+    def __init__(self, rules: Rules, template: Template, opener: str) -> None:
+        self.reason: Reason | None = None
+        self._rules = rules
+        self._template = template
+        self._opener = opener
+        self._looked = 0
+
+    def __call__(self, raw: str) -> bool:
+        if len(raw) - self._looked < EVERY:
+            return False
+        self._looked = len(raw)
+        text = self._opener + raw
+        code, scripts = self._rules.language.code, self._rules.language.scripts
+        if speaks_as_assistant(text):
+            self.reason = Reason.NOT_A_USER
+        elif runs_on(raw, self._template):
+            self.reason = Reason.RUN_ON
+        elif drifted(text, code, scripts=scripts):
+            self.reason = Reason.WRONG_LANGUAGE
+        elif loops(text):
+            self.reason = Reason.REPETITION
+        return self.reason is not None
+
+
+class ResponseWatch:
+    """Looks at a response while it is written; ``reason`` says why it was cut off."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.reason: Reason | None = None
+        self._rules = rules
+        self._next = 8 * EVERY
+
+    def __call__(self, text: str) -> bool:
+        if len(text) < self._next:
+            return False
+        # A response is longer than an instruction and loops late: the looks grow rarer with its length.
+        self._next = len(text) + max(8 * EVERY, len(text) // 8)
+        code, scripts = self._rules.language.code, self._rules.language.scripts
+        if loops(text):
+            self.reason = Reason.RESPONSE_REPETITION
+        elif drifted(text, code, scripts=scripts):
+            self.reason = Reason.RESPONSE_WRONG_LANGUAGE
+        return self.reason is not None
+
+
+def _echoes(response: str, instruction: str) -> bool:
+    """Whether a response is the instruction again, with next to nothing added."""
+    said, asked = normalise(response), normalise(instruction)
+    added = len(said) - len(asked)
+    return bool(asked) and (said == asked or (said.startswith(asked) and added < max(12, len(asked) // 4)))
+
+
+def _copies(text: str, others: Iterable[str]) -> bool:
+    return any(similarity(text, other) >= COPY for other in others)

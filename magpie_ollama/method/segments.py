@@ -1,0 +1,80 @@
+"""What of a text is prose, and where its sentences end.
+
+A question about numpy is in the language of its sentences, not in the language of its code. So
+fenced and indented code, markup, URLs, paths, identifiers, formulae and short quoted names are set
+aside before a language is looked for. Nothing here knows any language.
+"""
+
+from __future__ import annotations
+
+import re
+
+_FENCE = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.DOTALL)
+"""An open fence runs to the end: the text may still be being written."""
+
+_ASIDE = re.compile(
+    r"""
+      `[^`\n]*(?:`|$)                               # inline code, open at the end of a line too
+    | \$\$.*?\$\$ | \\\[.*?\\\] | \\\(.*?\\\)       # LaTeX
+    | \$[^$\n]{1,200}?\$
+    | \\[A-Za-z]+(?:\{[^{}\n]*\})*
+    | </?[A-Za-z][^<>\n]{0,200}>                    # HTML tags
+    | (?:https?|ftp|file)://\S+ | www\.\S+          # addresses
+    | [\w.+-]+@[\w-]+\.[\w.-]+
+    | (?<!\w)(?:[A-Za-z]:\\|~?/)[\w.\\/-]*[\w\\/]   # paths
+    | (?<!\w)--?[A-Za-z][\w-]*                      # command line flags
+    | (?<!\w)[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\([^()\n]*\)  # calls: f(x), np.mean(a)
+    | (?<!\w)[A-Za-z]+(?:_[A-Za-z0-9]+)+            # snake_case
+    | (?<!\w)[a-z]+[A-Z]\w*                         # camelCase
+    | (?<!\w)[A-Za-z]+\d\w*                         # x1, utf8
+    | (?<!\w)\d\w*
+    | (?<!\w)[A-Za-z]+(?:\.[A-Za-z]+)*\.(?:py|js|ts|json|csv|txt|html|css|md|pdf|exe|com|org|net|io)\b
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+_QUOTED = re.compile(
+    r'"[^"\n]{1,200}"|“[^”\n]{1,200}”|«[^»\n]{1,200}»|„[^“”"\n]{1,200}[“”"]|「[^」\n]{1,200}」|\*[^*\n]{1,60}\*(?!\*)'
+)
+
+_CODE_LINE = re.compile(
+    r"""^\s*(?:
+      (?:def|class|import|from|return|elif|else:|try:|except|for|while|if|function|const|let|var|public|private
+        |static|void|int|SELECT|INSERT|UPDATE|DELETE|CREATE|FROM|WHERE|print|console|@\w+)\b.*[:;{}()=,*]\s*$
+    | (?:import|from)\s+[\w.]+(?:\s+(?:import|as)\s+[\w.*, ]+)?$
+    | \#include.* | \#!.* | (?:>>>|\.\.\.|\$|\#)\s+(?:[a-z]+\s+){0,3}.*[=(){}\[\]/|-].*
+    | (?:pip|npm|apt|apt-get|sudo|git|docker|cd|conda)\s+\S.*
+    | .*[;{}]\s*$
+    | [\w.\[\]"']+\s*(?:[-+*/]?=|:=)\s*\S.*
+    | [\s\W\d]*
+    )$""",
+    re.VERBOSE,
+)
+_PROSE_END = re.compile(r"[.!?…。！？।؟]\s*$")
+
+_SENTENCE = re.compile(r"(?<=[.!?…।؟։۔])[\"'”»)\]]*\s+|(?<=[。！？])|\n+|(?<=[;:])\s+(?=[^\W\d_a-z])")
+
+
+def prose(text: str) -> str:
+    """``text`` without what is in no language, and without short quoted names where enough is left."""
+    if "```" in text or "~~~" in text:
+        text = _FENCE.sub("\n", text)
+    if "\n" in text or text[:1] in " \t":
+        text = "\n".join(line for line in text.split("\n") if not _is_code(line))
+    text = _ASIDE.sub(" ", text)
+    unquoted = _QUOTED.sub(" ", text)
+    # A text that is nearly all quotation is judged by it.
+    return unquoted if _letters(unquoted) * 2 >= _letters(text) else text
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences and lines of ``text`` that hold a letter, in order, stripped."""
+    return [part for piece in _SENTENCE.split(text) if any(map(str.isalpha, part := piece.strip()))]
+
+
+def _is_code(line: str) -> bool:
+    return bool(_CODE_LINE.match(line)) and not _PROSE_END.search(line)
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalpha, text))

@@ -1,0 +1,98 @@
+"""Steering: what goes into the prompt so that the model writes its instruction in the wanted language.
+
+| part     | the prompt                                                          | source                          |
+|----------|---------------------------------------------------------------------|---------------------------------|
+| none     | the pre-query template alone                                        | Magpie, arXiv 2406.08464        |
+| prefix   | + ``spanish:`` right after the user's header                        | Manuel Romero                   |
+| system   | a system message in the target language in front                    | the multilingual Magpie article |
+| opener   | + the first words of a user's turn, kept as part of the instruction | this project                    |
+| exemplar | the system message + short exchanges in the language, then the user's header | this project           |
+
+Parts combine: ``prefix+system``, ``exemplar+opener``. An exemplar brings the system message along.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from magpie_ollama.errors import UsageError
+from magpie_ollama.method.languages import Exemplar, Language
+from magpie_ollama.records import Message
+
+PARTS = ("prefix", "system", "exemplar", "opener")
+NONE = "none"
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """One attempt's steering.
+
+    ``messages`` stand before the user's turn, for the instruction and for its response alike. ``tail``
+    follows the pre-query template. ``opener`` is its last part, the beginning of the instruction.
+    """
+
+    way: str
+    messages: tuple[Message, ...] = ()
+    tail: str = ""
+    opener: str = ""
+    exemplars: tuple[Exemplar, ...] = ()
+
+
+def parse_way(text: str) -> str:
+    """The canonical name of a way: its parts in the order of ``PARTS``.
+
+    >>> parse_way("opener+exemplar"), parse_way(" None ")
+    ('exemplar+opener', 'none')
+    """
+    parts = {part.strip().lower() for part in text.split("+")}
+    if parts == {NONE}:
+        return NONE
+    unknown = sorted(parts - set(PARTS))
+    if unknown:
+        raise UsageError(
+            f"There is no steering {unknown[0]!r}.",
+            f"choose none, auto, or one or more of {', '.join(PARTS)} joined by +, for example exemplar+opener",
+        )
+    return "+".join(part for part in PARTS if part in parts)
+
+
+def needs_language(way: str) -> bool:
+    return way != NONE
+
+
+def steer(
+    way: str,
+    language: Language,
+    seed: int,
+    *,
+    system: str = "",
+    exemplars: int = 1,
+    pool: Sequence[Exemplar] = (),
+) -> Steered:
+    """The steering of one attempt; what is drawn, is drawn by ``seed``.
+
+    ``system`` replaces the language's own system message, and goes in front whatever the way. ``exemplars``
+    is how many exchanges an exemplar way shows, drawn without repetition from the language's own and ``pool``.
+    """
+    parts = way.split("+")
+    draw = random.Random(seed)
+    messages: list[Message] = []
+    chosen: tuple[Exemplar, ...] = ()
+    text = system or (language.system if "system" in parts or "exemplar" in parts else "")
+    if text:
+        messages.append({"role": "system", "content": text})
+    if "exemplar" in parts:
+        candidates = (*language.exemplars, *pool)
+        chosen = tuple(draw.sample(candidates, min(exemplars, len(candidates))))
+        for exemplar in chosen:
+            messages.append({"role": "user", "content": exemplar.instruction})
+            messages.append({"role": "assistant", "content": exemplar.response})
+    opener = ""
+    if "opener" in parts:
+        # First the kind of request, then one of it, so that no kind with many openers outweighs the others.
+        opener = draw.choice(language.openers[draw.choice(sorted(language.openers))])
+    head = language.prefix if "prefix" in parts else ""
+    return Steered(way, tuple(messages), " ".join(filter(None, (head, opener))), opener, chosen)

@@ -1,0 +1,200 @@
+"""The pre-query template: cut out of a rendered conversation, never written by hand.
+
+Rendering ``[..., user: SENTINEL]`` and cutting at the sentinel gives the text up to where a user's words
+begin (Magpie, arXiv 2406.08464, section 2.1) and what ends the user's turn. Two sentinels guard against
+templates that change what they are given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from magpie_ollama import prompts
+from magpie_ollama.errors import TemplateError, UsageError
+from magpie_ollama.records import Message
+
+SENTINELS = ("QZmagpieQfirstQZ", "QZmagpieQsecondQZ")
+
+BOS = (
+    "<|begin_of_text|>",
+    "<s>",
+    "<bos>",
+    "<|startoftext|>",
+    "<｜begin▁of▁sentence｜>",
+    "<BOS_TOKEN>",
+    "<|endoftext|>",
+    "[gMASK]<sop>",
+)
+"""Beginning-of-sequence tokens. A server may put one in front by itself; then it must not stand in the prompt."""
+
+CONTROL = re.compile(
+    r"<\|[^<>|\s]{1,40}\|>|<｜[^<>｜\n]{1,60}｜>|<\|[A-Z_]+\|>|</?[a-z][a-z0-9_]{0,23}>|\[/?[A-Z_]{2,20}\]|<</?SYS>>"
+)
+"""What control tokens look like: <|im_end|>, <｜User｜>, <end_of_turn>, </s>, [/INST]."""
+
+ROLES = ("assistant", "user", "system", "model")
+"""Role words that a server which hides control tokens leaves visible when the model opens another turn."""
+
+REMEDY = "choose an instruction-tuned chat model, or give its template with --template NAME|FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """``prefix`` is the pre-query template, ``suffix`` the end of the user's turn and the assistant's header.
+
+    ``stops`` are strings that end an instruction where the server shows them; ``source`` says where the
+    template comes from, in words.
+    """
+
+    prefix: str
+    suffix: str
+    stops: tuple[str, ...]
+    source: str
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Words of role headers, as they stay visible without their control tokens."""
+        own = CONTROL.sub(" ", self.suffix).split()
+        return tuple(dict.fromkeys((*ROLES, *(word for word in own if word.isalpha()))))
+
+
+def cut(rendered: Sequence[str], source: str, model: str, stops: Sequence[str] = ()) -> Template:
+    """Cuts two renderings of one conversation, one for each of ``SENTINELS``, at the sentinel.
+
+    ``stops`` are the model's own stop strings, kept beside those of the template. Raises ``TemplateError``
+    with the reason where the template leaves no open user turn.
+    """
+    halves = []
+    for text, sentinel in zip(rendered, SENTINELS, strict=True):
+        found = text.count(sentinel)
+        if found != 1:
+            what = "leaves out what the user says" if not found else "repeats what the user says"
+            raise TemplateError(f"The chat template of {model} {what}: it opens no user turn to write.", REMEDY)
+        halves.append(text.split(sentinel))
+    (prefix, suffix), other = halves
+    if [prefix, suffix] != other:
+        raise TemplateError(f"The chat template of {model} changes with what the user says.", REMEDY)
+    if not prefix.strip() or not suffix.strip():
+        raise TemplateError(
+            f"{model} has no chat template that opens and ends a user's turn (a base model?).", REMEDY
+        )
+    if re.search(r"<\|start\|>user<\|message\|>$", prefix):
+        raise TemplateError(
+            f"{model} uses the harmony format, where turns are routed through channels: it leaves no open user "
+            "turn for the model to write.",
+            REMEDY,
+        )
+    return Template(prefix, suffix, _stops(suffix, stops), source)
+
+
+def leading_bos(prefix: str) -> str:
+    """The beginning-of-sequence text that ``prefix`` starts with, or ""."""
+    return next((bos for bos in BOS if prefix.startswith(bos)), "")
+
+
+def _stops(suffix: str, own: Sequence[str]) -> tuple[str, ...]:
+    control = [token for token in CONTROL.findall(suffix) if token not in ("<think>", "</think>")]
+    if not control:
+        # A template in plain words (Alpaca, Vicuna): its next header is what ends the turn.
+        control = [suffix.strip().splitlines()[0]]
+    return tuple(dict.fromkeys((*control, *own)))
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A chat template as data, for servers that cannot render: the text of a turn of each role.
+
+    ``system`` is "" for models without that role; the text then goes into the first user turn by
+    ``system_in_user``.
+    """
+
+    name: str
+    bos: str
+    default_system: str
+    system: str
+    system_in_user: str
+    user: str
+    assistant: str
+    reply: str
+    matches: tuple[str, ...]
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The prompt of a conversation, with the assistant's header at its end."""
+        turns = list(messages)
+        system = self.default_system
+        if turns and turns[0]["role"] == "system":
+            system = turns.pop(0)["content"]
+        parts = [self.bos]
+        if system and self.system:
+            parts.append(_fill(self.system, system))
+            system = ""
+        for turn in turns:
+            content = turn["content"]
+            if turn["role"] == "user":
+                if system:
+                    content = self.system_in_user.replace("{system}", system).replace("{content}", content)
+                    system = ""
+                parts.append(_fill(self.user, content))
+            else:
+                parts.append(_fill(self.assistant, content))
+        return "".join((*parts, self.reply))
+
+
+def load_preset(name_or_file: str) -> Preset:
+    """The preset of that name, or the one in that TOML file."""
+    path = prompts.folder("templates") / f"{name_or_file}.toml"
+    if name_or_file not in prompts.names("templates"):
+        path = Path(name_or_file)
+        if not path.suffix and not path.exists():
+            raise UsageError(
+                f"There is no template {name_or_file!r}.",
+                f"choose one of {', '.join(prompts.names('templates'))} (`magpie-ollama template list`), or a TOML file",
+            )
+    return _preset(prompts.read(path), path)
+
+
+def preset_for(model: str) -> Preset | None:
+    """The preset whose patterns match the model's name, the one with the longest matching pattern first."""
+    best: tuple[int, Preset] | None = None
+    for name in prompts.names("templates"):
+        preset = load_preset(name)
+        for pattern in preset.matches:
+            found = re.search(pattern, model.lower())
+            if found and (best is None or len(found[0]) > best[0]):
+                best = (len(found[0]), preset)
+    return best[1] if best else None
+
+
+def _preset(data: dict[str, Any], path: Path) -> Preset:
+    for key, places in (("user", ("{content}",)), ("assistant", ("{content}",)), ("reply", ())):
+        if not isinstance(data.get(key), str):
+            raise UsageError(f"{path}: the key {key!r} is missing or no text.", "see `magpie-ollama template list`")
+        for place in places:
+            if data[key].count(place) != 1:
+                raise UsageError(
+                    f"{path}: {key!r} must have the place {place} exactly once, where the {key}'s words stand.",
+                    f"write it as in the preset chatml: user = '<|im_start|>user\\n{place}<|im_end|>\\n'",
+                )
+    if data.get("system", "") and data["system"].count("{content}") != 1:
+        raise UsageError(f"{path}: 'system' must have the place {{content}} exactly once.", "mend that line")
+    return Preset(
+        name=path.stem,
+        bos=data.get("bos", ""),
+        default_system=data.get("default_system", ""),
+        system=data.get("system", ""),
+        system_in_user=data.get("system_in_user", "{system}\n\n{content}"),
+        user=data["user"],
+        assistant=data["assistant"],
+        reply=data["reply"],
+        matches=tuple(data.get("matches", ())),
+    )
+
+
+def _fill(turn: str, content: str) -> str:
+    return turn.replace("{content}", content)
+
+

@@ -1,0 +1,39 @@
+"""Where the prompt data lies: ``prompts/`` of the wheel, else of the checkout.
+
+A wheel carries the folder inside the package; an editable install leaves it where it stands, beside the
+package. One resolver serves both, since no build backend maps a top-level folder into an editable install.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from magpie_ollama.errors import UsageError
+
+
+@cache
+def folder(kind: str) -> Path:
+    """The folder of one kind of data: "languages", "templates"."""
+    package = Path(__file__).parent
+    inside = package / "prompts" / kind
+    return inside if inside.is_dir() else package.parent / "prompts" / kind
+
+
+def names(kind: str) -> list[str]:
+    """Names of the data files of a kind, without their ending, sorted."""
+    return sorted(path.stem for path in folder(kind).glob("*.toml"))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a TOML file, or a ``UsageError`` that names the file and the place."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", "check its path and its rights") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text.", "save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}.", "mend that line; see docs/contributing.md") from error
