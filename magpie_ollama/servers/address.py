@@ -1,0 +1,66 @@
+"""Where a server listens: addresses as people write them, and as OLLAMA_HOST may hold them."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from magpie_ollama.errors import UsageError
+
+
+def base_url(host: str, default_port: int) -> str:
+    """The URL that ``host`` means, without a slash at its end.
+
+    Read as Ollama reads OLLAMA_HOST: a host, ``host:port``, ``:port``, a URL with or without a path, IPv6
+    with or without brackets. An address to listen on (0.0.0.0, ::) becomes the loopback address, since
+    nothing can connect to it on every system. A URL's scheme brings its own default port, as in Ollama.
+
+    >>> base_url("", 11434), base_url(":8080", 11434), base_url("0.0.0.0", 11434)
+    ('http://127.0.0.1:11434', 'http://127.0.0.1:8080', 'http://127.0.0.1:11434')
+    >>> base_url("https://models.example/ollama/", 11434), base_url("::1", 11434)
+    ('https://models.example:443/ollama', 'http://[::1]:11434')
+    """
+    text = host.strip().strip("\"'")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "http", text
+    elif scheme not in ("http", "https"):
+        raise _wrong(host, f"the scheme must be http or https, not {scheme!r}")
+    else:
+        default_port = 443 if scheme == "https" else 80
+    authority, slash, path = rest.partition("/")
+    if authority.count(":") > 1 and not authority.startswith("["):
+        authority = f"[{authority}]"
+    try:
+        parts = urlsplit(f"//{authority}")
+        name, port = parts.hostname or "127.0.0.1", parts.port
+    except ValueError as error:
+        raise _wrong(host, str(error)) from None
+    if any(character.isspace() or character in "@?#\\" for character in authority + path):
+        raise _wrong(host, "it has a character that no address has")
+    if name in ("0.0.0.0", "::"):
+        name = "127.0.0.1" if name == "0.0.0.0" else "::1"
+    shown = f"[{name}]" if ":" in name else name
+    return f"{scheme}://{shown}:{port or default_port}{slash}{path}".rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether ``url`` is this machine's own loopback, which no proxy may stand before.
+
+    >>> is_loopback("http://localhost:11434"), is_loopback("http://10.0.0.7:11434")
+    (True, False)
+    """
+    name = urlsplit(url).hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _wrong(host: str, why: str) -> UsageError:
+    return UsageError(
+        f"{host!r} is not an address of a server: {why}.",
+        "write it as host, host:port or http://host:port, for example --host 127.0.0.1:11434",
+    )

@@ -1,0 +1,116 @@
+"""What a server of language models must be able to do, and the values that go in and come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from magpie_ollama.records import Message
+
+Watch = Callable[[str], bool]
+"""Called with the whole text so far each time it grows; True cancels the request at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. Every field is sent with every request: the servers' own defaults differ
+    (Ollama: temperature 0.8, top_k 40, top_p 0.9; llama-server: min_p 0.05) and change between versions.
+
+    ``top_k`` 0 is off. ``max_tokens`` bounds the generated tokens.
+    """
+
+    temperature: float
+    max_tokens: int
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    seed: int = 0
+
+    def seeded(self, seed: int) -> Sampling:
+        return replace(self, seed=seed)
+
+
+@dataclass(slots=True)
+class Completion:
+    """One finished or cancelled generation.
+
+    ``finish_reason`` is "stop" (end token or stop string), "length" (``max_tokens``) or "cancelled" (the
+    watch asked for it). ``tokens`` is the server's count, or the number of pieces received where the
+    request was cancelled. ``logprob`` is the sum over the tokens of ``text``, in nats; None where the
+    server gave none. ``cached_tokens`` is what the prompt cache saved, 0 where it is not told.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    tokens: int = 0
+    logprob: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a server tells of one model. Empty strings and 0 stand for what it does not tell.
+
+    ``stops`` are the model's own stop strings, ``context`` its context in tokens as loaded or as trained.
+    ``thinks`` says whether it can reason before it answers (None: not told).
+    """
+
+    name: str
+    digest: str = ""
+    context: int = 0
+    stops: tuple[str, ...] = ()
+    thinks: bool | None = None
+    generates: bool = True
+    family: str = ""
+
+
+class Server(Protocol):
+    """A running server. ``kind`` is its name on the command line, ``address`` where it listens.
+
+    All methods raise ``errors.ServerError``: ``TransientError`` where the same call may succeed later.
+    Options that make a server load a model anew (``num_ctx`` and the like) belong to the instance and go
+    with every request alike, so that no request can reload the model under another one.
+    """
+
+    kind: str
+    address: str
+
+    async def version(self) -> str:
+        """The server's version, "" where it tells none."""
+
+    async def models(self) -> list[str]:
+        """Names of the models that are there, embedding models left out where the server tells."""
+
+    async def describe(self, model: str) -> Model:
+        """Facts about one model; ``ModelMissing`` if it is not there."""
+
+    async def load(self, model: str) -> None:
+        """Returns when the model is in memory: minutes, for a large one on a laptop."""
+
+    async def render(self, model: str, messages: Sequence[Message]) -> str | None:
+        """The exact prompt that this server makes of a conversation, with the assistant's header at its end.
+
+        None where the server cannot tell.
+        """
+
+    async def adds_bos(self, model: str, bos: str) -> bool:
+        """Whether a raw prompt gets the text ``bos`` (a beginning-of-sequence token) in front by itself."""
+
+    async def complete(
+        self, model: str, prompt: str, sampling: Sampling, stops: Sequence[str], watch: Watch
+    ) -> Completion:
+        """Continues ``prompt`` as it stands, no template applied (raw mode)."""
+
+    async def chat(
+        self, model: str, messages: Sequence[Message], sampling: Sampling, think: bool, watch: Watch
+    ) -> Completion:
+        """The assistant's next turn."""
+
+    def silent_for(self) -> float:
+        """Seconds since the last byte came on any stream, or since the last request began."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,146 @@
+"""HTTP to one server: small pools of connections, lines as they arrive, one way to fail.
+
+Streams are read with httpx itself and not with the ``ollama`` client: building and validating a model object
+for each of a stream's pieces costs more than reading it, and the OpenAI-compatible servers need the same.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from magpie_ollama.errors import ConnectionLost, MagpieError, NotThisServer, TransientError
+from magpie_ollama.servers.address import is_loopback
+
+POOL = 8
+"""Connections a pool. httpcore walks its whole pool for every request, under a lock: several small pools
+cost less than half the CPU of one large one."""
+
+LONGEST_LINE = 64 * 2**20
+"""Bytes. No server writes such a line; one that does is not to fill this machine's memory."""
+
+CONNECT_SECONDS = 10.0
+
+Refusal = Callable[[int, str], MagpieError]
+"""Makes an error of an HTTP status and the text of the answer's body."""
+
+
+class _Pool:
+    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
+        self.in_flight = 0
+        self.client = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"Accept-Encoding": "identity", **headers},
+            # No limit but on connecting: a request that is only slow or queued is not an error.
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=POOL),
+            # HTTP_PROXY must not capture a server on this machine.
+            trust_env=not is_loopback(base_url),
+        )
+
+
+class Connections:
+    """Requests to ``base_url``. ``refusal`` turns an answer that is no success into this server's error."""
+
+    def __init__(self, base_url: str, refusal: Refusal, headers: Mapping[str, str] | None = None) -> None:
+        self.base_url = base_url
+        self._refusal = refusal
+        self._headers = dict(headers or {})
+        self._pools: list[_Pool] = []
+        self._last_byte = time.monotonic()
+
+    def silent_for(self) -> float:
+        return time.monotonic() - self._last_byte
+
+    async def json(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON value. Fails as ``lines`` does."""
+        async with self._answer(method, path, body) as response:
+            content = await self._read(response)
+        try:
+            return json.loads(content)
+        except ValueError:
+            raise NotThisServer(
+                f"{self.base_url}{path} answered with something that is not JSON: {_start(content)}.",
+                "check --host, OLLAMA_HOST and --server",
+            ) from None
+
+    async def stream(self, path: str, body: Any, on_line: Callable[[bytes], bool]) -> None:
+        """POSTs ``body`` and calls ``on_line`` with each line of the answer, without its end; empty ones are left out.
+
+        Returns at the answer's end, or as soon as ``on_line`` says True: that closes the connection, which
+        makes the server stop generating (measured: a slot is free again within 0.1 to 0.2 s).
+        """
+        async with self._answer("POST", path, body) as response:
+            rest: list[bytes] = []
+            size = 0
+            async for piece in response.aiter_bytes():
+                self._last_byte = time.monotonic()
+                head, *others = piece.split(b"\n")
+                rest.append(head)
+                size += len(head)
+                if size > LONGEST_LINE:
+                    raise TransientError(f"{self.base_url} sent a line without an end.")
+                for other in others:
+                    line = b"".join(rest).strip()
+                    rest, size = [other], len(other)
+                    if line and on_line(line):
+                        return
+            if tail := b"".join(rest).strip():
+                on_line(tail)
+
+    async def close(self) -> None:
+        for pool in self._pools:
+            await pool.client.aclose()
+        self._pools.clear()
+
+    @asynccontextmanager
+    async def _answer(self, method: str, path: str, body: Any) -> AsyncIterator[httpx.Response]:
+        pool = self._pool()
+        pool.in_flight += 1
+        self._last_byte = time.monotonic()
+        try:
+            async with pool.client.stream(method, path, json=body) as response:
+                self._last_byte = time.monotonic()
+                if response.status_code >= 300:
+                    text = (await self._read(response)).decode("utf-8", "replace")
+                    raise self._refusal(response.status_code, text)
+                yield response
+        except httpx.TransportError as error:
+            raise self._lost(error) from error
+        except httpx.InvalidURL as error:
+            raise NotThisServer(f"{self.base_url} is not an address: {error}.") from error
+        finally:
+            pool.in_flight -= 1
+
+    def _pool(self) -> _Pool:
+        for pool in self._pools:
+            if pool.in_flight < POOL:
+                return pool
+        self._pools.append(_Pool(self.base_url, self._headers))
+        return self._pools[-1]
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        pieces = []
+        size = 0
+        async for piece in response.aiter_bytes():
+            self._last_byte = time.monotonic()
+            pieces.append(piece)
+            size += len(piece)
+            if size > LONGEST_LINE:
+                raise TransientError(f"{self.base_url} sent an endless answer.")
+        return b"".join(pieces)
+
+    def _lost(self, error: httpx.TransportError) -> ConnectionLost:
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return ConnectionLost(f"Nothing answers at {self.base_url}.")
+        return ConnectionLost(f"{self.base_url} dropped the connection ({type(error).__name__}).")
+
+
+def _start(content: bytes) -> str:
+    text = " ".join(content[:200].decode("utf-8", "replace").split())
+    return repr(text[:60])

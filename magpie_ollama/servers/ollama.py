@@ -1,0 +1,293 @@
+"""Ollama: the ``ollama`` client for what it can say, plain HTTP for what it cannot.
+
+The client has fixed signatures and drops unknown reply fields, so the rendering of a template
+(``_debug_render_only``) and the streams go through ``Connections``.
+Facts are for Ollama 0.24 (its own engine) and 0.30 and later (llama-server's engine), both measured.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import httpx
+import ollama
+
+from magpie_ollama.errors import (
+    ConnectionLost,
+    MagpieError,
+    ModelMissing,
+    NoServer,
+    NotThisServer,
+    OutOfMemory,
+    PromptTooLong,
+    RequestRefused,
+    ServerError,
+    TransientError,
+    Unauthorized,
+)
+from magpie_ollama.records import Message
+from magpie_ollama.servers.address import base_url, is_loopback
+from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
+from magpie_ollama.servers.connections import CONNECT_SECONDS, Connections
+
+DEFAULT_PORT = 11434
+START = "start it with `ollama serve` (or open the Ollama app), or point --host at it"
+
+T = TypeVar("T")
+
+
+class PullProgress(NamedTuple):
+    """Bytes of one layer of a model on its way here; 0 of 0 for steps without a size."""
+
+    status: str
+    completed: int
+    total: int
+
+
+class OllamaServer:
+    kind = "ollama"
+
+    def __init__(self, host: str = "", options: Mapping[str, Any] | None = None, api_key: str = "") -> None:
+        """``options`` go with every request, by Ollama's own names (``num_ctx``, ``num_thread``, ...)."""
+        self.address = base_url(host, DEFAULT_PORT)
+        self._options = dict(options or {})
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = Connections(self.address, self._refusal, headers)
+        self._client = ollama.AsyncClient(
+            host=self.address,
+            headers=headers,
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            trust_env=not is_loopback(self.address),
+        )
+        self._model = ""
+        self._context = 0
+
+    async def version(self) -> str:
+        try:
+            answer = await self._http.json("GET", "/api/version")
+        except ConnectionLost as error:
+            raise NoServer(f"No Ollama answers at {self.address}.", START) from error
+        except (NotThisServer, ModelMissing, RequestRefused) as error:
+            raise self._not_ollama() from error
+        if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
+            raise self._not_ollama()
+        return str(answer["version"])
+
+    async def models(self) -> list[str]:
+        found = await self._ask(self._client.list())
+        return [entry.model for entry in found.models if entry.model]
+
+    async def describe(self, model: str) -> Model:
+        self._model = model
+        shown = await self._ask(self._client.show(model))
+        listed = await self._ask(self._client.list())
+        capabilities = shown.capabilities
+        info = shown.modelinfo or {}
+        digest = next((m.digest or "" for m in listed.models if m.model in (model, f"{model}:latest")), "")
+        trained = next((int(v) for k, v in info.items() if k.endswith(".context_length") and v), 0)
+        return Model(
+            name=model,
+            digest=digest,
+            context=await self._loaded_context(model) or trained,
+            stops=_stops(shown.parameters or ""),
+            thinks=None if capabilities is None else "thinking" in capabilities,
+            generates=capabilities is None or "completion" in capabilities,
+            family=(shown.details.family if shown.details else "") or "",
+        )
+
+    async def load(self, model: str) -> None:
+        self._model = model
+        await self._http.json("POST", "/api/generate", self._body(model, {}, stream=False))
+        self._context = await self._loaded_context(model)
+
+    def pull(self, model: str) -> AsyncIterator[PullProgress]:
+        """Fetches ``model`` from Ollama's registry; ends when it is there."""
+        return self._pull(model)
+
+    async def render(self, model: str, messages: Sequence[Message]) -> str | None:
+        # Releases before 0.11.5 ignore the unknown field and generate: one token, so that it costs nothing.
+        body = self._body(model, {"num_predict": 1}, stream=False)
+        body |= {"messages": messages, "think": False, "_debug_render_only": True}
+        answer = await self._http.json("POST", "/api/chat", body)
+        rendered = (answer.get("_debug_info") or {}).get("rendered_template")
+        return rendered if isinstance(rendered, str) else None
+
+    async def adds_bos(self, model: str, bos: str) -> bool:
+        body = self._body(model, {"num_predict": 1}, stream=False)
+        answer = await self._http.json("POST", "/api/generate", body | {"raw": True, "think": False, "prompt": bos})
+        return int(answer.get("prompt_eval_count", 1)) > 1
+
+    async def complete(
+        self, model: str, prompt: str, sampling: Sampling, stops: Sequence[str], watch: Watch
+    ) -> Completion:
+        body = self._body(model, _sampling(sampling) | {"stop": list(stops)})
+        body |= {"raw": True, "think": False, "logprobs": True, "prompt": prompt}
+        completion = await self._stream("/api/generate", body, watch)
+        if _was_cut(prompt, completion.prompt_tokens, self._context):
+            raise self._too_long(completion.prompt_tokens)
+        return completion
+
+    async def chat(
+        self, model: str, messages: Sequence[Message], sampling: Sampling, think: bool, watch: Watch
+    ) -> Completion:
+        body = self._body(model, _sampling(sampling))
+        body |= {"messages": messages, "think": think, "truncate": False}
+        return await self._stream("/api/chat", body, watch)
+
+    def silent_for(self) -> float:
+        return self._http.silent_for()
+
+    async def close(self) -> None:
+        await self._http.close()
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    def _body(self, model: str, options: Mapping[str, Any], stream: bool = True) -> dict[str, Any]:
+        return {"model": model, "stream": stream, "options": {**self._options, **options}}
+
+    async def _stream(self, path: str, body: dict[str, Any], watch: Watch) -> Completion:
+        completion = Completion()
+        done = False
+
+        def on_line(line: bytes) -> bool:
+            nonlocal done
+            piece = _piece(line)
+            if "error" in piece:
+                raise self._refusal(500, line.decode())
+            message = piece.get("message") or piece
+            text = message.get("content", "") if "message" in piece else piece.get("response", "")
+            completion.reasoning += message.get("thinking") or ""
+            for token in piece.get("logprobs") or ():
+                completion.logprob = (completion.logprob or 0.0) + token["logprob"]
+            if piece.get("done"):
+                done = True
+                completion.finish_reason = piece.get("done_reason", "stop")
+                completion.prompt_tokens = piece.get("prompt_eval_count", 0)
+                completion.tokens = piece.get("eval_count", 0)
+            elif not done:
+                completion.tokens += 1
+            if not text:
+                return False
+            completion.text += text
+            if watch(completion.text) and not done:
+                completion.finish_reason = "cancelled"
+                return True
+            return False
+
+        await self._http.stream(path, body, on_line)
+        if not completion.finish_reason:
+            raise TransientError(f"Ollama at {self.address} ended its answer before it was complete.")
+        return completion
+
+    async def _pull(self, model: str) -> AsyncIterator[PullProgress]:
+        try:
+            async for step in await self._client.pull(model, stream=True):
+                yield PullProgress(step.status or "", step.completed or 0, step.total or 0)
+        except ollama.ResponseError as error:
+            remedy = "check the name at ollama.com/library and the connection, then run the same command again"
+            raise ModelMissing(f"Ollama could not pull {model!r}: {error.error}.", remedy) from error
+        except (ConnectionError, httpx.TransportError) as error:
+            raise NoServer(f"No Ollama answers at {self.address}.", START) from error
+
+    async def _loaded_context(self, model: str) -> int:
+        running = await self._ask(self._client.ps())
+        loaded = (m for m in running.models if m.model in (model, f"{model}:latest"))
+        return next((m.context_length or 0 for m in loaded), 0)
+
+    async def _ask(self, question: Awaitable[T]) -> T:
+        try:
+            return await question
+        except ollama.ResponseError as error:
+            raise self._refusal(error.status_code, json.dumps({"error": error.error})) from error
+        except (ConnectionError, httpx.TransportError) as error:
+            raise NoServer(f"No Ollama answers at {self.address}.", START) from error
+        except (AttributeError, ValueError) as error:
+            raise self._not_ollama() from error
+
+    def _not_ollama(self) -> NotThisServer:
+        return NotThisServer(
+            f"What answers at {self.address} is not Ollama.",
+            "check --host and OLLAMA_HOST; for vLLM, llama-server or LM Studio add --server openai",
+        )
+
+    def _too_long(self, tokens: int) -> PromptTooLong:
+        return PromptTooLong(
+            f"Ollama cut the prompt to {tokens} tokens, since {self._model} is loaded with {self._context} of context.",
+            f"give it more, for example --num-ctx {max(4096, 2 * self._context)}",
+        )
+
+    def _refusal(self, status: int, body: str) -> MagpieError:
+        return refusal(status, body, self.address, self._model)
+
+
+def refusal(status: int, body: str, address: str, model: str) -> MagpieError:
+    """The error that an Ollama's answer means (statuses and texts: recorded; the texts vary between versions)."""
+    try:
+        text = str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        text = ""
+    low = text.lower()
+    said = text or f"HTTP {status}"
+    if status == 404:
+        if not text:
+            return NotThisServer(f"{address} answered 404: it is not Ollama.", "check --host and OLLAMA_HOST")
+        pull = f"fetch it with `ollama pull {model}`, or run the same command with --pull"
+        return ModelMissing(f"Ollama has no model {model!r}.", pull)
+    if status in (401, 403):
+        return Unauthorized(f"Ollama at {address} wants a key ({said}).", "set OLLAMA_API_KEY")
+    if "context size" in low or "input length exceeds" in low or "context length" in low:
+        return PromptTooLong(f"The prompt is longer than the model's context: {said}.", "give it more with --num-ctx")
+    if "system memory" in low or "out-of-memory" in low or "out of memory" in low:
+        smaller = "close other programs, choose a smaller model or quantisation, or lower --num-ctx"
+        return OutOfMemory(f"There is too little memory for {model!r}: {said}.", smaller)
+    if status in (429, 502, 503, 504):
+        return TransientError(f"Ollama at {address} is busy ({said}).")
+    if status == 400 or "must be of type" in low:
+        return RequestRefused(f"Ollama refused the request: {said}.", "check the options of this command")
+    if status >= 500:
+        return TransientError(f"Ollama failed: {said}.")
+    return ServerError(f"Ollama at {address} answered HTTP {status}: {said}.")
+
+
+def _piece(line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise TransientError(f"Ollama sent a line that is not JSON ({len(line)} bytes).")
+    return value
+
+
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repeat_penalty": sampling.repeat_penalty,
+        "num_predict": sampling.max_tokens,
+        "seed": sampling.seed,
+    }
+
+
+def _stops(parameters: str) -> tuple[str, ...]:
+    """The stop strings in the text of a Modelfile's parameters, a line each: ``stop   "<|im_end|>"``."""
+    found = re.findall(r'^stop\s+("(?:[^"\\]|\\.)*"|\S+)\s*$', parameters, re.MULTILINE)
+    return tuple(json.loads(stop) if stop.startswith('"') else stop for stop in found)
+
+
+def _was_cut(prompt: str, tokens: int, context: int) -> bool:
+    """Whether a raw prompt lost its beginning. No field tells; the count of its tokens does (recorded):
+
+    0.24 cuts to the whole context, 0.30 and later to half of it and a few tokens more. A count that is
+    half the context by chance is told from a cut one by its tokens, which would be implausibly long.
+    """
+    if not context or not tokens:
+        return False
+    if tokens >= context - 1:
+        return True
+    plausible = 6.0 if prompt.isascii() else 3.5
+    return abs(tokens - context // 2) <= 8 and len(prompt) / tokens > plausible
