@@ -1,0 +1,182 @@
+"""``magpie-ollama generate``: the main job."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from magpie_ollama.commands.options import option, output_options, parse_options, server_options
+from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
+from magpie_ollama.display import consoles, live, summary
+from magpie_ollama.display.plan import show_plan
+from magpie_ollama.errors import INTERRUPTED, UsageError
+from magpie_ollama.method import languages
+from magpie_ollama.method.screening import Rules
+from magpie_ollama.method.steering import parse_way
+from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.interrupts import on_interrupt
+from magpie_ollama.run.session import open_session
+from magpie_ollama.run.settings import INSTRUCTION, RESPONSE, ServerChoice, Settings
+from magpie_ollama.servers.base import Sampling
+
+OWN_OPTIONS = {
+    "num_ctx": "--num-ctx",
+    "temperature": "--temperature or --response-temperature",
+    "top_p": "--top-p",
+    "top_k": "--top-k",
+    "min_p": "--min-p",
+    "repeat_penalty": "--repeat-penalty or --response-repeat-penalty",
+    "num_predict": "--max-instruction-tokens or --max-response-tokens",
+    "max_tokens": "--max-instruction-tokens or --max-response-tokens",
+    "seed": "--seed",
+    "stop": "--template",
+}
+
+
+@click.command()
+@option("-l", "--language", default="en", help="Code, English or native name; see `magpie-ollama languages`.")
+@option("-n", "--count", type=click.IntRange(min=1), default=20, help="Records to make.")
+@option("-o", "--output", default="", help="The corpus, a JSONL file; - for stdout. Default: <language>.jsonl.")
+@server_options
+@option("-s", "--steering", default="", help="none, auto, or parts joined by +: prefix, system, exemplar, opener.")
+@option("--system", default="", help="A system message of your own, in front whatever the steering.")
+@option("--exemplars", type=click.IntRange(1, 8), default=1, help="Exchanges that an exemplar steering shows.")
+@option("--bootstrap", is_flag=True, help="Use accepted records of the run as exemplars too.")
+@option("--language-file", type=click.Path(path_type=Path), help="A language of your own, instead of -l.")
+@option("--temperature", type=click.FloatRange(0, 5), default=INSTRUCTION.temperature, help="Of instructions.")
+@option("--top-p", type=click.FloatRange(0, 1), default=INSTRUCTION.top_p, help="Of instructions.")
+@option("--top-k", type=click.IntRange(min=0), default=INSTRUCTION.top_k, help="Of instructions; 0 is off.")
+@option("--min-p", type=click.FloatRange(0, 1), default=INSTRUCTION.min_p, help="Of instructions; 0 is off.")
+@option("--repeat-penalty", type=click.FloatRange(0, 5), default=INSTRUCTION.repeat_penalty, help="Of instructions.")
+@option("--max-instruction-tokens", type=click.IntRange(min=1), default=INSTRUCTION.max_tokens)
+@option("--response-temperature", type=click.FloatRange(0, 5), default=RESPONSE.temperature)
+@option("--response-top-p", type=click.FloatRange(0, 1), default=RESPONSE.top_p)
+@option("--response-top-k", type=click.IntRange(min=0), default=RESPONSE.top_k)
+@option("--response-min-p", type=click.FloatRange(0, 1), default=RESPONSE.min_p)
+@option("--response-repeat-penalty", type=click.FloatRange(0, 5), default=RESPONSE.repeat_penalty)
+@option("--max-response-tokens", type=click.IntRange(min=1), default=RESPONSE.max_tokens)
+@option("--think", is_flag=True, help="Let the model reason before its response; kept in `reasoning`.")
+@option("--min-words", type=click.IntRange(min=1), default=3, help="Of an instruction.")
+@option("--max-words", type=click.IntRange(min=1), default=300, help="Of an instruction.")
+@option("--min-confidence", type=click.FloatRange(0, 1), default=0.0, help="Of an instruction; see docs/steering.md.")
+@option("--keep-truncated", is_flag=True, help="Keep responses that the token limit cut.")
+@option("--seed", type=click.IntRange(min=0), help="Of the first attempt. Default: drawn.")
+@option("--parallel", type=click.IntRange(1, 1024), default=4, help="Attempts in flight.")
+@option("--max-attempts", type=click.IntRange(min=1), help="Stop after so many. Default: 10 a record, at least 100.")
+@option(
+    "--sync",
+    type=click.Choice(["always", "second", "never"]),
+    default="second",
+    help="How often records are forced to the disk.",
+)
+@option("--dry-run", is_flag=True, help="Show the prompt and what is left to do; generate nothing.")
+@output_options
+def command(**given: Any) -> int:
+    """Make instruction data: the model writes users' instructions, then answers them.
+
+    Records are appended to a JSONL corpus. The same command again continues an unfinished run, or adds
+    as many records once more.
+    """
+    settings = _settings(given)
+    output = given["output"] or f"{settings.language.code}.jsonl"
+    if output == "-" and given["as_json"]:
+        raise UsageError("--json and -o - both want stdout.", "leave out one of the two")
+    return asyncio.run(_generate(settings, output, given))
+
+
+async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> int:
+    console = consoles.stderr()
+    mode = "quiet" if given["quiet"] else "live" if console.is_terminal and not given["no_progress"] else "plain"
+    progress = Progress(target=settings.target)
+    title = f"{settings.language.english} · {settings.steering} · {output}"
+    interrupted = False
+    with StdoutCorpus() if output == "-" else Corpus.open(Path(output), sync=given["sync"]) as corpus:
+        async with (
+            live.Display(progress, title, console, mode) as display,
+            open_session(settings, corpus, progress) as session,
+        ):
+            if given["dry_run"]:
+                plan = await session.plan()
+                await display.close()
+                show_plan(plan, session, consoles.stdout(), given["as_json"])
+                return 0
+
+            def stop() -> str:
+                nonlocal interrupted
+                interrupted = True
+                waiting = session.stop()
+                return f"Stopping: {waiting} responses in flight are finished, Ctrl-C again leaves now."
+
+            try:
+                with on_interrupt(lambda: progress.notices.append(stop())):
+                    await session.generate()
+            except asyncio.CancelledError:
+                if not interrupted:
+                    raise
+            finally:
+                await display.close()
+                if session.run is not None and mode != "quiet":
+                    summary.show(session, console)
+                if given["as_json"] and session.run is not None:
+                    print(json.dumps(summary.as_dict(session), ensure_ascii=False, indent=2))
+    if interrupted:
+        if mode != "quiet":
+            console.print("Stopped. The same command continues where it stopped.")
+        return INTERRUPTED
+    return 0
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    if given["language_file"] is not None:
+        language = languages.load_file(given["language_file"])
+    else:
+        language = languages.find(given["language"])
+    steering = given["steering"] or ("none" if language.code == "en" else "system")
+    return Settings(
+        server=ServerChoice(
+            kind=given["server"],
+            host=given["host"],
+            model=given["model"],
+            model_path=given["model_path"],
+            template=given["template"],
+            options=parse_options(given["options"], given["num_ctx"], OWN_OPTIONS),
+            pull=given["pull"],
+        ),
+        language=language,
+        steering=parse_way(steering),
+        target=given["count"],
+        system=given["system"],
+        exemplars=given["exemplars"],
+        bootstrap=given["bootstrap"],
+        instruction=Sampling(
+            temperature=given["temperature"],
+            top_p=given["top_p"],
+            top_k=given["top_k"],
+            min_p=given["min_p"],
+            repeat_penalty=given["repeat_penalty"],
+            max_tokens=given["max_instruction_tokens"],
+        ),
+        response=Sampling(
+            temperature=given["response_temperature"],
+            top_p=given["response_top_p"],
+            top_k=given["response_top_k"],
+            min_p=given["response_min_p"],
+            repeat_penalty=given["response_repeat_penalty"],
+            max_tokens=given["max_response_tokens"],
+        ),
+        rules=Rules(
+            language,
+            min_words=given["min_words"],
+            max_words=given["max_words"],
+            keep_truncated=given["keep_truncated"],
+            min_confidence=given["min_confidence"],
+        ),
+        think=given["think"],
+        seed=given["seed"],
+        parallel=given["parallel"],
+        max_attempts=given["max_attempts"] or 0,
+    )

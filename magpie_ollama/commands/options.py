@@ -1,0 +1,87 @@
+"""Options that several commands share, and their types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from magpie_ollama.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def option(*names: str, **settings: Any) -> Callable[[F], F]:
+    """An option with an environment variable of its name, the same for all commands, named in the help."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = "MAGPIE_OLLAMA" + long.replace("-", "_")[1:].upper()
+    settings = {"envvar": variable, "show_envvar": True, "show_default": settings.get("default") != "", **settings}
+    return click.option(*names, **settings)
+
+
+def server_options(command: F) -> F:
+    """Which server and model."""
+    for decorate in reversed(
+        (
+            option("-m", "--model", default="", help="The model's name on the server. Default: the only one there is."),
+            option(
+                "--server",
+                type=click.Choice(["auto", "ollama", "openai", "embedded"]),
+                default="auto",
+                help="Kind of server. auto: Ollama, else the embedded engine for a new corpus.",
+            ),
+            option("--host", default="", help="Address of the server. Default: OLLAMA_HOST for Ollama."),
+            option("--model-path", type=click.Path(path_type=Path), help="A GGUF file for the embedded engine."),
+            option("--template", default="", help="A preset or TOML file instead of the model's own chat template."),
+            option("--pull", is_flag=True, help="Fetch the model into Ollama if it is not there."),
+            option("--num-ctx", type=click.IntRange(min=256), help="Context in tokens. Default: the server's."),
+            option(
+                "--option",
+                "options",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="A further option of the server, by its own name, with every request. Repeatable.",
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def output_options(command: F) -> F:
+    """How much is told, and how."""
+    for decorate in reversed(
+        (
+            option("-q", "--quiet", is_flag=True, help="Only errors."),
+            option("--no-progress", is_flag=True, help="Plain lines instead of the live display."),
+            option("--json", "as_json", is_flag=True, help="The result as JSON on stdout."),
+            debug_option,
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def debug_option(command: F) -> F:
+    return option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
+
+
+def parse_options(pairs: tuple[str, ...], num_ctx: int | None, taken: dict[str, str]) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs as values: JSON where it is some, else text. ``taken`` maps keys to their own options."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--option {pair!r} is no KEY=VALUE.", "write for example --option num_thread=4")
+        if key in taken:
+            raise UsageError(f"--option {key} has an option of its own.", f"use {taken[key]} instead")
+        try:
+            found[key.strip()] = json.loads(value)
+        except ValueError:
+            found[key.strip()] = value
+    if num_ctx is not None:
+        found["num_ctx"] = num_ctx
+    return found

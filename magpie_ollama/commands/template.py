@@ -1,0 +1,97 @@
+"""``magpie-ollama template``: the chat templates that models are asked with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import click
+
+from magpie_ollama import prompts
+from magpie_ollama.commands.options import debug_option, option, parse_options, server_options
+from magpie_ollama.display import consoles
+from magpie_ollama.display.plan import show_facts, visible
+from magpie_ollama.method.template import SENTINELS, Template, cut, load_preset
+from magpie_ollama.records import Message
+from magpie_ollama.run.connect import choose_model, connect
+from magpie_ollama.run.prompting import Prompter
+from magpie_ollama.run.settings import ServerChoice
+
+
+@click.group()
+def command() -> None:
+    """Show the chat templates that models are asked with."""
+
+
+@command.command("show")
+@server_options
+@option("--system", default="", help="With this system message in front.")
+@option("--json", "as_json", is_flag=True, help="As JSON.")
+@debug_option
+def show(system: str, as_json: bool, **given: Any) -> None:
+    """Show the pre-query template of a model, as its server renders it."""
+    choice = ServerChoice(
+        kind=given["server"],
+        host=given["host"],
+        model=given["model"],
+        model_path=given["model_path"],
+        template=given["template"],
+        options=parse_options(given["options"], given["num_ctx"], {}),
+        pull=given["pull"],
+    )
+    before: list[Message] = [{"role": "system", "content": system}] if system else []
+    name, template = asyncio.run(_template(choice, before))
+    _print(name, template, as_json)
+
+
+@command.command("list")
+@option("--json", "as_json", is_flag=True, help="As JSON.")
+@debug_option
+def list_presets(as_json: bool) -> None:
+    """List the presets, for servers that cannot render and for --template."""
+    found = {}
+    for name in prompts.names("templates"):
+        preset = load_preset(name)
+        rendered = [preset.render([{"role": "user", "content": sentinel}]) for sentinel in SENTINELS]
+        found[name] = cut(rendered, f"preset {name}", name)
+    if as_json:
+        click.echo(json.dumps({name: _values(name, template) for name, template in found.items()}, indent=2))
+        return
+    for name, template in found.items():
+        _print(name, template, False)
+        click.echo()
+
+
+async def _template(choice: ServerChoice, before: list[Message]) -> tuple[str, Template]:
+    server, _, notice = await connect(choice, 1, None)
+    try:
+        if notice:
+            consoles.show_notice(consoles.stderr(), notice)
+        model = await choose_model(server, choice.model, choice.pull)
+        return model.name, await Prompter(server, model, choice.template).template(before)
+    finally:
+        await server.close()
+
+
+def _print(name: str, template: Template, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(_values(name, template), ensure_ascii=False, indent=2))
+        return
+    rows = {
+        "template": f"{name}, {template.source}" if not template.source.endswith(f" {name}") else name,
+        "prefix": visible(template.prefix),
+        "suffix": visible(template.suffix),
+        "stops": "  ".join(map(visible, template.stops)),
+    }
+    show_facts(rows, consoles.stdout())
+
+
+def _values(name: str, template: Template) -> dict[str, Any]:
+    return {
+        "name": name,
+        "prefix": template.prefix,
+        "suffix": template.suffix,
+        "stops": list(template.stops),
+        "source": template.source,
+    }

@@ -1,0 +1,92 @@
+"""What a run would do (--dry-run), and a template, with every character visible."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from magpie_ollama.run.session import Plan, Session
+
+
+def show_plan(plan: Plan, session: Session, console: Console, as_json: bool) -> None:
+    values = _values(plan, session)
+    if as_json:
+        print(json.dumps(values, ensure_ascii=False, indent=2))
+        return
+    rows = {
+        "server": f"{values['server']} ({values['server_version']}) at {values['address']}",
+        "model": f"{session.model.name}, context {session.model.context or 'unknown'}",
+        "template": plan.template.source,
+        "steering": plan.steered.way,
+        "prompt": visible(plan.prompt),
+        "stops": "  ".join(map(visible, plan.template.stops)),
+        "instruction": options(values["instruction"]),
+        "response": options(values["response"]),
+        "options": options(values["options"]) or "none",
+        "output": values["output"],
+        "to do": f"{plan.target - plan.kept} records"
+        + (f" (run {plan.continues} has {plan.kept} of {plan.target})" if plan.continues else ""),
+    }
+    show_facts(rows, console)
+    console.print("Nothing was generated.")
+
+
+def visible(text: str) -> str:
+    """``text`` with line ends and other control characters as escapes, spaces at its ends as ␣.
+
+    >>> visible("<|im_start|>user\\n"), visible("[INST] ")
+    ('<|im_start|>user\\\\n', '[INST]␣')
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    stripped = shown.strip(" ")
+    left = len(shown) - len(shown.lstrip(" "))
+    return "␣" * left + stripped + "␣" * (len(shown) - left - len(stripped))
+
+
+def options(values: dict[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in values.items())
+
+
+def show_facts(rows: dict[str, str], console: Console) -> None:
+    """Names and values, a pair a line; on a terminal, long values fold within their column."""
+    if not console.is_terminal:
+        width = max(map(len, rows))
+        for name, value in rows.items():
+            console.print(Text(f"{name:<{width}}  {value}"), soft_wrap=True)
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    console.print(table)
+
+
+def _values(plan: Plan, session: Session) -> dict[str, Any]:
+    settings = session.settings
+    instruction, response = asdict(settings.instruction), asdict(settings.response)
+    del instruction["seed"], response["seed"]
+    return {
+        "server": session.server.kind,
+        "server_version": session.version,
+        "address": session.server.address,
+        "model": session.model.name,
+        "language": settings.language.code,
+        "steering": plan.steered.way,
+        "template_source": plan.template.source,
+        "prompt": plan.prompt,
+        "messages": list(plan.steered.messages),
+        "stops": list(plan.template.stops),
+        "instruction": instruction,
+        "response": response,
+        "options": dict(settings.server.options),
+        "output": str(session.corpus.path or "-"),
+        "continues": plan.continues,
+        "kept": plan.kept,
+        "target": plan.target,
+    }

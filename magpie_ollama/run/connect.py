@@ -1,0 +1,109 @@
+"""Which server, and which of its models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.errors import ModelMissing, NoServer, NotThisServer, UsageError
+from magpie_ollama.run.settings import ServerChoice
+from magpie_ollama.servers import embedded
+from magpie_ollama.servers.base import Model, Server
+from magpie_ollama.servers.embedded import EmbeddedServer
+from magpie_ollama.servers.ollama import OllamaServer, PullProgress
+from magpie_ollama.servers.openai import OpenAIServer
+
+KINDS = ("auto", "ollama", "openai", "embedded")
+
+EMBEDDED_REMEDY = "or run without Ollama: `pip install 'magpie-ollama[embedded]'` and --server embedded"
+
+
+async def connect(choice: ServerChoice, parallel: int, corpus: Corpus | None) -> tuple[Server, str, str]:
+    """The server, its version, and a notice for the user ("" for none). The caller closes the server.
+
+    ``auto`` is Ollama where it answers. The embedded engine steps in for it only where the user named neither a model
+    nor an address, and the corpus is new or that engine's own: a small model must not write into somebody's corpus
+    because Ollama was not started.
+    """
+    host = choice.host or os.environ.get("OLLAMA_HOST", "")
+    if choice.kind == "embedded" or (choice.kind == "auto" and choice.model_path is not None):
+        if choice.host:
+            raise UsageError("The embedded engine runs in this process and has no --host.", "leave out one of the two")
+        return *await _embedded(choice, parallel), ""
+    if choice.model_path is not None:
+        raise UsageError(f"--model-path goes with --server embedded, not {choice.kind}.", "name the model with -m")
+    if choice.kind == "openai":
+        key = os.environ.get("OPENAI_API_KEY", "")
+        server: Server = OpenAIServer(choice.host, choice.options, key)
+        return server, await _version(server), ""
+    server = OllamaServer(host, choice.options, os.environ.get("OLLAMA_API_KEY", ""))
+    try:
+        return server, await _version(server), ""
+    except (NoServer, NotThisServer) as error:
+        if choice.kind != "auto":
+            raise
+        if choice.model or host or not embedded.is_available() or embedded.packaged_weights() is None:
+            raise NoServer(error.cause, f"{error.remedy}; {EMBEDDED_REMEDY}") from error
+        weights = embedded.find_weights("", None)
+        if corpus is not None and corpus.records and corpus.models() != {weights.stem}:
+            raise NoServer(
+                f"{error.cause} The embedded engine's {weights.stem} does not step in: this corpus is of "
+                f"{', '.join(sorted(corpus.models()))}.",
+                f"{error.remedy}; or say so with --server embedded, or choose another -o",
+            ) from error
+        notice = f"{error.cause} The embedded engine steps in with {weights.stem}, a small English model."
+        return *await _embedded(choice, parallel), notice
+
+
+async def choose_model(
+    server: Server, wanted: str, pull: bool, on_pull: Callable[[PullProgress], None] = lambda step: None
+) -> Model:
+    """The model ``wanted``, or the only one there is. ``pull`` fetches a missing one where the server can."""
+    if wanted:
+        if server.kind == "embedded":
+            return await server.describe((await server.models())[0])
+        try:
+            return await server.describe(wanted)
+        except ModelMissing as error:
+            if pull and isinstance(server, OllamaServer):
+                async for step in server.pull(wanted):
+                    on_pull(step)
+                return await server.describe(wanted)
+            there = await server.models()
+            raise ModelMissing(f"{error.cause}{_list(' It has', there)}", error.remedy) from error
+    names = await server.models()
+    if len(names) > 1:
+        described = [await server.describe(name) for name in names]
+        chat = [model for model in described if model.generates]
+        if len(chat) != 1:
+            raise UsageError(
+                f"{server.address} has {len(names)} models: {', '.join(sorted(names))}.",
+                f"choose one with -m, for example -m {(chat or described)[0].name}",
+            )
+        return chat[0]
+    if not names:
+        raise ModelMissing(
+            f"{server.address} has no model yet.",
+            "fetch one, for example with `ollama pull llama3.2`, or add -m NAME --pull",
+        )
+    return await server.describe(names[0])
+
+
+async def _embedded(choice: ServerChoice, parallel: int) -> tuple[Server, str]:
+    embedded.require()
+    weights = embedded.find_weights(choice.model, choice.model_path)
+    server = EmbeddedServer(weights, parallel, choice.options)
+    return server, await _version(server)
+
+
+async def _version(server: Server) -> str:
+    try:
+        return await server.version()
+    except BaseException:
+        await server.close()
+        raise
+
+
+def _list(lead: str, names: list[str]) -> str:
+    return f"{lead}: {', '.join(sorted(names))}." if names else ""

@@ -1,0 +1,130 @@
+"""The funnel: what became of every attempt; and what of a run can be seen while it goes on."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from magpie_ollama.records import Attempt
+
+KEPT = "kept"
+DROPPED = "dropped"
+"""In flight when the target was reached or the run interrupted."""
+
+
+@dataclass(slots=True)
+class Funnel:
+    """Counts and generated tokens of attempts, by outcome: "kept", a ``Reason``, or "dropped"."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    ways: Counter[str] = field(default_factory=Counter)
+    unknown_language: int = 0
+
+    @classmethod
+    def of(cls, attempts: Iterable[Attempt]) -> Funnel:
+        funnel = cls()
+        for attempt in attempts:
+            funnel.count(attempt)
+        return funnel
+
+    def count(self, attempt: Attempt) -> None:
+        self.outcomes[attempt.outcome] += 1
+        self.tokens[attempt.outcome] += attempt.tokens
+        self.ways[attempt.steering] += 1
+        if attempt.outcome == KEPT and attempt.language == "unknown":
+            self.unknown_language += 1
+
+    @property
+    def attempts(self) -> int:
+        return self.outcomes.total()
+
+    @property
+    def kept(self) -> int:
+        return self.outcomes[KEPT]
+
+    @property
+    def all_tokens(self) -> int:
+        return self.tokens.total()
+
+    def rejected(self) -> list[tuple[str, int]]:
+        """Reasons and their counts, the most frequent first."""
+        return [(name, count) for name, count in self.outcomes.most_common() if name not in (KEPT, DROPPED)]
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "attempts": self.attempts,
+            "kept": self.kept,
+            "outcomes": dict(self.outcomes.most_common()),
+            "tokens": dict(self.tokens.most_common()),
+            "ways": dict(self.ways.most_common()),
+            "unknown_language": self.unknown_language,
+        }
+
+
+RATE_SECONDS = 30.0
+"""The window over which rates are shown."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """The state of a run, for whoever displays it. ``funnel`` is that of the whole run, ``kept`` and ``target`` too;
+    the rates are those of this process. ``step`` says what goes on before the first attempt; where its size is known,
+    ``step_done`` of ``step_total`` bytes of it are done.
+    """
+
+    target: int = 0
+    kept: int = 0
+    step: str = ""
+    step_done: int = 0
+    step_total: int = 0
+    newest: str = ""
+    in_flight: int = 0
+    responding: int = 0
+    funnel: Funnel = field(default_factory=Funnel)
+    shares: dict[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    kept_here: int = 0
+    attempts_here: int = 0
+    started: float = 0.0
+    notices: list[str] = field(default_factory=list)
+    _entered: float = field(default_factory=time.monotonic)
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def enter(self, step: str, done: int = 0, total: int = 0) -> None:
+        if step.split(":")[0] != self.step.split(":")[0]:
+            self._entered = time.monotonic()
+        self.step, self.step_done, self.step_total = step, done, total
+
+    @property
+    def step_seconds(self) -> float:
+        return time.monotonic() - self._entered
+
+    def begin(self) -> None:
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started if self.started else 0.0
+
+    def records_per_minute(self) -> float:
+        return 60 * self.kept_here / self.seconds if self.seconds else 0.0
+
+    def seconds_left(self) -> float | None:
+        """By this process' rate so far; None before the first record."""
+        if not self.kept_here:
+            return None
+        return (self.target - self.kept) * self.seconds / self.kept_here
+
+    def tokens_per_second(self) -> float:
+        """Over the last ``RATE_SECONDS``."""
+        now = time.monotonic()
+        self._marks.append((now, self.tokens))
+        while len(self._marks) > 2 and now - self._marks[0][0] > RATE_SECONDS:
+            self._marks.popleft()
+        since, before = self._marks[0]
+        if now - since < 0.5:
+            return self.tokens / self.seconds if self.seconds > 0.5 else 0.0
+        return (self.tokens - before) / (now - since)

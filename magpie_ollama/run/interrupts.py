@@ -1,0 +1,31 @@
+"""Ctrl-C: the first ends a run in good order, the second leaves now."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def on_interrupt(first: Callable[[], None]) -> Iterator[None]:
+    """Within the block, SIGINT and SIGTERM call ``first`` in the event loop; the next one cancels the current task."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    count = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        # signal.signal and not loop.add_signal_handler: the same on Windows.
+        loop.call_soon_threadsafe(first if count == 1 else task.cancel)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,69 @@
+"""From a server and a steering's messages to the prompt that is sent: the true template, cut and cached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from magpie_ollama.errors import TemplateError
+from magpie_ollama.method.template import SENTINELS, Preset, Template, cut, leading_bos, load_preset, preset_for
+from magpie_ollama.records import Message
+from magpie_ollama.servers.base import Model, Server
+
+
+class Prompter:
+    """The templates of one model on one server. ``override`` is --template's preset or file, "" for none."""
+
+    def __init__(self, server: Server, model: Model, override: str = "") -> None:
+        self._server = server
+        self._model = model
+        self._preset: Preset | None = load_preset(override) if override else None
+        self._bos_added: dict[str, bool] = {}
+        self._cut: dict[tuple[tuple[str, str], ...], Template] = {}
+
+    async def template(self, before: Sequence[Message] = ()) -> Template:
+        """The template behind the messages ``before`` the user's turn, without a BOS that the server adds itself.
+
+        Raises ``TemplateError`` where the model has none, or leaves no open user turn.
+        """
+        key = tuple((message["role"], message["content"]) for message in before)
+        if key not in self._cut:
+            if not self._model.generates:
+                raise TemplateError(
+                    f"{self._model.name} is an embedding model: it generates no text.", "choose a chat model with -m"
+                )
+            self._cut[key] = await self._make(before)
+        return self._cut[key]
+
+    async def _make(self, before: Sequence[Message]) -> Template:
+        conversations: list[list[Message]] = [[*before, {"role": "user", "content": text}] for text in SENTINELS]
+        rendered: list[str] = []
+        source = f"rendered by {self._server.kind}"
+        if self._preset is None:
+            for conversation in conversations:
+                text = await self._server.render(self._model.name, conversation)
+                if text is None:
+                    self._preset = self._find_preset()
+                    break
+                rendered.append(text)
+        if self._preset is not None:
+            rendered = [self._preset.render(conversation) for conversation in conversations]
+            source = f"preset {self._preset.name}"
+        template = cut(rendered, source, self._model.name, self._model.stops)
+        bos = leading_bos(template.prefix)
+        if bos and await self._adds(bos):
+            return Template(template.prefix.removeprefix(bos), template.suffix, template.stops, source)
+        return template
+
+    def _find_preset(self) -> Preset:
+        preset = preset_for(self._model.name)
+        if preset is None:
+            raise TemplateError(
+                f"{self._server.address} cannot render the template of {self._model.name}, and no preset fits it.",
+                "give it with --template NAME|FILE; `magpie-ollama template list` shows the presets",
+            )
+        return preset
+
+    async def _adds(self, bos: str) -> bool:
+        if bos not in self._bos_added:
+            self._bos_added[bos] = await self._server.adds_bos(self._model.name, bos)
+        return self._bos_added[bos]

@@ -1,0 +1,42 @@
+"""Another try for what failed only for now: a busy server, a dropped connection, an engine that died, a restart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import stamina
+
+from magpie_ollama.errors import ConnectionLost, TransientError
+
+T = TypeVar("T")
+
+# stamina logs every retry; without a handler Python would print that over the display.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+
+ATTEMPTS = 14
+"""With waits that double from 0.25 s to 15 s: about two minutes, in which a server can restart."""
+
+FAILURES = 6
+"""So often an answer may fail with the server being there: some eight seconds. An answer that fails each time
+(the same seed may run into the same fault) is then given up."""
+
+
+async def retrying(call: Callable[[], Awaitable[T]]) -> T:
+    """The result of ``call``, tried again after each ``TransientError``; the last one is raised."""
+    failures = 0
+
+    def again(error: Exception) -> bool:
+        nonlocal failures
+        if not isinstance(error, TransientError):
+            return False
+        failures += not isinstance(error, ConnectionLost)
+        return failures < FAILURES
+
+    async for attempt in stamina.retry_context(
+        on=again, attempts=ATTEMPTS, timeout=None, wait_initial=0.25, wait_max=15.0, wait_jitter=0.25
+    ):
+        with attempt:
+            return await call()
+    raise AssertionError("unreachable: the last attempt returns or raises")

@@ -1,0 +1,184 @@
+"""One run from beginning to end: server, model, template, corpus, pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.runs import Run, Status
+from magpie_ollama.errors import ShortOfTarget
+from magpie_ollama.method.duplicates import DuplicateIndex
+from magpie_ollama.method.steering import Steered, steer
+from magpie_ollama.method.template import Template
+from magpie_ollama.records import Record
+from magpie_ollama.run.connect import choose_model, connect
+from magpie_ollama.run.funnel import Funnel, Progress
+from magpie_ollama.run.pipeline import Pipeline
+from magpie_ollama.run.prompting import Prompter
+from magpie_ollama.run.settings import Settings
+from magpie_ollama.run.ways import FixedWay, Ways
+from magpie_ollama.servers.base import Model, Server
+from magpie_ollama.servers.ollama import PullProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do: the first attempt's prompt, and what is left to make."""
+
+    steered: Steered
+    template: Template
+    prompt: str
+    kept: int
+    target: int
+    continues: str
+
+
+class Session:
+    """A server with its model loaded and its template known, and a corpus to write to."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        server: Server,
+        version: str,
+        model: Model,
+        corpus: Corpus,
+        progress: Progress,
+    ) -> None:
+        self.settings = settings
+        self.server = server
+        self.version = version
+        self.model = model
+        self.corpus = corpus
+        self.progress = progress
+        self.run: Run | None = None
+        self._prompter = Prompter(server, model, settings.server.template)
+        self._pipeline: Pipeline | None = None
+
+    async def plan(self) -> Plan:
+        """The plan, with nothing generated and nothing written."""
+        unfinished = self.corpus.unfinished(self._identity())
+        seed = unfinished.seed if unfinished else self.settings.seed or 0
+        steered = self._steer(seed)
+        template = await self._prompter.template(steered.messages)
+        return Plan(
+            steered,
+            template,
+            template.prefix + steered.tail,
+            unfinished.kept if unfinished else 0,
+            self.settings.target,
+            unfinished.id if unfinished else "",
+        )
+
+    async def generate(self, keep: Callable[[Record], None] = lambda record: None) -> Run:
+        """Makes the records. Raises the ``MagpieError`` that ended the run short; what was kept stays."""
+        template = await self._prompter.template(self._steer(0).messages)
+        ways: Ways = FixedWay(self.settings.steering)
+        run = self.run = self._begin(template)
+        progress = self.progress
+        progress.funnel = Funnel.of(run.attempts())
+        progress.kept, progress.target = run.kept, run.target
+        progress.enter("Reading the corpus" if self.corpus.records else "")
+        seen = await asyncio.to_thread(self._index)
+        progress.enter("")
+        self._pipeline = Pipeline(
+            self.settings, self.server, self.model, self._prompter, ways, self.corpus, run, seen, progress, keep
+        )
+        status: Status = "failed"
+        try:
+            await self._pipeline.run()
+            status = "done" if run.kept >= run.target else "interrupted"
+        except ShortOfTarget:
+            status = "short"
+            raise
+        except asyncio.CancelledError:
+            status = "interrupted"
+            raise
+        finally:
+            run.update(funnel=progress.funnel.to_dict(), seconds=self._seconds(run))
+            run.finish(status)
+        return run
+
+    def stop(self) -> int:
+        """Ends the run in good order; see ``Pipeline.stop``."""
+        return self._pipeline.stop() if self._pipeline else 0
+
+    def _begin(self, template: Template) -> Run:
+        settings = self.settings
+        unfinished = self.corpus.unfinished(self._identity())
+        if unfinished is not None:
+            self.progress.notices.append(
+                f"Continuing run {unfinished.id}: {unfinished.kept} of {settings.target} are there."
+            )
+            unfinished.resume(settings.target)
+            return unfinished
+        if self.corpus.records:
+            self.progress.notices.append(f"Adding {settings.target} to the {self.corpus.records} records there.")
+        return self.corpus.start_run(self._identity(), self._manifest(template), settings.target)
+
+    def _identity(self) -> Mapping[str, Any]:
+        return self.settings.identity(self.model.name, self.server.kind)
+
+    def _manifest(self, template: Template) -> dict[str, Any]:
+        return {
+            "server": self.server.kind,
+            "server_version": self.version,
+            "address": self.server.address,
+            "model": self.model.name,
+            "model_digest": self.model.digest,
+            "context": self.model.context,
+            "template": {
+                "prefix": template.prefix,
+                "suffix": template.suffix,
+                "stops": list(template.stops),
+                "source": template.source,
+            },
+            "system": self.settings.system or self.settings.language.system,
+        }
+
+    def _steer(self, seed: int) -> Steered:
+        way = self.settings.steering
+        return steer(
+            way, self.settings.language, seed, system=self.settings.system, exemplars=self.settings.exemplars
+        )
+
+    def _index(self) -> DuplicateIndex:
+        seen = DuplicateIndex()
+        for _, instruction in self.corpus.instructions():
+            seen.add(instruction)
+        return seen
+
+    def _seconds(self, run: Run) -> float:
+        return round(float(run.manifest.get("seconds", 0.0)) + self.progress.seconds, 1)
+
+
+@asynccontextmanager
+async def open_session(
+    settings: Settings,
+    corpus: Corpus,
+    progress: Progress,
+) -> AsyncIterator[Session]:
+    """Connects, finds the model and loads it, each as a visible step of ``progress``. Closes the server at the end."""
+    progress.notices += corpus.notices
+    progress.enter("Looking for the server")
+    server, version, notice = await connect(settings.server, settings.parallel, corpus)
+    if notice:
+        progress.notices.append(notice)
+    try:
+        progress.enter("Looking for the model")
+
+        def on_pull(step: PullProgress) -> None:
+            progress.enter(f"Pulling {settings.server.model}: {step.status}", step.completed, step.total)
+
+        model = await choose_model(server, settings.server.model, settings.server.pull, on_pull)
+        progress.enter(f"Loading {model.name}")
+        await server.load(model.name)
+        model = await server.describe(model.name)  # its context is known once it is loaded
+        progress.enter("")
+        yield Session(settings, server, version, model, corpus, progress)
+    finally:
+        await server.close()
