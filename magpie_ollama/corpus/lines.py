@@ -1,0 +1,48 @@
+"""JSON Lines, both ways: one object to one line of bytes, and a file of lines to objects."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jsonlines
+
+from magpie_ollama.records import Attempt, Record
+
+# A NaN would be written as a bare NaN, which is no JSON: `datasets` then refuses the whole file.
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def encode(obj: Mapping[str, Any]) -> bytes:
+    """One compact line of UTF-8 with its newline. Raises ValueError for NaN and infinities."""
+    text = io.StringIO()
+    jsonlines.Writer(text, dumps=_dumps).write(obj)
+    return whole_text(text.getvalue()).encode()
+
+
+def values(item: Record | Attempt) -> dict[str, Any]:
+    """The fields of ``item`` by name. ``dataclasses.asdict`` copies them, at the cost of a whole write."""
+    return {key: getattr(item, key) for key in type(item).__slots__}
+
+
+def whole_text(text: str) -> str:
+    """``text`` as UTF-8 can hold it: halves of surrogate pairs are joined, or else replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def reader(lines: Iterable[bytes]) -> jsonlines.Reader:
+    """A reader of ``lines``; its ``InvalidLineError`` carries the line and its number, counted from 1."""
+    return jsonlines.Reader(lines, loads=_loads)
+
+
+def _loads(line: str | bytes) -> Any:
+    try:
+        return json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

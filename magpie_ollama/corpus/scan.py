@@ -1,0 +1,188 @@
+"""One pass over a corpus file: is it one, what is in it, and is its last line whole."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jsonlines
+
+from magpie_ollama.corpus import lines
+from magpie_ollama.errors import CorpusError, NotACorpus
+from magpie_ollama.records import SCHEMA
+
+_OTHER_FILE = "write to another file with -o"
+
+_OWN_START = b'{"id":"'
+
+_MAGIC = {
+    b"\x1f\x8b": "a gzip archive",
+    b"PK\x03\x04": "a zip archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"SQLite format 3": "an SQLite database",
+    b"GGUF": "a model (GGUF)",
+    b"%PDF": "a PDF",
+    codecs.BOM_UTF16_LE: "UTF-16 text, not UTF-8",
+    codecs.BOM_UTF16_BE: "UTF-16 text, not UTF-8",
+}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the corpus itself says about one run: records kept, the highest seed among them (-1 for none),
+    and the newest of them without its messages."""
+
+    kept: int = 0
+    top_seed: int = -1
+    newest: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Contents:
+    """What is in a corpus. ``torn`` is its last line where that is not whole."""
+
+    records: int = 0
+    models: set[str] = field(default_factory=set)
+    servers: set[str] = field(default_factory=set)
+    runs: dict[str, Tally] = field(default_factory=dict)
+    torn: bytes = b""
+
+    def count(self, record: Mapping[str, Any]) -> None:
+        """Add one record, of this tool or of another that writes ``messages``."""
+        self.records += 1
+        for key, seen in (("model", self.models), ("server", self.servers)):
+            value = record.get(key)
+            if type(value) is str and value:
+                seen.add(value)
+        run, seed = record.get("run"), record.get("seed")
+        if type(run) is str and run:
+            tally = self.runs.setdefault(run, Tally())
+            tally.kept += 1
+            tally.newest = {key: value for key, value in record.items() if key != "messages"}
+            if type(seed) is int:
+                tally.top_seed = max(tally.top_seed, seed)
+
+
+class _Lines:
+    """The lines of ``file``. ``line`` is the one last given, ``number`` its number."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.line = b""
+        self.number = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for line in self._file:
+            self.number += 1
+            self.line = line
+            yield line
+
+
+class _NoRecordError(ValueError):
+    pass
+
+
+def scan(path: Path, *, first_only: bool = False) -> Contents:
+    """Read the file to its end, or to its first record.
+
+    Raises NotACorpus for a foreign file, CorpusError for a line that is no record or a newer one's,
+    OSError. A bad last line without its newline is no error: it was torn, and is given as ``torn``.
+    """
+    contents = Contents()
+    with path.open("rb") as file:
+        _check_start(path, file.read(4096))
+        file.seek(0)
+        source = _Lines(file)
+        try:
+            for value in lines.reader(source).iter(skip_empty=True):
+                contents.count(_record(value, path))
+                if first_only:
+                    break
+        except (jsonlines.InvalidLineError, _NoRecordError) as error:
+            cut = not source.line.endswith(b"\n") and (contents.records or _own(source.line, error))
+            if not cut:
+                raise _refusal(path, contents, source.number, error) from None
+            contents.torn = source.line
+    return contents
+
+
+def instructions(path: Path) -> Iterator[tuple[str, str]]:
+    """Each record's id ("line 7" where it has none) and instruction, in the order of the file.
+
+    For a file that ``scan`` has accepted. Raises OSError.
+    """
+    with path.open("rb") as file:
+        source = _Lines(file)
+        for value in lines.reader(source).iter(type=dict, skip_empty=True):
+            text = next((m["content"] for m in value["messages"] if m["role"] == "user"), "")
+            yield str(value.get("id") or f"line {source.number}"), lines.whole_text(text)
+
+
+def _record(value: Any, path: Path) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise _NoRecordError("is no JSON object")
+    schema = value.get("schema")
+    if type(schema) is int and schema > SCHEMA:
+        raise CorpusError(
+            f"{path} was written by a newer magpie-ollama (schema {schema}; this one knows {SCHEMA})",
+            "pip install --upgrade magpie-ollama",
+        )
+    messages = value.get("messages")
+    if messages is None:
+        keys = ", ".join(str(key)[:30] for key in list(value)[:8])
+        raise _NoRecordError(f"has no messages (its keys: {keys or 'none'})")
+    if type(messages) is not list or not messages or not all(_is_message(message) for message in messages):
+        raise _NoRecordError("has messages that are no list of role and content")
+    return value
+
+
+def _is_message(value: Any) -> bool:
+    return type(value) is dict and type(value.get("role")) is str and type(value.get("content")) is str
+
+
+def _own(line: bytes, error: ValueError) -> bool:
+    """Whether a file of this one line alone is the torn beginning of a record, and no foreign file."""
+    torn = isinstance(error, jsonlines.InvalidLineError)
+    return torn and (line.startswith(_OWN_START) or _OWN_START.startswith(line))
+
+
+def _refusal(path: Path, contents: Contents, number: int, error: ValueError) -> CorpusError:
+    why = error.__cause__
+    if isinstance(why, UnicodeDecodeError):
+        wrong = f"is not UTF-8 (at its byte {why.start + 1})"
+    elif isinstance(why, json.JSONDecodeError):
+        wrong = f"is not valid JSON ({why.msg} at its character {why.pos + 1})"
+    elif isinstance(error, _NoRecordError):
+        wrong = str(error)
+    else:
+        wrong = f"is not valid JSON ({why or 'null'})"
+    if contents.records:
+        return CorpusError(
+            f"line {number} of {path} {wrong}",
+            f"mend or remove line {number}, or {_OTHER_FILE}; nothing was changed",
+        )
+    return NotACorpus(f"{path} is not a corpus: line {number} {wrong}", f"{_OTHER_FILE}; nothing was changed")
+
+
+def _check_start(path: Path, head: bytes) -> None:
+    """Raise NotACorpus, with what the file is instead, if its first bytes cannot begin a line of JSON."""
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if not text or text.startswith(b"{"):
+        return
+    first = text.partition(b"\n")[0]
+    kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
+    if not kind and b"\0" in first:
+        kind = "a binary file"
+    elif not kind and text.startswith(b"["):
+        kind = "a JSON array, not one JSON object a line"
+    elif not kind:
+        words = first.decode(errors="replace")
+        form = "CSV" if any(mark in words for mark in ",;\t") else "text"
+        kind = f"{form}, which begins with {words[:40].strip()!r}"
+    raise NotACorpus(f"{path} is not a corpus but {kind}", f"{_OTHER_FILE}; nothing was changed")

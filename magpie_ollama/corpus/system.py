@@ -1,0 +1,106 @@
+"""The one seam for calls that differ between Linux, macOS and Windows."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+import time
+from pathlib import Path
+
+APPEND = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
+"""Flags to append bytes as they are. Without O_BINARY, Windows writes every newline as two bytes.
+Readable too, because what is already there decides what may be written next."""
+
+_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
+
+
+def sync_file(fd: int) -> None:
+    """Wait until the bytes of ``fd`` are on the disk. Raises OSError, but not for want of a sync at all."""
+    try:
+        if sys.platform == "darwin":
+            import fcntl
+
+            try:
+                # On macOS, fsync stops at the drive's cache; this goes through it.
+                fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            except OSError:
+                os.fsync(fd)  # network file systems know this one only
+        else:
+            os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in ``folder`` are on the disk: else a power cut may undo a new or renamed file."""
+    if sys.platform == "win32":
+        return  # folders cannot be opened there; NTFS journals names itself
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        sync_file(fd)
+    finally:
+        os.close(fd)
+
+
+def is_still(file: os.stat_result, path: Path) -> bool:
+    """Whether ``path`` still names the open ``file``: not deleted, moved or replaced."""
+    if sys.platform == "win32":
+        return True  # Windows refuses all three while the file is open
+    try:
+        return os.path.samestat(file, path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def may_create_in(folder: Path) -> bool:
+    """Whether this process may make files in ``folder``. On Windows only the attempt itself tells."""
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename ``source`` over ``target`` in one step."""
+    for _ in range(20 if sys.platform == "win32" else 0):
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            time.sleep(0.05)  # a virus scanner or indexer holds new files open for a moment
+    source.replace(target)
+
+
+def wait_writable(fd: int) -> None:
+    """Wait until ``fd`` takes bytes again: another program may have set the shared stdout to non-blocking."""
+    if sys.platform == "win32":
+        time.sleep(0.01)  # select knows only sockets there
+    else:
+        select.select([], [fd], [])
+
+
+def process_alive(pid: int) -> bool:
+    """Whether a process ``pid`` of this machine is running (of any user)."""
+    if pid <= 0:
+        return False  # kill() takes these for whole groups of processes
+    if sys.platform == "win32":
+        import ctypes
+
+        # os.kill(pid, 0) would send Ctrl-C there.
+        query_limited_information, still_active = 0x1000, 259
+        kernel = ctypes.windll.kernel32
+        handle = kernel.OpenProcess(query_limited_information, False, pid)
+        if not handle:
+            return False
+        try:
+            code = ctypes.c_ulong()
+            return bool(kernel.GetExitCodeProcess(handle, ctypes.byref(code))) and code.value == still_active
+        finally:
+            kernel.CloseHandle(handle)
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
