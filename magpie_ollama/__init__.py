@@ -1,1 +1,28 @@
-"""Magpie on Ollama: instruction data that an aligned model writes itself, in the language you choose."""
+"""Magpie on Ollama: instruction data that an aligned model writes itself, in the language you choose.
+
+>>> from magpie_ollama import generate                                    # doctest: +SKIP
+>>> for record in generate("it", 10, model="llama3.2", output="it.jsonl"):  # doctest: +SKIP
+...     print(record.instruction, "->", record.response)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from magpie_ollama.errors import MagpieError as MagpieError
+    from magpie_ollama.records import Record as Record
+    from magpie_ollama.run.api import agenerate as agenerate
+    from magpie_ollama.run.api import generate as generate
+
+__all__ = ["MagpieError", "Record", "agenerate", "generate"]
+
+_HOMES = {"MagpieError": "errors", "Record": "records", "agenerate": "run.api", "generate": "run.api"}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: the command line's --help wants none of them.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

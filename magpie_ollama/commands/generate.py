@@ -16,7 +16,7 @@ from magpie_ollama.display.plan import show_plan
 from magpie_ollama.errors import INTERRUPTED, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import Rules
-from magpie_ollama.method.steering import parse_way
+from magpie_ollama.method.steering import default_way, parse_way
 from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.interrupts import on_interrupt
 from magpie_ollama.run.session import open_session
@@ -42,7 +42,12 @@ OWN_OPTIONS = {
 @option("-n", "--count", type=click.IntRange(min=1), default=20, help="Records to make.")
 @option("-o", "--output", default="", help="The corpus, a JSONL file; - for stdout. Default: <language>.jsonl.")
 @server_options
-@option("-s", "--steering", default="", help="none, auto, or parts joined by +: prefix, system, exemplar, opener.")
+@option(
+    "-s",
+    "--steering",
+    default="",
+    help="none, auto, or parts joined by +: prefix, system, exemplar, opener. Default: none in English, else auto.",
+)
 @option("--system", default="", help="A system message of your own, in front whatever the steering.")
 @option("--exemplars", type=click.IntRange(1, 8), default=1, help="Exchanges that an exemplar steering shows.")
 @option("--bootstrap", is_flag=True, help="Use accepted records of the run as exemplars too.")
@@ -135,7 +140,6 @@ def _settings(given: dict[str, Any]) -> Settings:
         language = languages.load_file(given["language_file"])
     else:
         language = languages.find(given["language"])
-    steering = given["steering"] or ("none" if language.code == "en" else "system")
     return Settings(
         server=ServerChoice(
             kind=given["server"],
@@ -147,7 +151,7 @@ def _settings(given: dict[str, Any]) -> Settings:
             pull=given["pull"],
         ),
         language=language,
-        steering=parse_way(steering),
+        steering=parse_way(given["steering"] or default_way(language)),
         target=given["count"],
         system=given["system"],
         exemplars=given["exemplars"],

@@ -38,8 +38,6 @@ def command(name: str, as_json: bool) -> None:
 
 
 def _show_one(language: languages.Language) -> None:
-    from magpie_ollama.display.plan import show_facts
-
     rows = {
         "code": language.code,
         "names": ", ".join(dict.fromkeys((language.english, language.native, *language.aliases))),
@@ -49,4 +47,4 @@ def _show_one(language: languages.Language) -> None:
         "openers": " · ".join(opener for group in language.openers.values() for opener in group),
     }
     rows |= {f"exemplar {n}": f"{e.instruction}\n{e.response}" for n, e in enumerate(language.exemplars, 1)}
-    show_facts(rows, consoles.stdout())
+    consoles.show_facts(rows, consoles.stdout())

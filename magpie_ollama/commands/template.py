@@ -11,7 +11,7 @@ import click
 from magpie_ollama import prompts
 from magpie_ollama.commands.options import debug_option, option, parse_options, server_options
 from magpie_ollama.display import consoles
-from magpie_ollama.display.plan import show_facts, visible
+from magpie_ollama.display.plan import visible
 from magpie_ollama.method.template import SENTINELS, Template, cut, load_preset
 from magpie_ollama.records import Message
 from magpie_ollama.run.connect import choose_model, connect
@@ -84,7 +84,7 @@ def _print(name: str, template: Template, as_json: bool) -> None:
         "suffix": visible(template.suffix),
         "stops": "  ".join(map(visible, template.stops)),
     }
-    show_facts(rows, consoles.stdout())
+    consoles.show_facts(rows, consoles.stdout())
 
 
 def _values(name: str, template: Template) -> dict[str, Any]:

@@ -293,7 +293,7 @@ class StdoutCorpus(Corpus):
     def _write(self, line: bytes) -> None:
         try:
             if self._stream is not None and self._fd < 0:
-                self._fd = os.open(self._stream, os.O_WRONLY)  # a FIFO waits here for its reader
+                self._fd = os.open(self._stream, system.STREAM)  # a FIFO waits here for its reader
             write_all(self._fd, line)
         except BrokenPipeError:
             raise  # the reader has had enough, as `head` has: no failure

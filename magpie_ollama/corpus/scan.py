@@ -36,11 +36,11 @@ _MAGIC = {
 @dataclass(slots=True)
 class Tally:
     """What the corpus itself says about one run: records kept, the highest seed among them (-1 for none),
-    and the newest of them without its messages."""
+    and the newest of them."""
 
     kept: int = 0
     top_seed: int = -1
-    newest: dict[str, Any] = field(default_factory=dict)
+    newest: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Contents:
         if type(run) is str and run:
             tally = self.runs.setdefault(run, Tally())
             tally.kept += 1
-            tally.newest = {key: value for key, value in record.items() if key != "messages"}
+            tally.newest = record
             if type(seed) is int:
                 tally.top_seed = max(tally.top_seed, seed)
 

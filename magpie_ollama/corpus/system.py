@@ -9,9 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-APPEND = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
-"""Flags to append bytes as they are. Without O_BINARY, Windows writes every newline as two bytes.
-Readable too, because what is already there decides what may be written next."""
+_BINARY: int = getattr(os, "O_BINARY", 0)  # else Windows writes every newline as two bytes
+
+STREAM = os.O_WRONLY | _BINARY
+"""Flags to write to a FIFO or a device."""
+
+APPEND = os.O_RDWR | os.O_APPEND | _BINARY
+"""Flags to append to a file. Readable too: what is already there decides what may be written next."""
 
 _CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from magpie_ollama.errors import MagpieError
@@ -19,13 +20,33 @@ def stdout() -> Console:
 def show_error(error: MagpieError) -> None:
     """The cause, and under it the next command."""
     console = stderr()
-    console.print(Text.assemble(("error: ", "bold red"), _sentence(error.cause)), soft_wrap=True)
+    say(console, Text.assemble(("error: ", "bold red"), _sentence(error.cause)))
     if error.remedy:
-        console.print(Text.assemble(("   next: ", "bold"), error.remedy), soft_wrap=True)
+        say(console, Text.assemble(("   next: ", "bold"), error.remedy))
 
 
 def show_notice(console: Console, notice: str) -> None:
-    console.print(Text.assemble(("note: ", "bold yellow"), _sentence(notice)), soft_wrap=True)
+    say(console, Text.assemble(("note: ", "bold yellow"), _sentence(notice)))
+
+
+def say(console: Console, text: Text) -> None:
+    """Folds a line at words on a terminal; elsewhere a line stays one line, for grep."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
+def show_facts(rows: dict[str, str], console: Console) -> None:
+    """Names and values, a pair a line; on a terminal, long values fold within their column."""
+    if not console.is_terminal:
+        width = max(map(len, rows))
+        for name, value in rows.items():
+            console.print(Text(f"{name:<{width}}  {value}"), soft_wrap=True)
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    console.print(table)
 
 
 def _sentence(text: str) -> str:

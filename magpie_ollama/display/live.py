@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from magpie_ollama.display.consoles import show_notice
+from magpie_ollama.display.consoles import say, show_notice
 from magpie_ollama.display.words import duration, rate, share, size
 from magpie_ollama.run.funnel import DROPPED, KEPT, Progress
 
@@ -59,16 +59,16 @@ async def _live(progress: Progress, title: str, console: Console) -> None:
 
 async def _plain(progress: Progress, title: str, console: Console) -> None:
     step, printed = "", time.monotonic()
-    console.print(title, soft_wrap=True)
+    say(console, Text(title))
     while True:
         _tell(progress, console)
         if progress.step and progress.step.split(":")[0] != step:
             step = progress.step.split(":")[0]
-            console.print(f"{step} ...", soft_wrap=True)
+            say(console, Text(f"{step} ..."))
         if progress.started and time.monotonic() - printed >= PLAIN_SECONDS:
             printed = time.monotonic()
             parts = (_count(progress), *_rates(progress), _funnel(progress).plain)
-            console.print(Text(" · ".join(parts)), soft_wrap=True)
+            say(console, Text(" · ".join(parts)))
         await asyncio.sleep(REFRESH_SECONDS)
 
 

@@ -7,9 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from magpie_ollama.display.consoles import show_facts
 from magpie_ollama.run.session import Plan, Session
 
 
@@ -50,21 +49,6 @@ def visible(text: str) -> str:
 
 def options(values: dict[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in values.items())
-
-
-def show_facts(rows: dict[str, str], console: Console) -> None:
-    """Names and values, a pair a line; on a terminal, long values fold within their column."""
-    if not console.is_terminal:
-        width = max(map(len, rows))
-        for name, value in rows.items():
-            console.print(Text(f"{name:<{width}}  {value}"), soft_wrap=True)
-        return
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, Text(value))
-    console.print(table)
 
 
 def _values(plan: Plan, session: Session) -> dict[str, Any]:

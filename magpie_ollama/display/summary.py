@@ -7,8 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from magpie_ollama.display.consoles import say, show_facts
 from magpie_ollama.display.words import duration, rate, share
-from magpie_ollama.run.funnel import KEPT, Progress
+from magpie_ollama.run.funnel import DROPPED, KEPT, Progress
 from magpie_ollama.run.session import Session
 
 
@@ -39,34 +40,33 @@ def as_dict(session: Session) -> dict[str, Any]:
 
 
 def show(session: Session, console: Console) -> None:
-    for line in _lines(session.progress, session):
-        console.print(line, soft_wrap=True)
+    say(console, _headline(session.progress))
+    show_facts(_rows(session), console)
 
 
-def _lines(progress: Progress, session: Session) -> list[Text]:
-    funnel = progress.funnel
-    tried = funnel.attempts - funnel.outcomes["dropped"]
-    lines = [
-        Text.assemble(
-            (f"Kept {funnel.kept} of {tried} attempts", "bold"),
-            f" ({share(funnel.kept, tried)}) in {duration(progress.seconds)}: {rate(progress.records_per_minute())}.",
-        )
-    ]
-    if rejected := funnel.rejected():
-        lines.append(Text("  rejected   " + " · ".join(f"{count} {name}" for name, count in rejected)))
+def _headline(progress: Progress) -> Text:
+    if not progress.attempts_here:
+        return Text(f"Nothing to do: the run has its {progress.kept} records. The same command adds more.", "bold")
+    pace = f" in {duration(progress.seconds)} ({rate(progress.records_per_minute())})" if progress.kept_here else ""
+    of = f"; the run has {progress.kept} of {progress.target}" if progress.kept != progress.kept_here else ""
+    return Text.assemble((f"Kept {progress.kept_here} of {progress.target} records{pace}{of}.", "bold"))
+
+
+def _rows(session: Session) -> dict[str, str]:
+    funnel = session.progress.funnel
+    tried = funnel.attempts - funnel.outcomes[DROPPED]
+    outcomes = [f"{funnel.kept} kept ({share(funnel.kept, tried)})", *(f"{n} {name}" for name, n in funnel.rejected())]
+    rows = {"attempts": f"{tried}: {' · '.join(outcomes)}"}
     if funnel.unknown_language:
-        lines.append(Text(f"  language   {funnel.unknown_language} kept that are too short, or all code, to tell it"))
+        rows["language"] = f"{funnel.unknown_language} kept whose text is too short, or all code, to tell it"
     if len(funnel.ways) > 1:
-        ways = " · ".join(f"{way} {share(count, funnel.attempts)}" for way, count in funnel.ways.most_common())
-        lines.append(Text(f"  steering   {ways}"))
+        rows["steering"] = " · ".join(f"{way} {share(n, funnel.attempts)}" for way, n in funnel.ways.most_common())
     if funnel.kept:
-        lines.append(
-            Text(
-                f"  tokens     {funnel.all_tokens:,} generated, {funnel.all_tokens / funnel.kept:,.0f} a record, "
-                f"{share(funnel.tokens[KEPT], funnel.all_tokens)} of them in kept records"
-            )
+        rows["tokens"] = (
+            f"{funnel.all_tokens:,} generated, {funnel.all_tokens / funnel.kept:,.0f} a record, "
+            f"{share(funnel.tokens[KEPT], funnel.all_tokens)} of them in kept records"
         )
-    lines.append(Text(f"  model      {session.model.name} on {session.server.kind} ({session.version})"))
+    rows["model"] = f"{session.model.name} on {session.server.kind} ({session.version})"
     if session.corpus.path is not None:
-        lines.append(Text(f"  corpus     {session.corpus.path} ({session.corpus.records:,} records)"))
-    return lines
+        rows["corpus"] = f"{session.corpus.path} ({session.corpus.records:,} records)"
+    return rows

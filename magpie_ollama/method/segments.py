@@ -14,7 +14,7 @@ _FENCE = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.DOTALL)
 
 _ASIDE = re.compile(
     r"""
-      `[^`\n]*(?:`|$)                               # inline code, open at the end of a line too
+      `[^`\n]{1,200}` | `[^`\s]{1,60}\Z              # inline code, still open at the end too
     | \$\$.*?\$\$ | \\\[.*?\\\] | \\\(.*?\\\)       # LaTeX
     | \$[^$\n]{1,200}?\$
     | \\[A-Za-z]+(?:\{[^{}\n]*\})*
@@ -26,8 +26,7 @@ _ASIDE = re.compile(
     | (?<!\w)[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\([^()\n]*\)  # calls: f(x), np.mean(a)
     | (?<!\w)[A-Za-z]+(?:_[A-Za-z0-9]+)+            # snake_case
     | (?<!\w)[a-z]+[A-Z]\w*                         # camelCase
-    | (?<!\w)[A-Za-z]+\d\w*                         # x1, utf8
-    | (?<!\w)\d\w*
+    | (?<![A-Za-z\d])[A-Za-z]*\d[A-Za-z\d]*         # 12, 3rd, x1, utf8
     | (?<!\w)[A-Za-z]+(?:\.[A-Za-z]+)*\.(?:py|js|ts|json|csv|txt|html|css|md|pdf|exe|com|org|net|io)\b
     """,
     re.VERBOSE | re.DOTALL,
@@ -52,6 +51,8 @@ _CODE_LINE = re.compile(
 )
 _PROSE_END = re.compile(r"[.!?…。！？।؟]\s*$")
 
+LONG = 160
+_COMMA = re.compile(r"[,;،](?=\s)|[，、；]")
 _SENTENCE = re.compile(r"(?<=[.!?…।؟։۔])[\"'”»)\]]*\s+|(?<=[。！？])|\n+|(?<=[;:])\s+(?=[^\W\d_a-z])")
 
 
@@ -68,8 +69,19 @@ def prose(text: str) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences and lines of ``text`` that hold a letter, in order, stripped."""
-    return [part for piece in _SENTENCE.split(text) if any(map(str.isalpha, part := piece.strip()))]
+    """The sentences and lines of ``text`` that hold a letter, in order, stripped.
+
+    One of more than ``LONG`` characters is cut at commas too, into parts of at least half of that: a
+    model that changes language does not always end its sentence first.
+    """
+    found: list[str] = []
+    for piece in _SENTENCE.split(text):
+        part = piece.strip()
+        while len(part) > LONG and (cut := _COMMA.search(part, LONG // 2, len(part) - LONG // 4)):
+            found.append(part[: cut.end()])
+            part = part[cut.end() :].lstrip()
+        found.append(part)
+    return [part for part in found if any(map(str.isalpha, part))]
 
 
 def _is_code(line: str) -> bool:

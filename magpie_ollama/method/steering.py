@@ -48,8 +48,8 @@ def parse_way(text: str) -> str:
     ('exemplar+opener', 'none')
     """
     parts = {part.strip().lower() for part in text.split("+")}
-    if parts == {NONE}:
-        return NONE
+    if len(parts) == 1 and parts <= {NONE, AUTO}:
+        return parts.pop()
     unknown = sorted(parts - set(PARTS))
     if unknown:
         raise UsageError(
@@ -59,8 +59,9 @@ def parse_way(text: str) -> str:
     return "+".join(part for part in PARTS if part in parts)
 
 
-def needs_language(way: str) -> bool:
-    return way != NONE
+def default_way(language: Language) -> str:
+    """No steering where a model writes the language by itself, which is English; else auto."""
+    return NONE if language.code == "en" else AUTO
 
 
 def steer(

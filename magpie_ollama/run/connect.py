@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 
 from magpie_ollama.corpus.corpus import Corpus
-from magpie_ollama.errors import ModelMissing, NoServer, NotThisServer, UsageError
+from magpie_ollama.errors import ModelMissing, NoServer, NotThisServer, TemplateError, UsageError
+from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.settings import ServerChoice
 from magpie_ollama.servers import embedded
 from magpie_ollama.servers.base import Model, Server
@@ -59,7 +60,17 @@ async def connect(choice: ServerChoice, parallel: int, corpus: Corpus | None) ->
 async def choose_model(
     server: Server, wanted: str, pull: bool, on_pull: Callable[[PullProgress], None] = lambda step: None
 ) -> Model:
-    """The model ``wanted``, or the only one there is. ``pull`` fetches a missing one where the server can."""
+    """The model ``wanted``, or the only one there is. ``pull`` fetches a missing one where the server can.
+
+    Raises ``ModelMissing``, ``UsageError`` where there are several, ``TemplateError`` for one that only embeds.
+    """
+    model = await _find(server, wanted, pull, on_pull)
+    if not model.generates:  # before it is loaded, which the server would refuse in words of its own
+        raise TemplateError(f"{model.name} is an embedding model: it writes no text.", "choose a chat model with -m")
+    return model
+
+
+async def _find(server: Server, wanted: str, pull: bool, on_pull: Callable[[PullProgress], None]) -> Model:
     if wanted:
         if server.kind == "embedded":
             return await server.describe((await server.models())[0])
@@ -72,22 +83,20 @@ async def choose_model(
                 return await server.describe(wanted)
             there = await server.models()
             raise ModelMissing(f"{error.cause}{_list(' It has', there)}", error.remedy) from error
-    names = await server.models()
-    if len(names) > 1:
-        described = [await server.describe(name) for name in names]
-        chat = [model for model in described if model.generates]
-        if len(chat) != 1:
-            raise UsageError(
-                f"{server.address} has {len(names)} models: {', '.join(sorted(names))}.",
-                f"choose one with -m, for example -m {(chat or described)[0].name}",
-            )
-        return chat[0]
-    if not names:
+    described = [await server.describe(name) for name in await server.models()]
+    chat = sorted(model.name for model in described if model.generates)
+    if len(chat) > 1:
+        raise UsageError(
+            f"{server.address} has {len(chat)} models: {', '.join(chat)}.",
+            f"choose one with -m, for example -m {chat[0]}",
+        )
+    if not chat:
+        only = f", only for embedding: {', '.join(model.name for model in described)}" if described else ""
         raise ModelMissing(
-            f"{server.address} has no model yet.",
+            f"{server.address} has no chat model yet{only}.",
             "fetch one, for example with `ollama pull llama3.2`, or add -m NAME --pull",
         )
-    return await server.describe(names[0])
+    return next(model for model in described if model.generates)
 
 
 async def _embedded(choice: ServerChoice, parallel: int) -> tuple[Server, str]:
@@ -99,7 +108,7 @@ async def _embedded(choice: ServerChoice, parallel: int) -> tuple[Server, str]:
 
 async def _version(server: Server) -> str:
     try:
-        return await server.version()
+        return await retrying(server.version, server.address)
     except BaseException:
         await server.close()
         raise

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.errors import (
-    ConnectionLost,
-    NoServer,
     PromptTooLong,
     ServerError,
     ShortOfTarget,
@@ -108,6 +106,8 @@ class Pipeline:
     async def run(self) -> None:
         """Raises ``ShortOfTarget`` at the bound on attempts, or the ``MagpieError`` that ended the run."""
         self._progress.begin()
+        if self._settings.think and self._model.thinks is False:
+            self._progress.notices.append(f"{self._model.name} cannot reason before it answers: --think has no effect.")
         try:
             async with asyncio.TaskGroup() as group:
                 watchdog = group.create_task(self._watch_server())
@@ -115,7 +115,8 @@ class Pipeline:
                 await asyncio.wait(workers)
                 watchdog.cancel()
         except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            first = failures.exceptions[0]
+            raise first from first.__cause__  # which --debug shows
         if not self._stopping and self._run.kept < self._run.target:
             raise self._short()
 
@@ -137,17 +138,22 @@ class Pipeline:
     async def _attempt(self, draft: _Draft) -> None:
         self._progress.in_flight += 1
         try:
-            outcome = await self._make(draft)
+            made = await self._make(draft)
         except asyncio.CancelledError:
             self._end(draft.end(DROPPED))
             raise
         finally:
             self._progress.in_flight -= 1
             self._signal()
-        self._end(draft.end(outcome))
+        if isinstance(made, Record):
+            self._corpus.append(made)
+            self._end(draft.end(KEPT))
+            self._remember(made)  # after all is written: ``keep`` is not ours, and may raise
+        else:
+            self._end(draft.end(made))
 
-    async def _make(self, draft: _Draft) -> str:
-        """Makes one record, or gives the reason why there is none."""
+    async def _make(self, draft: _Draft) -> Record | str:
+        """A record, or the reason why there is none."""
         settings = self._settings
         steered = steer(
             draft.way,
@@ -168,7 +174,7 @@ class Pipeline:
         answered = await self._response(draft, steered, instruction)
         if isinstance(answered, Reason):
             return answered
-        record = Record(
+        return Record(
             id=new_id(),
             messages=[
                 {"role": "user", "content": instruction},
@@ -187,9 +193,6 @@ class Pipeline:
             reasoning=answered.reasoning.strip(),
             confidence=confidence,
         )
-        self._corpus.append(record)
-        self._remember(record)
-        return KEPT
 
     async def _instruction(
         self, draft: _Draft, steered: Steered, template: Template
@@ -247,7 +250,7 @@ class Pipeline:
                 self._model.name,
                 messages,
                 self._settings.response.seeded(draft.seed),
-                self._settings.think,
+                self._settings.think and self._model.thinks is not False,
                 self._counting(draft, "response_tokens", watch),
             )
 
@@ -269,12 +272,7 @@ class Pipeline:
     async def _answer(self, ask: Callable[[], Awaitable[Completion]]) -> Completion | None:
         """The completion, after retries; None where the server is there but gives no complete one."""
         try:
-            completion = await retrying(ask)
-        except ConnectionLost as error:
-            raise NoServer(
-                f"{self._server.address} has stopped answering.",
-                "start the server again, then run the same command: it continues where it stopped",
-            ) from error
+            completion = await retrying(ask, self._server.address)
         except TransientError as error:
             self._no_answers += 1
             if self._no_answers >= NO_ANSWERS:
@@ -351,9 +349,13 @@ class Pipeline:
 
     def _short(self) -> ShortOfTarget:
         reasons = self._progress.funnel.rejected()
-        most = f"; most were rejected as {reasons[0][0]} ({EXPLANATIONS[Reason(reasons[0][0])]})" if reasons else ""
+        told = ""
+        if reasons:
+            most = EXPLANATIONS.get(Reason(reasons[0][0]), "") if reasons[0][0] in set(Reason) else ""
+            told = f"; rejected: {', '.join(f'{count} {name}' for name, count in reasons)}"
+            told += f" ({reasons[0][0]}: {most})" if most else ""
         return ShortOfTarget(
-            f"Kept {self._run.kept} of {self._run.target} after {self._progress.attempts_here} attempts{most}.",
+            f"Kept {self._run.kept} of {self._run.target} after {self._progress.attempts_here} attempts{told}.",
             "run the same command again to go on, raise --max-attempts, or try another --steering or model",
         )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from magpie_ollama.errors import TemplateError
 from magpie_ollama.method.template import SENTINELS, Preset, Template, cut, leading_bos, load_preset, preset_for
 from magpie_ollama.records import Message
+from magpie_ollama.run.retrying import retrying
 from magpie_ollama.servers.base import Model, Server
 
 
@@ -40,7 +42,7 @@ class Prompter:
         source = f"rendered by {self._server.kind}"
         if self._preset is None:
             for conversation in conversations:
-                text = await self._server.render(self._model.name, conversation)
+                text = await self._rendered(conversation)
                 if text is None:
                     self._preset = self._find_preset()
                     break
@@ -54,6 +56,9 @@ class Prompter:
             return Template(template.prefix.removeprefix(bos), template.suffix, template.stops, source)
         return template
 
+    async def _rendered(self, conversation: Sequence[Message]) -> str | None:
+        return await retrying(lambda: self._server.render(self._model.name, conversation), self._server.address)
+
     def _find_preset(self) -> Preset:
         preset = preset_for(self._model.name)
         if preset is None:
@@ -65,5 +70,6 @@ class Prompter:
 
     async def _adds(self, bos: str) -> bool:
         if bos not in self._bos_added:
-            self._bos_added[bos] = await self._server.adds_bos(self._model.name, bos)
+            ask = partial(self._server.adds_bos, self._model.name, bos)
+            self._bos_added[bos] = await retrying(ask, self._server.address)
         return self._bos_added[bos]

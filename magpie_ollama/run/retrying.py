@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import stamina
 
-from magpie_ollama.errors import ConnectionLost, TransientError
+from magpie_ollama.errors import ConnectionLost, NoServer, TransientError
 
 T = TypeVar("T")
 
@@ -23,8 +23,11 @@ FAILURES = 6
 (the same seed may run into the same fault) is then given up."""
 
 
-async def retrying(call: Callable[[], Awaitable[T]]) -> T:
-    """The result of ``call``, tried again after each ``TransientError``; the last one is raised."""
+async def retrying(call: Callable[[], Awaitable[T]], address: str) -> T:
+    """The result of ``call`` to the server at ``address``, tried again after each ``TransientError``.
+
+    The last one is raised; in place of ``ConnectionLost`` a ``NoServer``.
+    """
     failures = 0
 
     def again(error: Exception) -> bool:
@@ -34,9 +37,16 @@ async def retrying(call: Callable[[], Awaitable[T]]) -> T:
         failures += not isinstance(error, ConnectionLost)
         return failures < FAILURES
 
-    async for attempt in stamina.retry_context(
+    tries = stamina.retry_context(
         on=again, attempts=ATTEMPTS, timeout=None, wait_initial=0.25, wait_max=15.0, wait_jitter=0.25
-    ):
-        with attempt:
-            return await call()
+    )
+    try:
+        async for attempt in tries:
+            with attempt:
+                return await call()
+    except ConnectionLost as error:
+        raise NoServer(
+            f"The server at {address} has stopped answering.",
+            "start it again, then run the same command: it continues where it stopped",
+        ) from error
     raise AssertionError("unreachable: the last attempt returns or raises")

@@ -10,17 +10,18 @@ from typing import Any
 
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run, Status
-from magpie_ollama.errors import ShortOfTarget
+from magpie_ollama.errors import RequestRefused, ShortOfTarget, TemplateError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.steering import Steered, steer
+from magpie_ollama.method.steering import AUTO, Steered, steer
 from magpie_ollama.method.template import Template
 from magpie_ollama.records import Record
+from magpie_ollama.run import measurements
 from magpie_ollama.run.connect import choose_model, connect
 from magpie_ollama.run.funnel import Funnel, Progress
 from magpie_ollama.run.pipeline import Pipeline
 from magpie_ollama.run.prompting import Prompter
 from magpie_ollama.run.settings import Settings
-from magpie_ollama.run.ways import FixedWay, Ways
+from magpie_ollama.run.ways import AUTO_WAYS, AutoWays, FixedWay
 from magpie_ollama.servers.base import Model, Server
 from magpie_ollama.servers.ollama import PullProgress
 
@@ -60,10 +61,11 @@ class Session:
         self._pipeline: Pipeline | None = None
 
     async def plan(self) -> Plan:
-        """The plan, with nothing generated and nothing written."""
+        """The plan of the first attempt, with nothing generated and nothing written."""
+        way = (await self.ways())[0]
         unfinished = self.corpus.unfinished(self._identity())
         seed = unfinished.seed if unfinished else self.settings.seed or 0
-        steered = self._steer(seed)
+        steered = self._steer(way, seed)
         template = await self._prompter.template(steered.messages)
         return Plan(
             steered,
@@ -74,11 +76,32 @@ class Session:
             unfinished.id if unfinished else "",
         )
 
+    async def ways(self) -> list[str]:
+        """The ways that the run may take. Auto leaves out, with a notice, those that the template cannot carry."""
+        if self.settings.steering != AUTO:
+            await self._carry(self.settings.steering)
+            return [self.settings.steering]
+        await self._prompter.template()  # a model without any template is refused for that
+        carried = []
+        for way in AUTO_WAYS:
+            try:
+                await self._carry(way)
+            except TemplateError as error:
+                self.progress.notices.append(f"auto leaves out {way}: {error.cause}")
+            else:
+                carried.append(way)
+        return carried
+
     async def generate(self, keep: Callable[[Record], None] = lambda record: None) -> Run:
         """Makes the records. Raises the ``MagpieError`` that ended the run short; what was kept stays."""
-        template = await self._prompter.template(self._steer(0).messages)
-        ways: Ways = FixedWay(self.settings.steering)
+        allowed = await self.ways()
+        template = await self._prompter.template(self._steer(allowed[0], 0).messages)
         run = self.run = self._begin(template)
+        ways: FixedWay | AutoWays = FixedWay(allowed[0])
+        if self.settings.steering == AUTO:
+            code = self.settings.language.code
+            ways = AutoWays(allowed, run.seed + run.next_index, measurements.load(self.model, code))
+            ways.recall(run.attempts())
         progress = self.progress
         progress.funnel = Funnel.of(run.attempts())
         progress.kept, progress.target = run.kept, run.target
@@ -99,6 +122,8 @@ class Session:
             status = "interrupted"
             raise
         finally:
+            if isinstance(ways, AutoWays):
+                measurements.add(self.model, self.settings.language.code, ways.tallies())
             run.update(funnel=progress.funnel.to_dict(), seconds=self._seconds(run))
             run.finish(status)
         return run
@@ -106,6 +131,16 @@ class Session:
     def stop(self) -> int:
         """Ends the run in good order; see ``Pipeline.stop``."""
         return self._pipeline.stop() if self._pipeline else 0
+
+    async def _carry(self, way: str) -> None:
+        try:
+            await self._prompter.template(self._steer(way, 0).messages)
+        except (RequestRefused, TransientError) as error:
+            # Templates without a system role raise an error when they are rendered with one.
+            raise TemplateError(
+                f"The chat template of {self.model.name} cannot carry {way} ({error.cause})",
+                "choose another --steering, for example opener, or auto",
+            ) from error
 
     def _begin(self, template: Template) -> Run:
         settings = self.settings
@@ -140,11 +175,9 @@ class Session:
             "system": self.settings.system or self.settings.language.system,
         }
 
-    def _steer(self, seed: int) -> Steered:
-        way = self.settings.steering
-        return steer(
-            way, self.settings.language, seed, system=self.settings.system, exemplars=self.settings.exemplars
-        )
+    def _steer(self, way: str, seed: int) -> Steered:
+        settings = self.settings
+        return steer(way, settings.language, seed, system=settings.system, exemplars=settings.exemplars)
 
     def _index(self) -> DuplicateIndex:
         seen = DuplicateIndex()

@@ -1,10 +1,77 @@
-"""Which way of steering the next attempt takes."""
+"""Which way of steering the next attempt takes: a fixed one, or the one that yields most, found while running."""
 
 from __future__ import annotations
 
+import operator
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from typing import Protocol
 
 from magpie_ollama.records import Attempt
+from magpie_ollama.run.funnel import DROPPED, KEPT
+
+AUTO_WAYS: Mapping[str, float] = {
+    "exemplar+opener": 0.7,
+    "system+opener": 0.4,
+    "exemplar": 0.45,
+    "opener": 0.25,
+    "prefix+system": 0.15,
+    "system": 0.15,
+    "prefix": 0.15,
+}
+"""The ways that auto tries, each with the share of useful instructions that it is expected to have before anything is
+measured: the order that they had on SmolLM2-135M in five languages (docs/steering.md), with a good chance left to
+those that need a better model."""
+
+PRIOR_ATTEMPTS = 2.0
+"""How many attempts the shipped expectation counts for: a handful of real ones overrules it."""
+
+EARLIER_ATTEMPTS = 30.0
+"""At most so many attempts do earlier measurements of a model and language count for: prompts and data change."""
+
+PRIOR_TOKENS = 60.0
+"""Expected tokens of an instruction, before any is written."""
+
+FLOOR = 0.02
+"""Share of the draws that goes to a way at random, so that none that yields is shut out for ever."""
+
+SHARE_DRAWS = 200
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one way has come to. ``passed`` counts instructions that passed the screen, ``kept`` whole records;
+    ``tokens`` are those of instructions, ``response_tokens`` those of responses."""
+
+    attempts: float = 0.0
+    passed: float = 0.0
+    kept: float = 0.0
+    tokens: float = 0.0
+    response_tokens: float = 0.0
+
+    def count(self, attempt: Attempt) -> None:
+        self.attempts += 1
+        self.tokens += attempt.instruction_tokens
+        self.passed += passed(attempt)
+        self.kept += attempt.outcome == KEPT
+        self.response_tokens += attempt.response_tokens
+
+    def scaled(self, attempts: float) -> Tally:
+        """The same shares with the weight of at most ``attempts``."""
+        factor = min(1.0, attempts / self.attempts) if self.attempts else 0.0
+        return Tally(*(factor * value for value in astuple(self)))
+
+    def plus(self, other: Tally) -> Tally:
+        return Tally(*map(operator.add, astuple(self), astuple(other)))
+
+    def less(self, other: Tally) -> Tally:
+        return Tally(*map(operator.sub, astuple(self), astuple(other)))
+
+
+def passed(attempt: Attempt) -> bool:
+    """Whether the attempt's instruction passed the screen, whatever became of its response."""
+    return attempt.outcome == KEPT or attempt.outcome.startswith("response_")
 
 
 class Ways(Protocol):
@@ -29,3 +96,73 @@ class FixedWay:
 
     def shares(self) -> dict[str, float]:
         return {}
+
+
+class AutoWays:
+    """Thompson sampling (Thompson 1933) on useful records per generated token.
+
+    Of each way, the chance that its instruction passes is Beta distributed, and its tokens an attempt are known up to
+    the noise of so many draws. A response costs about the same whatever the way, so its tokens are pooled.
+    The value of a way is (chance of a kept record) / (tokens of an attempt, response included).
+    """
+
+    def __init__(self, ways: Sequence[str], seed: int, earlier: Mapping[str, Tally] | None = None) -> None:
+        """``earlier`` are measurements of the same model and language; they take the place of the shipped prior."""
+        self._draw = random.Random(seed)
+        self._own = {way: Tally() for way in ways}
+        self._prior = {way: self._expect(way, (earlier or {}).get(way)) for way in ways}
+        self._recalled: dict[str, Tally] = {}
+        self._since_shares = 0
+        self._shares: dict[str, float] = {}
+
+    def choose(self, index: int) -> str:
+        if self._draw.random() < FLOOR:
+            return self._draw.choice(list(self._own))
+        return self._best()
+
+    def learn(self, attempt: Attempt) -> None:
+        if attempt.outcome != DROPPED and attempt.steering in self._own:
+            self._own[attempt.steering].count(attempt)
+            self._since_shares += 1
+
+    def recall(self, attempts: Iterable[Attempt]) -> None:
+        """Learns from the attempts that a run made in an earlier process."""
+        for attempt in attempts:
+            self.learn(attempt)
+        self._recalled = {way: replace(tally) for way, tally in self._own.items()}
+
+    def shares(self) -> dict[str, float]:
+        if self._since_shares >= 8 or not self._shares:
+            self._since_shares = 0
+            # Its own generator: looking at the shares must not change the draws.
+            draws = [self._best(random.Random(number)) for number in range(SHARE_DRAWS)]
+            self._shares = {way: draws.count(way) / SHARE_DRAWS for way in self._own}
+        return self._shares
+
+    def tallies(self) -> dict[str, Tally]:
+        """What each way has come to in this process."""
+        return {way: tally.less(self._recalled.get(way, Tally())) for way, tally in self._own.items()}
+
+    def _best(self, draw: random.Random | None = None) -> str:
+        draw = draw or self._draw
+        every = list(self._own.values())
+        answered = sum(tally.passed for tally in every)
+        response = sum(tally.response_tokens for tally in every) / answered if answered else 0.0
+        return max(self._own, key=lambda way: self._value(way, response, draw))
+
+    def _value(self, way: str, response: float, draw: random.Random) -> float:
+        own, prior = self._own[way], self._prior[way]
+        attempts = own.attempts + prior.attempts
+        successes = own.passed + prior.passed
+        passes = draw.betavariate(successes + 0.01, attempts - successes + 0.01)
+        # The mean of so many draws of a quantity about as wide as its mean (lengths are): a gamma variate.
+        tokens = (own.tokens + prior.tokens) / attempts * draw.gammavariate(attempts + 1, 1 / (attempts + 1))
+        kept = (own.kept + prior.kept + 1) / (own.passed + prior.passed + 1)
+        return passes * kept / (tokens + passes * response + 1)
+
+    @staticmethod
+    def _expect(way: str, earlier: Tally | None) -> Tally:
+        if earlier is not None and earlier.attempts:
+            return earlier.scaled(EARLIER_ATTEMPTS)
+        expected = AUTO_WAYS.get(way, 0.3) * PRIOR_ATTEMPTS
+        return Tally(PRIOR_ATTEMPTS, expected, expected, PRIOR_TOKENS * PRIOR_ATTEMPTS)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
+
+import httpx
 
 from magpie_ollama.errors import UsageError
 
@@ -38,10 +41,23 @@ def base_url(host: str, default_port: int) -> str:
         raise _wrong(host, str(error)) from None
     if any(character.isspace() or character in "@?#\\" for character in authority + path):
         raise _wrong(host, "it has a character that no address has")
+    if not separator and re.match("https?:?/", text):
+        raise _wrong(host, "the scheme must be followed by ://")
+    if authority.startswith("["):
+        if not re.fullmatch(r"\[[^\]]*\](:\d*)?", authority):
+            raise _wrong(host, "what follows the bracket is no port")
+        _check_v6(host, name)  # Python 3.11.3 and older take anything between the brackets
+    elif not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
+        raise _wrong(host, f"{name!r} is no name of a host")
     if name in ("0.0.0.0", "::"):
         name = "127.0.0.1" if name == "0.0.0.0" else "::1"
     shown = f"[{name}]" if ":" in name else name
-    return f"{scheme}://{shown}:{port or default_port}{slash}{path}".rstrip("/")
+    url = f"{scheme}://{shown}:{port or default_port}{slash}{path}".rstrip("/")
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise _wrong(host, str(error)) from None
+    return url
 
 
 def is_loopback(url: str) -> bool:
@@ -59,8 +75,15 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def _check_v6(host: str, name: str) -> None:
+    try:
+        ipaddress.IPv6Address(name)
+    except ValueError as error:
+        raise _wrong(host, str(error)) from None
+
+
 def _wrong(host: str, why: str) -> UsageError:
     return UsageError(
-        f"{host!r} is not an address of a server: {why}.",
+        f"{host!r} is not an address of a server: {why.rstrip('.')}.",
         "write it as host, host:port or http://host:port, for example --host 127.0.0.1:11434",
     )

@@ -26,6 +26,10 @@ LONGEST_LINE = 64 * 2**20
 
 CONNECT_SECONDS = 10.0
 
+START = "start the server, or check --host; then run the same command again"
+LOOK = "look into the server's log, then run the same command again"
+"""Next actions, for errors that outlast all tries."""
+
 Refusal = Callable[[int, str], MagpieError]
 """Makes an error of an HTTP status and the text of the answer's body."""
 
@@ -57,17 +61,21 @@ class Connections:
     def silent_for(self) -> float:
         return time.monotonic() - self._last_byte
 
-    async def json(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON value. Fails as ``lines`` does."""
+    async def json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """The answer's JSON object. Raises this server's ``refusal``, ``ConnectionLost``, and ``NotThisServer`` for
+        an answer that is no JSON object."""
         async with self._answer(method, path, body) as response:
             content = await self._read(response)
         try:
-            return json.loads(content)
+            value = json.loads(content)
         except ValueError:
+            value = None
+        if not isinstance(value, dict):
             raise NotThisServer(
-                f"{self.base_url}{path} answered with something that is not JSON: {_start(content)}.",
+                f"{self.base_url}{path} answered with something that is no JSON object: {_start(content)}.",
                 "check --host, OLLAMA_HOST and --server",
-            ) from None
+            )
+        return value
 
     async def stream(self, path: str, body: Any, on_line: Callable[[bytes], bool]) -> None:
         """POSTs ``body`` and calls ``on_line`` with each line of the answer, without its end; empty ones are left out.
@@ -84,7 +92,7 @@ class Connections:
                 rest.append(head)
                 size += len(head)
                 if size > LONGEST_LINE:
-                    raise TransientError(f"{self.base_url} sent a line without an end.")
+                    raise TransientError(f"{self.base_url} sent a line without an end.", LOOK)
                 for other in others:
                     line = b"".join(rest).strip()
                     rest, size = [other], len(other)
@@ -112,8 +120,8 @@ class Connections:
                 yield response
         except httpx.TransportError as error:
             raise self._lost(error) from error
-        except httpx.InvalidURL as error:
-            raise NotThisServer(f"{self.base_url} is not an address: {error}.") from error
+        except httpx.DecodingError as error:  # compressed, although that was not asked for, and broken
+            raise TransientError(f"{self.base_url} sent an answer that cannot be read ({error}).", LOOK) from error
         finally:
             pool.in_flight -= 1
 
@@ -132,13 +140,13 @@ class Connections:
             pieces.append(piece)
             size += len(piece)
             if size > LONGEST_LINE:
-                raise TransientError(f"{self.base_url} sent an endless answer.")
+                raise TransientError(f"{self.base_url} sent an endless answer.", LOOK)
         return b"".join(pieces)
 
     def _lost(self, error: httpx.TransportError) -> ConnectionLost:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return ConnectionLost(f"Nothing answers at {self.base_url}.")
-        return ConnectionLost(f"{self.base_url} dropped the connection ({type(error).__name__}).")
+            return ConnectionLost(f"Nothing answers at {self.base_url}.", START)
+        return ConnectionLost(f"{self.base_url} dropped the connection ({type(error).__name__}).", LOOK)
 
 
 def _start(content: bytes) -> str:

@@ -60,10 +60,9 @@ class EmbeddedServer(OpenAIServer):
     async def close(self) -> None:
         if self._server is not None:
             await super().close()
-            server, self._server = self._server, None
-            # Its destructor stops the engine and waits for its threads.
-            await asyncio.to_thread(lambda held: held.clear(), [server])
-            del server
+            held, self._server = [self._server], None
+            # Its destructor stops the engine and waits for its threads: not in the event loop's.
+            await asyncio.to_thread(held.clear)
 
     async def _start(self) -> None:
         if self._server is None:

@@ -31,7 +31,7 @@ from magpie_ollama.errors import (
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url, is_loopback
 from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
-from magpie_ollama.servers.connections import CONNECT_SECONDS, Connections
+from magpie_ollama.servers.connections import CONNECT_SECONDS, LOOK, Connections
 
 DEFAULT_PORT = 11434
 START = "start it with `ollama serve` (or open the Ollama app), or point --host at it"
@@ -70,11 +70,14 @@ class OllamaServer:
             answer = await self._http.json("GET", "/api/version")
         except ConnectionLost as error:
             raise NoServer(f"No Ollama answers at {self.address}.", START) from error
-        except (NotThisServer, ModelMissing, RequestRefused) as error:
+        except Unauthorized:
+            raise
+        except ServerError as error:  # a proxy's 502 too: an Ollama can always say its version
             raise self._not_ollama() from error
-        if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
+        version = answer.get("version")
+        if not isinstance(version, str):
             raise self._not_ollama()
-        return str(answer["version"])
+        return version
 
     async def models(self) -> list[str]:
         found = await self._ask(self._client.list())
@@ -86,11 +89,12 @@ class OllamaServer:
         listed = await self._ask(self._client.list())
         capabilities = shown.capabilities
         info = shown.modelinfo or {}
-        digest = next((m.digest or "" for m in listed.models if m.model in (model, f"{model}:latest")), "")
+        entry = next((m for m in listed.models if m.model in (model, f"{model}:latest")), None)
         trained = next((int(v) for k, v in info.items() if k.endswith(".context_length") and v), 0)
         return Model(
-            name=model,
-            digest=digest,
+            # As it is listed: "smollm2" and "smollm2:latest" are one model, and one run.
+            name=(entry and entry.model) or model,
+            digest=(entry and entry.digest) or "",
             context=await self._loaded_context(model) or trained,
             stops=_stops(shown.parameters or ""),
             thinks=None if capabilities is None else "thinking" in capabilities,
@@ -178,7 +182,7 @@ class OllamaServer:
 
         await self._http.stream(path, body, on_line)
         if not completion.finish_reason:
-            raise TransientError(f"Ollama at {self.address} ended its answer before it was complete.")
+            raise TransientError(f"Ollama at {self.address} ended its answer before it was complete.", LOOK)
         return completion
 
     async def _pull(self, model: str) -> AsyncIterator[PullProgress]:
@@ -203,7 +207,7 @@ class OllamaServer:
             raise self._refusal(error.status_code, json.dumps({"error": error.error})) from error
         except (ConnectionError, httpx.TransportError) as error:
             raise NoServer(f"No Ollama answers at {self.address}.", START) from error
-        except (AttributeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:  # what the client makes of JSON of another shape
             raise self._not_ollama() from error
 
     def _not_ollama(self) -> NotThisServer:
@@ -243,12 +247,12 @@ def refusal(status: int, body: str, address: str, model: str) -> MagpieError:
         smaller = "close other programs, choose a smaller model or quantisation, or lower --num-ctx"
         return OutOfMemory(f"There is too little memory for {model!r}: {said}.", smaller)
     if status in (429, 502, 503, 504):
-        return TransientError(f"Ollama at {address} is busy ({said}).")
+        return TransientError(f"Ollama at {address} is busy ({said}).", "wait, then run the same command again")
     if status == 400 or "must be of type" in low:
         return RequestRefused(f"Ollama refused the request: {said}.", "check the options of this command")
     if status >= 500:
-        return TransientError(f"Ollama failed: {said}.")
-    return ServerError(f"Ollama at {address} answered HTTP {status}: {said}.")
+        return TransientError(f"Ollama failed: {said}.", LOOK)
+    return ServerError(f"Ollama at {address} answered HTTP {status}: {said}.", "check --host and OLLAMA_HOST")
 
 
 def _piece(line: bytes) -> dict[str, Any]:
@@ -257,7 +261,7 @@ def _piece(line: bytes) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise TransientError(f"Ollama sent a line that is not JSON ({len(line)} bytes).")
+        raise TransientError(f"Ollama sent a line that is no JSON object ({len(line)} bytes).", LOOK)
     return value
 
 
@@ -276,7 +280,14 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
 def _stops(parameters: str) -> tuple[str, ...]:
     """The stop strings in the text of a Modelfile's parameters, a line each: ``stop   "<|im_end|>"``."""
     found = re.findall(r'^stop\s+("(?:[^"\\]|\\.)*"|\S+)\s*$', parameters, re.MULTILINE)
-    return tuple(json.loads(stop) if stop.startswith('"') else stop for stop in found)
+    return tuple(_unquote(stop) for stop in found)
+
+
+def _unquote(stop: str) -> str:
+    try:
+        return str(json.loads(stop)) if stop.startswith('"') else stop
+    except ValueError:  # Go's escapes that JSON has not, such as \\x00
+        return stop[1:-1].encode("latin-1", "backslashreplace").decode("unicode_escape")
 
 
 def _was_cut(prompt: str, tokens: int, context: int) -> bool:
@@ -289,5 +300,6 @@ def _was_cut(prompt: str, tokens: int, context: int) -> bool:
         return False
     if tokens >= context - 1:
         return True
-    plausible = 6.0 if prompt.isascii() else 3.5
+    wide = sum("\u2e80" <= letter <= "\uffef" for letter in prompt)  # Chinese, Japanese, Korean: 1 to 1.8 a token
+    plausible = 6.0 if prompt.isascii() else 2.0 if wide * 2 > len(prompt) else 3.5
     return abs(tokens - context // 2) <= 8 and len(prompt) / tokens > plausible

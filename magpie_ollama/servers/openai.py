@@ -26,7 +26,7 @@ from magpie_ollama.errors import (
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
 from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
-from magpie_ollama.servers.connections import Connections
+from magpie_ollama.servers.connections import LOOK, Connections
 
 DEFAULT_PORT = 8000
 
@@ -137,17 +137,17 @@ class OpenAIServer:
 
     async def _stream(self, path: str, body: dict[str, Any], watch: Watch) -> Completion:
         completion = Completion()
+        usage: dict[str, Any] = {}
 
         def on_line(line: bytes) -> bool:
-            if not line.startswith(b"data:") or line == b"data: [DONE]":
+            nonlocal usage
+            data = line[5:].strip()
+            if not line.startswith(b"data:") or data == b"[DONE]":
                 return False  # comments that keep the connection open, and the end
-            event = _event(line[5:])
+            event = _event(data)
             if "error" in event:
-                raise self._refusal(500, line[5:].decode())
-            if usage := event.get("usage"):
-                completion.prompt_tokens = usage.get("prompt_tokens", 0)
-                completion.tokens = usage.get("completion_tokens", 0)
-                completion.cached_tokens = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+                raise self._refusal(_code(event["error"]), data.decode())
+            usage = event.get("usage") or usage
             if not event.get("choices"):
                 return False
             choice = event["choices"][0]
@@ -170,7 +170,10 @@ class OpenAIServer:
 
         await self._http.stream(path, body, on_line)
         if not completion.finish_reason:
-            raise TransientError(f"{self.address} ended its answer before it was complete.")
+            raise TransientError(f"{self.address} ended its answer before it was complete.", LOOK)
+        completion.prompt_tokens = usage.get("prompt_tokens", 0)
+        completion.tokens = usage.get("completion_tokens", completion.tokens)
+        completion.cached_tokens = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
         return completion
 
     def _connect(self, address: str, api_key: str) -> None:
@@ -180,8 +183,8 @@ class OpenAIServer:
 
     async def _listed(self) -> list[dict[str, Any]]:
         answer = await self._http.json("GET", "/v1/models")
-        entries = answer.get("data") if isinstance(answer, dict) else None
-        if not isinstance(entries, list):
+        entries = answer.get("data")
+        if not isinstance(entries, list) or not all(isinstance(e, dict) and "id" in e for e in entries):
             raise NotThisServer(
                 f"What answers at {self.address} is not OpenAI-compatible: /v1/models has no data.", "check --host"
             )
@@ -190,12 +193,11 @@ class OpenAIServer:
     async def _optional(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         """The answer of an endpoint that not every such server has; {} where it has none."""
         try:
-            answer = await self._http.json(method, path, body)
-        except (RequestRefused, ModelMissing, NotThisServer, ServerError) as error:
-            if isinstance(error, ConnectionLost | Unauthorized):
-                raise
+            return await self._http.json(method, path, body)
+        except (ConnectionLost, Unauthorized):
+            raise
+        except ServerError:
             return {}
-        return answer if isinstance(answer, dict) else {}
 
     def _missing(self, model: str) -> ModelMissing:
         return ModelMissing(f"{self.address} has no model {model!r}.", "choose one of those it lists at /v1/models")
@@ -212,7 +214,7 @@ class OpenAIServer:
         if "out of memory" in low:
             return OutOfMemory(f"{self.address} ran out of memory: {said}", "start it with a smaller model")
         if status in (408, 409, 425, 429) or status >= 500:
-            return TransientError(f"{self.address} failed for now ({said}).")
+            return TransientError(f"{self.address} failed for now ({said}).", LOOK)
         return RequestRefused(f"{self.address} refused the request: {said}", "check the options of this command")
 
 
@@ -222,8 +224,14 @@ def _event(data: bytes) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise TransientError(f"The server sent an event that is not JSON ({len(data)} bytes).")
+        raise TransientError(f"The server sent an event that is no JSON object ({len(data)} bytes).", LOOK)
     return value
+
+
+def _code(error: Any) -> int:
+    """The status that an error amid a stream would have had as an answer of its own."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and code >= 400 else 500
 
 
 def _logprobs(value: Any) -> list[float]:

