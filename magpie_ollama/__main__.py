@@ -10,6 +10,7 @@ import click
 
 COMMANDS = {
     "generate": "Make instruction data: the model writes users' instructions, then answers them.",
+    "compare": "Measure which steering works for which language, on your own models.",
     "languages": "List the languages that have steering data.",
     "template": "Show the chat templates that models are asked with.",
 }

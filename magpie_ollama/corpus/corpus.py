@@ -276,6 +276,14 @@ class _FileCorpus(Corpus):
         )
 
 
+class MemoryCorpus(Corpus):
+    """Records that nothing but the caller keeps; runs that end with the process."""
+
+    def close(self) -> None: ...
+
+    def _write(self, line: bytes) -> None: ...
+
+
 class StdoutCorpus(Corpus):
     """Records as lines on a stream: no lock, no folder, and runs that end with the process."""
 

@@ -206,9 +206,10 @@ def _first_seed(given: int | None, same: Sequence[Run]) -> int:
 def _write(path: Path, manifest: Mapping[str, Any]) -> None:
     """Replace a manifest in one step: a reader, and a crash, find the old or the new one, and both whole."""
     new = path.with_name(path.name + ".new")
+    text = lines.whole_text(json.dumps(manifest, ensure_ascii=False, indent=2, default=str))
     try:
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(manifest, file, ensure_ascii=False, indent=2, default=str)
+        with new.open("wb") as file:
+            file.write(text.encode())
             file.flush()
             system.sync_file(file.fileno())
         system.replace(new, path)

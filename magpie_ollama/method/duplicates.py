@@ -27,7 +27,7 @@ BANDS = 16
 
 THRESHOLD = 0.7
 """Estimated Jaccard similarity from which two instructions are near-duplicates. "What is the capital of France?"
-and "... of Spain?" have 0.6 and are not."""
+and "... of Spain?" have 0.55 and are not."""
 
 RECENT = 1024
 """So many texts at least are compared one by one (0.1 ms) before they are sorted in with the others (0.1 s for
@@ -132,18 +132,25 @@ class _Plain(dict[int, int]):
 
 
 _PLAIN = _Plain()
+_MARGIN = "\0" * (NGRAM - 1)
 _PLACES = np.uint64(0xFFFFFFFF)
 
 
 def _shingles(plain: str) -> set[str]:
-    return {plain[start : start + NGRAM] for start in range(max(1, len(plain) - NGRAM + 1))}
+    framed = _framed(plain)
+    return {framed[start : start + NGRAM] for start in range(len(framed) - NGRAM + 1)}
+
+
+def _framed(plain: str) -> str:
+    """With a margin, so that the first and the last word stand in as many shingles as the others."""
+    return _MARGIN + plain + _MARGIN
 
 
 def _signatures(plains: Sequence[str]) -> NDArray[np.uint16]:
     """One row a text. Shingles are hashed where they stand in the joined texts: no strings are made of them."""
-    padded = [plain.ljust(NGRAM, "\0") for plain in plains]
-    sizes = np.fromiter(map(len, padded), np.int64, len(padded))
-    codes = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    framed = [_framed(plain) for plain in plains]
+    sizes = np.fromiter(map(len, framed), np.int64, len(framed))
+    codes = np.frombuffer("".join(framed).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     count = len(codes) - NGRAM + 1
     hashes = np.zeros(count, np.uint64)
     for offset in range(NGRAM):

@@ -6,6 +6,7 @@ Loading takes 0.5 s and 100 MB, so it happens at the first question and not at i
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ _PERSIAN = frozenset("پچژگ")
 @cache
 def _scorer() -> Callable[[str], dict[str, float]]:
     import numpy as np
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier, visit_counts  # type: ignore[import-untyped]
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier, visit_counts
 
     model: Any = LanguageIdentifier.from_model_file(MODEL_FILE)
     columns = [i for i, code in enumerate(model.nb_classes) if code in SCRIPTS]
@@ -32,10 +33,9 @@ def _scorer() -> Callable[[str], dict[str, float]]:
     prior = model.nb_pc[columns]
     nextmove, output = model.tk_nextmove, model.tk_output
     rows = [row << 8 for row in model.tk_row]
-    encode = model._encode  # noqa: SLF001  (its own normalisation; public only through rank)
 
     def score(text: str) -> dict[str, float]:
-        visits = visit_counts(nextmove, rows, output, encode(text))
+        visits = visit_counts(nextmove, rows, output, text.encode("utf-8", "surrogatepass"))
         if not visits:
             return {}
         index = np.fromiter(visits.keys(), dtype=np.intp, count=len(visits))
@@ -53,4 +53,5 @@ def scores(text: str) -> dict[str, float]:
     """
     if not _PERSIAN.isdisjoint(text):
         text = text.translate(_ARABIC_FORMS)
-    return _scorer()(text)
+    # As the model was trained: composed characters, capitals only where they are not all.
+    return _scorer()(unicodedata.normalize("NFC", text.lower() if text.isupper() else text))

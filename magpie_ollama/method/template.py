@@ -58,8 +58,13 @@ class Template:
     @property
     def roles(self) -> tuple[str, ...]:
         """Words of role headers, as they stay visible without their control tokens."""
-        own = CONTROL.sub(" ", self.suffix).split()
-        return tuple(dict.fromkeys((*ROLES, *(word for word in own if word.isalpha()))))
+        return tuple(dict.fromkeys((*ROLES, *_headers(self.suffix))))
+
+    @property
+    def glued(self) -> tuple[str, ...]:
+        """Those of them that the answer follows directly where control tokens are hidden: "...?assistantThe"."""
+        hidden = CONTROL.sub("", self.suffix)
+        return tuple(word for word in _headers(self.suffix) if hidden.endswith(word))
 
 
 def cut(rendered: Sequence[str], source: str, model: str, stops: Sequence[str] = ()) -> Template:
@@ -72,13 +77,15 @@ def cut(rendered: Sequence[str], source: str, model: str, stops: Sequence[str] =
     for text, sentinel in zip(rendered, SENTINELS, strict=True):
         found = text.count(sentinel)
         if found != 1:
-            what = "leaves out what the user says" if not found else "repeats what the user says"
-            raise TemplateError(f"The chat template of {model} {what}: it opens no user turn to write.", REMEDY)
+            what = "repeats" if found else "changes" if sentinel.casefold() in text.casefold() else "leaves out"
+            raise TemplateError(
+                f"The chat template of {model} {what} what the user says: it opens no user turn to write.", REMEDY
+            )
         halves.append(text.split(sentinel))
     (prefix, suffix), other = halves
     if [prefix, suffix] != other:
         raise TemplateError(f"The chat template of {model} changes with what the user says.", REMEDY)
-    if not prefix.strip() or not suffix.strip():
+    if not prefix.removeprefix(leading_bos(prefix)).strip() or not suffix.strip():
         raise TemplateError(
             f"{model} has no chat template that opens and ends a user's turn (a base model?).", REMEDY
         )
@@ -99,9 +106,17 @@ def leading_bos(prefix: str) -> str:
 def _stops(suffix: str, own: Sequence[str]) -> tuple[str, ...]:
     control = [token for token in CONTROL.findall(suffix) if token not in ("<think>", "</think>")]
     if not control:
-        # A template in plain words (Alpaca, Vicuna): its next header is what ends the turn.
-        control = [suffix.strip().splitlines()[0]]
+        # A template in plain words (Alpaca, Vicuna): its next header is what ends the turn. Where it stands on a line
+        # of its own, only there: a user may name it in a sentence.
+        header = suffix.strip().splitlines()[0]
+        control = ["\n" + header if suffix.startswith("\n") else header]
     return tuple(dict.fromkeys((*control, *own)))
+
+
+def _headers(suffix: str) -> list[str]:
+    """Words of the suffix that stand alone between its control tokens and line ends: names of roles."""
+    parts = [part.strip(" #:") for part in re.split(r"\n", CONTROL.sub("\n", suffix))]
+    return [part for part in parts if part.isalpha()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,24 +145,26 @@ class Preset:
             system = turns.pop(0)["content"]
         parts = [self.bos]
         if system and self.system:
-            parts.append(_fill(self.system, system))
+            parts.append(_fill(self.system, content=system))
             system = ""
         for turn in turns:
             content = turn["content"]
             if turn["role"] == "user":
                 if system:
-                    content = self.system_in_user.replace("{system}", system).replace("{content}", content)
+                    content = _fill(self.system_in_user, system=system, content=content)
                     system = ""
-                parts.append(_fill(self.user, content))
+                parts.append(_fill(self.user, content=content))
             else:
-                parts.append(_fill(self.assistant, content))
+                parts.append(_fill(self.assistant, content=content))
         return "".join((*parts, self.reply))
 
 
 def load_preset(name_or_file: str) -> Preset:
     """The preset of that name, or the one in that TOML file."""
-    path = prompts.folder("templates") / f"{name_or_file}.toml"
-    if name_or_file not in prompts.names("templates"):
+    name = name_or_file.lower()
+    if name in prompts.names("templates"):
+        path = prompts.folder("templates") / f"{name}.toml"
+    else:
         path = Path(name_or_file)
         if not path.suffix and not path.exists():
             raise UsageError(
@@ -170,31 +187,34 @@ def preset_for(model: str) -> Preset | None:
 
 
 def _preset(data: dict[str, Any], path: Path) -> Preset:
-    for key, places in (("user", ("{content}",)), ("assistant", ("{content}",)), ("reply", ())):
-        if not isinstance(data.get(key), str):
-            raise UsageError(f"{path}: the key {key!r} is missing or no text.", "see `magpie-ollama template list`")
-        for place in places:
-            if data[key].count(place) != 1:
-                raise UsageError(
-                    f"{path}: {key!r} must have the place {place} exactly once, where the {key}'s words stand.",
-                    f"write it as in the preset chatml: user = '<|im_start|>user\\n{place}<|im_end|>\\n'",
-                )
-    if data.get("system", "") and data["system"].count("{content}") != 1:
-        raise UsageError(f"{path}: 'system' must have the place {{content}} exactly once.", "mend that line")
-    return Preset(
-        name=path.stem,
-        bos=data.get("bos", ""),
-        default_system=data.get("default_system", ""),
-        system=data.get("system", ""),
-        system_in_user=data.get("system_in_user", "{system}\n\n{content}"),
-        user=data["user"],
-        assistant=data["assistant"],
-        reply=data["reply"],
-        matches=tuple(data.get("matches", ())),
-    )
+    texts = {"bos": "", "default_system": "", "system": "", "system_in_user": "{system}\n\n{content}"} | data
+    for key in ("user", "assistant", "reply", "bos", "default_system", "system", "system_in_user"):
+        if not isinstance(texts.get(key), str):
+            raise UsageError(
+                f"{path}: the key {key!r} is missing or no text.", "`magpie-ollama template list` shows what others have"
+            )
+    for key, place in _PLACES:
+        if (texts[key] or key in ("user", "assistant")) and texts[key].count(place) != 1:
+            raise UsageError(
+                f"{path}: {key!r} must have the place {place} exactly once, where those words stand.",
+                "write it as in the preset chatml: user = '<|im_start|>user\\n{content}<|im_end|>\\n'",
+            )
+    matches = texts.get("matches", [])
+    if not isinstance(matches, list) or not all(isinstance(pattern, str) for pattern in matches):
+        raise UsageError(f"{path}: 'matches' must be a list of texts.", "mend that line, or leave it out")
+    fields = ("bos", "default_system", "system", "system_in_user", "user", "assistant", "reply")
+    return Preset(path.stem, *(texts[key] for key in fields), tuple(matches))
 
 
-def _fill(turn: str, content: str) -> str:
-    return turn.replace("{content}", content)
+_PLACES = (
+    ("user", "{content}"),
+    ("assistant", "{content}"),
+    ("system", "{content}"),
+    ("system_in_user", "{system}"),
+    ("system_in_user", "{content}"),
+)
 
 
+def _fill(turn: str, **values: str) -> str:
+    """``turn`` with its places filled, in one go: a text that names a place is left as it is."""
+    return re.sub(r"\{(system|content)\}", lambda place: values.get(place[1], place[0]), turn)

@@ -12,10 +12,10 @@ _LATIN = (
 )
 
 SCRIPTS: dict[str, tuple[str, ...]] = {
-    **{code: ("Latn",) for code in _LATIN.split()},
-    **{code: ("Cyrl",) for code in ("bg", "kk", "ru", "uk")},
-    **{code: ("Arab",) for code in ("ar", "fa", "ur")},
-    **{code: ("Deva",) for code in ("hi", "mr")},
+    **dict.fromkeys(_LATIN.split(), ("Latn",)),
+    **dict.fromkeys(("bg", "kk", "ru", "uk"), ("Cyrl",)),
+    **dict.fromkeys(("ar", "fa", "ur"), ("Arab",)),
+    **dict.fromkeys(("hi", "mr"), ("Deva",)),
     "sr": ("Cyrl", "Latn"),
     "zh": ("Hani",),
     "ja": ("Hira", "Kana", "Hani"),

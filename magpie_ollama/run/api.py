@@ -10,21 +10,13 @@ from typing import Any
 
 from anyio.from_thread import start_blocking_portal
 
-from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.corpus import Corpus, MemoryCorpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import default_way, parse_way
 from magpie_ollama.records import Record
 from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.session import open_session
 from magpie_ollama.run.settings import ServerChoice, Settings
-
-
-class _InMemory(Corpus):
-    """Records that only the caller keeps."""
-
-    def close(self) -> None: ...
-
-    def _write(self, line: bytes) -> None: ...
 
 
 async def agenerate(
@@ -52,7 +44,7 @@ async def agenerate(
     choice = ServerChoice(server, host, model, Path(model_path) if model_path else None, template)
     asked = Settings(choice, spoken, parse_way(steering) if steering else default_way(spoken), n, **settings)
     made: asyncio.Queue[Record | None] = asyncio.Queue()
-    with Corpus.open(Path(output)) if output is not None else _InMemory() as corpus:
+    with Corpus.open(Path(output)) if output is not None else MemoryCorpus() as corpus:
         async with open_session(asked, corpus, Progress(target=n)) as session:
             job = asyncio.create_task(session.generate(made.put_nowait))
             job.add_done_callback(lambda _: made.put_nowait(None))

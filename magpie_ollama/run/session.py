@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run, Status
 from magpie_ollama.errors import RequestRefused, ShortOfTarget, TemplateError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
+from magpie_ollama.method.languages import Language
 from magpie_ollama.method.steering import AUTO, Steered, steer
 from magpie_ollama.method.template import Template
 from magpie_ollama.records import Record
 from magpie_ollama.run import measurements
+from magpie_ollama.run.asking import Asker
 from magpie_ollama.run.connect import choose_model, connect
 from magpie_ollama.run.funnel import Funnel, Progress
 from magpie_ollama.run.pipeline import Pipeline
@@ -75,6 +77,24 @@ class Session:
             self.settings.target,
             unfinished.id if unfinished else "",
         )
+
+    def speaking(self, language: Language, steering: str) -> Session:
+        """The same server, model and templates for another language and way."""
+        rules = replace(self.settings.screening, language=language)
+        settings = replace(self.settings, language=language, steering=steering, rules=rules)
+        other = Session(settings, self.server, self.version, self.model, self.corpus, self.progress)
+        other._prompter = self._prompter
+        return other
+
+    async def template(self) -> Template:
+        """The model's template without any steering."""
+        return await self._prompter.template()
+
+    def asker(self, seen: DuplicateIndex) -> Asker:
+        def on_tokens(more: int) -> None:
+            self.progress.tokens += more
+
+        return Asker(self.settings, self.server, self.model, self._prompter, seen, on_tokens)
 
     async def ways(self) -> list[str]:
         """The ways that the run may take. Auto leaves out, with a notice, those that the template cannot carry."""

@@ -7,9 +7,11 @@ for each of a stream's pieces costs more than reading it, and the OpenAI-compati
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import httpx
@@ -34,17 +36,31 @@ Refusal = Callable[[int, str], MagpieError]
 """Makes an error of an HTTP status and the text of the answer's body."""
 
 
+def client_settings(base_url: str) -> dict[str, Any]:
+    """What every HTTP client of this project has in common."""
+    return {
+        # No limit but on connecting: a request that is only slow or queued is not an error.
+        "timeout": httpx.Timeout(None, connect=CONNECT_SECONDS),
+        # HTTP_PROXY must not capture a server on this machine.
+        "trust_env": not is_loopback(base_url),
+        "verify": _tls(needed=not (is_loopback(base_url) and base_url.startswith("http://"))),
+    }
+
+
+@cache
+def _tls(needed: bool) -> ssl.SSLContext:
+    """Reading the certificates costs 50 ms: once, and only where there is something to verify."""
+    return httpx.create_ssl_context() if needed else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 class _Pool:
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         self.in_flight = 0
         self.client = httpx.AsyncClient(
             base_url=base_url,
             headers={"Accept-Encoding": "identity", **headers},
-            # No limit but on connecting: a request that is only slow or queued is not an error.
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=POOL),
-            # HTTP_PROXY must not capture a server on this machine.
-            trust_env=not is_loopback(base_url),
+            **client_settings(base_url),
         )
 
 

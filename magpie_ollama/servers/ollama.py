@@ -29,9 +29,9 @@ from magpie_ollama.errors import (
     Unauthorized,
 )
 from magpie_ollama.records import Message
-from magpie_ollama.servers.address import base_url, is_loopback
+from magpie_ollama.servers.address import base_url
 from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
-from magpie_ollama.servers.connections import CONNECT_SECONDS, LOOK, Connections
+from magpie_ollama.servers.connections import LOOK, Connections, client_settings
 
 DEFAULT_PORT = 11434
 START = "start it with `ollama serve` (or open the Ollama app), or point --host at it"
@@ -56,12 +56,7 @@ class OllamaServer:
         self._options = dict(options or {})
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = Connections(self.address, self._refusal, headers)
-        self._client = ollama.AsyncClient(
-            host=self.address,
-            headers=headers,
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-            trust_env=not is_loopback(self.address),
-        )
+        self._client = ollama.AsyncClient(self.address, headers=headers, **client_settings(self.address))
         self._model = ""
         self._context = 0
 

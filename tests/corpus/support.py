@@ -46,9 +46,12 @@ def ids(path: Path) -> list[str]:
 
 
 def python(code: str, *args: object, **options: Any) -> subprocess.Popen[str]:
-    """Another Python that runs ``code``, with its stdin, stdout and stderr on pipes."""
+    """Another Python that runs ``code``, with its stdin, stdout and stderr on pipes.
+
+    ``-P``: else it would take the package from the current folder first, whatever is under test.
+    """
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, args)],
+        [sys.executable, "-P", "-c", code, *map(str, args)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import jsonlines
 import pytest
 from corpus.support import record
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from magpie_ollama.corpus import lines
@@ -16,6 +16,7 @@ any_text = st.text(st.characters())
 
 
 @given(any_text)
+@example("\ud83d\ude00 and \ude00")
 def test_any_text_is_one_line_of_utf8(text: str) -> None:
     line = lines.encode({"text": text})
 

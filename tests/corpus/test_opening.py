@@ -76,6 +76,14 @@ class TestNew:
                 corpus.append(RECORDS[0])
             assert path.read_bytes() == b"somebody's"
 
+    def test_a_file_that_appears_within_a_run_is_left_alone(self, path: Path) -> None:
+        with Corpus.open(path) as corpus:
+            corpus.start_run({}, {}, 1)
+            path.write_bytes(b"somebody's\n")
+            with pytest.raises(CorpusError, match="another program made"):
+                corpus.append(RECORDS[0])
+            assert path.read_bytes() == b"somebody's\n"
+
     def test_a_corpus_that_another_process_made_meanwhile(self, path: Path) -> None:
         with Corpus.open(path) as late:
             with Corpus.open(path) as first:

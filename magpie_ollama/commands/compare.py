@@ -1,0 +1,176 @@
+"""``magpie-ollama compare``: which steering works for which language, measured on one's own models."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from magpie_ollama.commands.options import option, output_options, parse_options, server_options
+from magpie_ollama.corpus.corpus import MemoryCorpus
+from magpie_ollama.display import consoles
+from magpie_ollama.display.findings import LEGEND, next_command, table
+from magpie_ollama.display.report import page
+from magpie_ollama.display.words import duration
+from magpie_ollama.errors import INTERRUPTED, UsageError
+from magpie_ollama.method import languages
+from magpie_ollama.method.steering import parse_way
+from magpie_ollama.run.experiment import Asked, Experiment, Results, fingerprint
+from magpie_ollama.run.findings import findings
+from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.interrupts import on_interrupt
+from magpie_ollama.run.session import open_session
+from magpie_ollama.run.settings import INSTRUCTION, ServerChoice, Settings
+
+DEFAULT_WAYS = "prefix,system,system+opener,exemplar,exemplar+opener"
+REFRESH_SECONDS = 0.5
+
+
+@click.command()
+@option("-l", "--language", "spoken", required=True, help="Languages, separated by commas: it,nl,ja.")
+@option("-s", "--steering", default=DEFAULT_WAYS, help="Ways, separated by commas; auto is one too.")
+@option("-n", "--count", type=click.IntRange(min=2), default=50, help="Attempts in each cell.")
+@option("-o", "--output", default="compare", help="Where: NAME.jsonl (every instruction) and NAME.html (the page).")
+@server_options
+@option("--with-responses", is_flag=True, help="Ask for the responses of useful instructions too.")
+@option("--system", default="", help="A system message of your own, in front whatever the way.")
+@option("--exemplars", type=click.IntRange(1, 8), default=1, help="Exchanges that an exemplar way shows.")
+@option("--temperature", type=click.FloatRange(0, 5), default=INSTRUCTION.temperature)
+@option("--max-instruction-tokens", type=click.IntRange(min=1), default=INSTRUCTION.max_tokens)
+@option("--seed", type=click.IntRange(min=0), default=0, help="Of each cell's first attempt.")
+@option("--parallel", type=click.IntRange(1, 1024), default=4, help="Attempts in flight.")
+@output_options
+def command(**given: Any) -> int:
+    """Measure which steering works for which language: as many attempts for each model, language and way.
+
+    -m may name several models, separated by commas. The same command again continues. What it finds
+    is used by `generate --steering auto`.
+    """
+    asked = Asked(
+        [languages.find(name) for name in _list(given["spoken"], "-l")],
+        list(dict.fromkeys(parse_way(way) for way in _list(given["steering"], "-s"))),
+        given["count"],
+        given["with_responses"],
+    )
+    settings = Settings(
+        server=ServerChoice(
+            kind=given["server"],
+            host=given["host"],
+            model_path=given["model_path"],
+            template=given["template"],
+            options=parse_options(given["options"], given["num_ctx"], {}),
+            pull=given["pull"],
+        ),
+        language=asked.languages[0],
+        steering=asked.ways[0],
+        target=asked.attempts,
+        system=given["system"],
+        exemplars=given["exemplars"],
+        instruction=replace(
+            INSTRUCTION, temperature=given["temperature"], max_tokens=given["max_instruction_tokens"]
+        ),
+        seed=given["seed"],
+        parallel=given["parallel"],
+    )
+    return asyncio.run(_compare(settings, asked, _list(given["model"], "-m") or [""], given))
+
+
+async def _compare(settings: Settings, asked: Asked, models: list[str], given: dict[str, Any]) -> int:
+    console = consoles.stderr()
+    results = Results(Path(given["output"] + ".jsonl"), fingerprint(settings, asked.with_responses))
+    interrupted, server = False, ""
+    task = asyncio.current_task()
+    assert task is not None
+
+    def stop() -> None:
+        nonlocal interrupted
+        interrupted = True
+        task.cancel()
+
+    try:
+        with on_interrupt(stop):
+            for model in models:
+                chosen = replace(settings, server=replace(settings.server, model=model))
+                server = await _one_model(chosen, asked, results, console, given)
+    except asyncio.CancelledError:
+        if not interrupted:
+            raise
+    finally:
+        results.close()
+    found = findings(results.rows)
+    commands = next_command(found, [language.code for language in asked.languages], server)
+    report = Path(given["output"] + ".html")
+    names = ", ".join(language.english for language in asked.languages)
+    report.write_text(page(found, results.rows, f"Steering in {names}", commands), encoding="utf-8")
+    if given["as_json"]:
+        print(json.dumps({"cells": [finding.to_dict() for finding in found], "next": commands}, indent=2))
+        return INTERRUPTED if interrupted else 0
+    out = consoles.stdout()
+    if found:
+        out.print(table(found, out.width))
+        out.print(Text(LEGEND, style="dim"))
+    consoles.say(out, Text(f"Every instruction: {results.path}. The page: {report}"))
+    if interrupted:
+        consoles.say(console, Text("Stopped. The same command continues where it stopped."))
+        return INTERRUPTED
+    for line in commands:
+        consoles.say(out, Text(line))
+    return 0
+
+
+async def _one_model(
+    settings: Settings, asked: Asked, results: Results, console: Console, given: dict[str, Any]
+) -> str:
+    """Runs the cells of one model; returns the kind of its server."""
+    progress = Progress(target=asked.attempts)
+    async with open_session(settings, MemoryCorpus(), progress) as session:
+        changed = asyncio.Event()
+        experiment = Experiment(session, asked, results, progress, changed.set)
+        for notice in progress.notices:
+            consoles.show_notice(console, notice)
+        progress.notices.clear()
+        if not given["quiet"]:
+            expected = experiment.seconds_expected(await experiment.tokens_per_second())
+            cells = len(experiment.cells())
+            consoles.say(
+                console,
+                Text(
+                    f"{session.model.name}: {cells} cells of {asked.attempts} attempts, about {duration(expected)} left"
+                ),
+            )
+        live = console.is_terminal and not given["no_progress"] and not given["quiet"]
+        show = asyncio.create_task(_show(results, progress, console, live and not given["as_json"]))
+        try:
+            await experiment.run()
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        finally:
+            show.cancel()
+            await asyncio.gather(show, return_exceptions=True)
+            for notice in progress.notices:
+                consoles.show_notice(console, notice)
+        return session.server.kind
+
+
+async def _show(results: Results, progress: Progress, console: Console, live: bool) -> None:
+    if not live:
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as display:
+        while True:
+            newest = Text(" ".join(progress.newest.split()), style="italic green", overflow="ellipsis", no_wrap=True)
+            display.update(Group(table(findings(results.rows), console.width), newest), refresh=True)
+            await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _list(text: str, name: str) -> list[str]:
+    values = [value.strip() for value in text.split(",") if value.strip()]
+    if not values and name != "-m":
+        raise UsageError(f"{name} is empty.", f"give {name} values separated by commas")
+    return values

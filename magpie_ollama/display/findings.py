@@ -1,0 +1,81 @@
+"""The table of an experiment, as it grows and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from magpie_ollama.display.words import share
+from magpie_ollama.method import languages
+from magpie_ollama.run.findings import Finding, best_of
+
+WIDE = 100
+"""Columns from which the whole table fits; a narrower terminal gets the figures that decide."""
+
+LEGEND = "★ the best way of its language; ≈ cannot be told from it (95 %). Brackets: 95 % intervals."
+
+
+def table(found: Sequence[Finding], width: int) -> RenderableType:
+    """A table a language and model: a way a line, the best marked."""
+    parts: list[RenderableType] = []
+    groups = dict.fromkeys((finding.cell.model, finding.cell.language) for finding in found)
+    for model, code in groups:
+        rows = [finding for finding in found if (finding.cell.model, finding.cell.language) == (model, code)]
+        parts += [Text(f"{_name(code)} · {model}", style="bold"), _table(rows, width >= WIDE), Text()]
+    return Group(*parts)
+
+
+def next_command(found: Sequence[Finding], languages_asked: Sequence[str], server: str) -> list[str]:
+    """For each language, the ``generate`` command of its best way; a line of words where none had any."""
+    lines = []
+    for code in languages_asked:
+        best = best_of(found, code)
+        if best is None:
+            lines.append(f"{_name(code)}: no way gave a useful instruction; try another model")
+        else:
+            kind = f" --server {server}" if server != "ollama" else ""
+            lines.append(f"magpie-ollama generate -l {code} -m {best.cell.model}{kind} -s {best.cell.way} -n 100")
+    return sorted(lines, key=lambda line: line.startswith("magpie-ollama"))
+
+
+def _table(rows: Sequence[Finding], wide: bool) -> Table:
+    shown = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    shown.add_column("", no_wrap=True)
+    shown.add_column("way", no_wrap=True)
+    for name in ("n", "language", "complete") if wide else ("n", "lang.", "compl."):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("useful/1,000 tokens" if wide else "useful/1k tok", justify="right", no_wrap=True)
+    if wide:
+        for name in ("distinct", "apart", "spread", "conf.", "s"):
+            shown.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        cells = [
+            "★" if row.best else "≈" if row.like_best else "",
+            row.cell.way,
+            str(row.attempts),
+            _share(row.language, row.attempts, row.language_interval, wide),
+            _share(row.complete, row.attempts, row.complete_interval, wide),
+            f"{row.useful_per_1000_tokens:.2f} [{row.useful_interval[0]:.1f}-{row.useful_interval[1]:.1f}]",
+        ]
+        if wide:
+            cells += [
+                share(row.distinct, 1),
+                share(row.apart, 1),
+                f"{row.spread:.2f}" if row.spread else "-",
+                f"{row.confidence:.2f}" if row.confidence else "-",
+                f"{row.seconds:.1f}",
+            ]
+        shown.add_row(*cells, style="bold green" if row.best else "")
+    return shown
+
+
+def _share(part: int, whole: int, bounds: tuple[float, float], wide: bool) -> str:
+    text = share(part, whole)
+    return f"{text} [{100 * bounds[0]:.0f}-{100 * bounds[1]:.0f}]" if wide else text
+
+
+def _name(code: str) -> str:
+    return languages.load(code).english if code in languages.codes() else code

@@ -1,0 +1,222 @@
+"""Connections: several small pools, reused, closed; lines whole however they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_ollama import FakeOllama, Reply
+from servers.support import canned, served
+
+from magpie_ollama.errors import ConnectionLost, NotThisServer, TransientError
+from magpie_ollama.servers import connections
+from magpie_ollama.servers.connections import POOL, Connections
+from magpie_ollama.servers.ollama import OllamaServer, refusal
+
+BODY = {"model": "smollm2:135m", "messages": [{"role": "user", "content": "Why?"}]}
+
+
+def connect(url: str) -> Connections:
+    return Connections(url, lambda status, text: refusal(status, text, url, "m"))
+
+
+async def lines(pool: Connections, enough: Callable[[bytes], bool] = lambda line: False) -> list[bytes]:
+    found: list[bytes] = []
+
+    def on_line(line: bytes) -> bool:
+        found.append(line)
+        return enough(line)
+
+    await pool.stream("/api/chat", BODY, on_line)
+    return found
+
+
+def test_connections_are_reused() -> None:
+    """The fake has no other way to tell than its sockets: a second one would mean a second connection."""
+    opened: list[Any] = []
+
+    async def go() -> None:
+        pool = connect(fake.url)
+        for _ in range(5):
+            await lines(pool)
+            opened.append({id(one) for one in pool._pools[0].client._transport._pool.connections})  # type: ignore[attr-defined]
+        assert len(pool._pools) == 1
+        await pool.close()
+
+    with FakeOllama() as fake:
+        asyncio.run(go())
+    assert all(len(one) == 1 for one in opened)
+    assert len(set(map(frozenset, opened))) == 1
+
+
+def test_many_small_pools_and_no_request_waits_for_one() -> None:
+    count = 3 * POOL + 1
+
+    async def go() -> None:
+        pool = connect(fake.url)
+        tasks = [asyncio.create_task(lines(pool)) for _ in range(count)]
+        await asyncio.to_thread(fake.wait_until, lambda: fake.max_in_flight == count)
+        assert len(pool._pools) == 4
+        gate.set()
+        answers = await asyncio.gather(*tasks)
+        assert all(json.loads(answer[-1])["done"] for answer in answers)
+        await lines(pool)
+        assert len(pool._pools) == 4, "used again"
+        assert not any(one.in_flight for one in pool._pools)
+        await pool.close()
+
+    gate = threading.Event()
+    with FakeOllama(parallel=count, script=lambda ask: Reply("one two", delay=0.0 if gate.is_set() else 0.3)) as fake:
+        asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": 1}\n{"b": 2}\n',
+        b'{"a": 1}\r\n{"b": 2}',
+        b'\n\n{"a": 1}\n\n  \n{"b": 2}\n\n',
+    ],
+)
+def test_lines_whole_whatever_ends_them(body: bytes) -> None:
+    async def go(url: str) -> list[bytes]:
+        pool = connect(url)
+        try:
+            return await lines(pool)
+        finally:
+            await pool.close()
+
+    with canned({"/api/chat": (200, body)}) as url:
+        assert asyncio.run(go(url)) == [b'{"a": 1}', b'{"b": 2}']
+
+
+def test_lines_whole_however_they_are_cut() -> None:
+    text = '{"a": "è una città, 日本語"}\n{"b": 2}\n'.encode()
+
+    async def go(size: int) -> list[bytes]:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for start in range(0, len(text), size):
+                piece = text[start : start + size]
+                writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                await writer.drain()
+                await asyncio.sleep(0)
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            pool = connect(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            try:
+                return await lines(pool)
+            finally:
+                await pool.close()
+
+    for size in (1, 2, 7, 1000):
+        assert asyncio.run(go(size)) == text.splitlines()
+
+
+def test_a_line_without_an_end_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "LONGEST_LINE", 100_000)
+
+    async def go(url: str) -> None:
+        pool = connect(url)
+        try:
+            with pytest.raises(TransientError, match="a line without an end"):
+                await lines(pool)
+            with pytest.raises(TransientError, match="an endless answer"):
+                await pool.json("POST", "/api/chat", BODY)
+        finally:
+            await pool.close()
+
+    with canned({"/api/chat": (200, b"x" * 3_000_000)}) as url:
+        asyncio.run(go(url))
+
+
+def test_stopping_early_frees_the_server_and_leaves_the_pool_usable() -> None:
+    async def go(server: OllamaServer) -> None:
+        pool = server._http
+        assert len(await lines(pool, lambda line: True)) == 1
+        fake.script = lambda ask: "short"
+        assert json.loads((await lines(pool))[-1])["done"]
+
+    with FakeOllama(parallel=1, script=lambda ask: Reply("word " * 5000, delay=0.001)) as fake:
+        served(OllamaServer(fake.url), go)
+        fake.wait_until(lambda: fake.requests[0].cancelled)
+    assert fake.requests[1].finished
+
+
+def test_a_cancelled_task_closes_its_connection() -> None:
+    async def go(server: OllamaServer) -> None:
+        task = asyncio.create_task(lines(server._http))
+        await asyncio.to_thread(fake.wait_until, lambda: fake.requests and fake.requests[0].sent)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not server._http._pools[0].in_flight
+
+    with FakeOllama(script=lambda ask: Reply("word " * 5000, delay=0.001)) as fake:
+        served(OllamaServer(fake.url), go)
+        fake.wait_until(lambda: fake.requests[0].cancelled)
+
+
+def test_an_error_of_the_reader_closes_the_connection_too() -> None:
+    class Own(Exception):
+        pass
+
+    def on_line(line: bytes) -> bool:
+        raise Own
+
+    async def go(server: OllamaServer) -> None:
+        with pytest.raises(Own):
+            await server._http.stream("/api/chat", BODY, on_line)
+
+    with FakeOllama(script=lambda ask: Reply("word " * 5000, delay=0.001)) as fake:
+        served(OllamaServer(fake.url), go)
+        fake.wait_until(lambda: fake.requests[0].cancelled)
+
+
+def test_silence_is_measured_from_the_last_byte() -> None:
+    async def go(server: OllamaServer) -> None:
+        await asyncio.sleep(0.05)
+        assert server.silent_for() >= 0.05
+        await lines(server._http)
+        assert server.silent_for() < 0.05
+
+    with FakeOllama() as fake:
+        served(OllamaServer(fake.url), go)
+
+
+def test_json_that_is_no_object() -> None:
+    async def go(url: str) -> None:
+        pool = connect(url)
+        try:
+            with pytest.raises(NotThisServer, match=r"'<html> <b>a page</b>'"):
+                await pool.json("GET", "/")
+        finally:
+            await pool.close()
+
+    with canned({"/": (200, b"<html>\n <b>a page</b>")}) as url:
+        asyncio.run(go(url))
+
+
+def test_refused() -> None:
+    async def go(url: str) -> None:
+        pool = connect(url)
+        try:
+            with pytest.raises(ConnectionLost, match="Nothing answers at") as caught:
+                await pool.json("GET", "/")
+            assert caught.value.remedy
+        finally:
+            await pool.close()
+
+    with canned({}) as url:
+        pass
+    asyncio.run(go(url))

