@@ -13,6 +13,7 @@
     │   │   └── PromptTooLong                  more tokens than the loaded context holds
     │   ├── Stalled                            the watchdog's finding
     │   └── TransientError                     worth another try: busy, died, incomplete
+    │       ├── Busy                           its queue is full: others are being answered
     │       └── ConnectionLost                 refused or dropped: no server, or one that restarts
     ├── TemplateError                 exit 3   the model's template leaves no open user turn
     ├── CorpusError                   exit 1   the corpus cannot be read or written
@@ -84,6 +85,10 @@ class Stalled(ServerError):
 
 class TransientError(ServerError):
     """A failure of this request only: the same request may succeed a moment later."""
+
+
+class Busy(TransientError):
+    pass
 
 
 class ConnectionLost(TransientError):

@@ -19,7 +19,7 @@ from magpie_ollama.display import consoles
 from magpie_ollama.display.findings import LEGEND, next_command, table
 from magpie_ollama.display.report import page
 from magpie_ollama.display.words import duration
-from magpie_ollama.errors import INTERRUPTED, UsageError
+from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import parse_way
 from magpie_ollama.run.experiment import Asked, Experiment, Results, fingerprint
@@ -108,7 +108,7 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
     commands = next_command(found, [language.code for language in asked.languages], server)
     report = Path(given["output"] + ".html")
     names = ", ".join(language.english for language in asked.languages)
-    report.write_text(page(found, results.rows, f"Steering in {names}", commands), encoding="utf-8")
+    _write(report, page(found, results.rows, f"Steering in {names}", commands))
     if given["as_json"]:
         print(json.dumps({"cells": [finding.to_dict() for finding in found], "next": commands}, indent=2))
         return INTERRUPTED if interrupted else 0
@@ -167,6 +167,13 @@ async def _show(results: Results, progress: Progress, console: Console, live: bo
             newest = Text(" ".join(progress.newest.split()), style="italic green", overflow="ellipsis", no_wrap=True)
             display.update(Group(table(findings(results.rows), console.width), newest), refresh=True)
             await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise MagpieError(f"{path} cannot be written: {error.strerror}.", "choose another place with -o") from error
 
 
 def _list(text: str, name: str) -> list[str]:

@@ -11,6 +11,13 @@ from magpie_ollama.method import languages
 from magpie_ollama.run.experiment import Cell, Row
 from magpie_ollama.run.findings import Finding
 
+COLUMNS = (
+    "language: texts that the detector identified; complete: ended by themselves; useful: passed the whole screen. "
+    "distinct, apart: share of the identified and complete texts that are no duplicates, no near-duplicates; spread: "
+    "distinct words in windows of 50; confidence: how sure the model was, exp(mean log-probability per byte), median; "
+    "it compares only within one language, way and temperature."
+)
+
 SAMPLES = 6
 RIGHT_TO_LEFT = ("ar", "fa", "he", "ur")
 
@@ -19,19 +26,20 @@ STYLE = """
   --best: #15803d; --soft: #f4f6f9; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --dim: #9aa7b6; --line: #344152; --paper: #141a22;
   --bar: #5b9bf0; --best: #4ade80; --soft: #1c2430; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem;
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 66rem;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
 p.note, td.dim, .dim { color: var(--dim); }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; font-size: .82rem; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; }
-th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 tr.best td { font-weight: 600; color: var(--best); }
 svg { width: 100%; height: auto; } svg text { fill: var(--ink); font: 13px system-ui, sans-serif; }
 svg .bar { fill: var(--bar); } svg .best { fill: var(--best); } svg .whisker { stroke: var(--ink); stroke-width: 1.5; }
-ul.samples { list-style: none; padding: 0; } ul.samples li { background: var(--soft); border-left: 3px solid var(--line);
-  margin: .4rem 0; padding: .4rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+ul.samples { list-style: none; padding: 0; }
+ul.samples li { background: var(--soft); border-left: 3px solid var(--line); margin: .4rem 0;
+  padding: .4rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 ul.samples li.useful { border-left-color: var(--best); } li .dim { font-size: .85em; display: block; }
 code { background: var(--soft); padding: .15rem .4rem; overflow-wrap: anywhere; }
 """
@@ -40,7 +48,7 @@ code { background: var(--soft); padding: .15rem .4rem; overflow-wrap: anywhere; 
 def page(found: Sequence[Finding], rows: Mapping[Cell, Sequence[Row]], title: str, commands: Sequence[str]) -> str:
     """The whole HTML document. No script, no reference to anything outside."""
     groups = dict.fromkeys((finding.cell.model, finding.cell.language) for finding in found)
-    body = [f"<h1>{escape(title)}</h1>", f'<p class="note">{escape(LEGEND)}</p>']
+    body = [f"<h1>{escape(title)}</h1>", f'<p class="note">{escape(LEGEND)} {escape(COLUMNS)}</p>']
     for model, code in groups:
         cells = [finding for finding in found if (finding.cell.model, finding.cell.language) == (model, code)]
         name = languages.load(code).english if code in languages.codes() else code

@@ -10,9 +10,11 @@ how near is near enough was set on texts that the reported figures do not come f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from magpie_ollama.method import identifier, segments
 from magpie_ollama.method.writing import SCRIPTS, letters_by_script, script_set
@@ -42,7 +44,7 @@ Serbian in Latin letters is identified as bs or hr as often as sr; in Cyrillic o
 # Leads are differences of log-likelihood over the square root of the bytes: in that unit the spread of
 # a text's lead hardly depends on its length. Accepted self / other at these, on texts of 20 to 60
 # characters: .998 / .003; of 60 to 150 characters: 1.000 / .0005.
-SLACK = 1.5
+SLACK = 1.0
 """A target this little behind the best other language is still accepted."""
 SLACK_PAIR: dict[frozenset[str], float] = {frozenset({"id", "ms"}): 2.0}
 """More where the pair cannot be told apart by any short sentence: the doubt is the target's."""
@@ -50,6 +52,8 @@ SLACK_ENGLISH = 0.75
 """Less for English, the language that models fall back to: most of what is wrong is wrong this way."""
 CLEAR = 3.0
 """A target this far behind is lost beyond doubt: enough to cancel, or to reject for one sentence."""
+
+_LATIN = re.compile(r"[A-Za-z]+")
 
 FEW = 12
 """Letters below which a statistical score says too little about a text or a sentence."""
@@ -79,23 +83,20 @@ def check(text: str, code: str, *, scripts: Sequence[str] | None = None) -> Verd
     so short that the identifier cannot tell and the script does not speak against.
     """
     wanted = script_set(code, scripts)
-    text = segments.prose(text)
-    letters, fitting = _fit(text, wanted)
+    sentences = [(sentence, _letters(sentence, wanted)) for sentence in segments.sentences(segments.prose(text))]
+    letters, fitting = _fit(sentences, wanted)
     if not wanted or letters < 4:
         return Verdict.UNKNOWN
     if fitting * 5 < letters * 2:
         return Verdict.NO
-    pieces = list(_pieces(text, code, wanted))
-    letters = sum(piece.letters for piece in pieces)
+    pieces = [_piece(sentence, found, code, wanted) for sentence, found in sentences]
     lost = sum(piece.letters for piece in pieces if piece.lost)
     if lost * 5 > letters or _lost_at_the_end(pieces) >= 60:
         return Verdict.NO
     scored = [piece for piece in pieces if piece.scores]
     if not scored:
         return Verdict.YES if any(piece.lead > 0 for piece in pieces) else Verdict.UNKNOWN
-    size = sum(piece.size for piece in scored)
-    total = {c: sum(piece.scores.get(c, 0.0) for piece in scored) for c in scored[0].scores}
-    lead = _lead(total, code, size)
+    lead = scored[0].lead if len(scored) == 1 else _together(scored, code)
     if letters < FEW and abs(lead) < CLEAR:
         return Verdict.UNKNOWN
     return Verdict.YES if lead > 0 else Verdict.NO
@@ -108,13 +109,15 @@ def drifted(text: str, code: str, *, scripts: Sequence[str] | None = None) -> bo
     sentences whose margin is beyond doubt (the whole text, or English after the first clause).
     """
     wanted = script_set(code, scripts)
-    text = segments.prose(text)
-    letters, fitting = _fit(text, wanted)
+    sentences = [(sentence, _letters(sentence, wanted)) for sentence in segments.sentences(segments.prose(text))]
+    letters, fitting = _fit(sentences, wanted)
     if not wanted or letters < 20:
         return False
     if fitting * 5 < letters:
         return True
-    return letters >= 60 and _lost_at_the_end(list(_pieces(text, code, wanted))) >= 40
+    if letters < 60:
+        return False
+    return _lost_at_the_end([_piece(sentence, found, code, wanted) for sentence, found in sentences]) >= 40
 
 
 def identify(text: str) -> str:
@@ -127,37 +130,39 @@ def identify(text: str) -> str:
     script = max(found, key=lambda s: found[s])
     if script in {"Hani", "Hira", "Kana"}:
         return "ja" if (found.get("Hira", 0) + found.get("Kana", 0)) * 5 > letters else "zh"
-    languages = [code for code, own in SCRIPTS.items() if script in own and code != "nb"]
-    if len(languages) < 2:
-        return languages[0] if languages else ""
-    scores = identifier.scores(text)
-    return max(languages, key=lambda c: scores.get(c, -math.inf))
+    rivals = _rivals(script)
+    if len(rivals) < 2:
+        return rivals[0] if rivals else ""
+    scores, _ = _scores(text, script, rivals)
+    return max(scores, key=lambda c: scores[c], default="")
 
 
-def _fit(text: str, wanted: frozenset[str]) -> tuple[int, int]:
-    """Letters of ``text``, and those of them in a wanted script."""
-    found = _found(text, wanted)
-    return sum(found.values()), sum(n for script, n in found.items() if script in wanted)
+def _together(pieces: list[_Piece], code: str) -> float:
+    """The target's lead in several sentences, their evidence added up."""
+    # Serbian may change its script between sentences: only those languages are compared that all of them know.
+    common = set.intersection(*(set(piece.scores) for piece in pieces))
+    total = {c: sum(piece.scores[c] for piece in pieces) for c in common}
+    return _lead(total, code, sum(piece.size for piece in pieces))
 
 
-def _found(text: str, wanted: frozenset[str]) -> dict[str, int]:
-    found = letters_by_script(text)
+def _letters(sentence: str, wanted: frozenset[str]) -> dict[str, int]:
+    found = letters_by_script(sentence)
     if "Latn" in found and "Latn" not in wanted:
         # The names of products and people stay Latin in every script: half of it is not held against a text.
-        found["Latn"] //= 2
+        found["Latn"] = (found["Latn"] + 1) // 2
     return found
 
 
-def _pieces(text: str, code: str, wanted: frozenset[str]) -> Iterator[_Piece]:
-    for sentence in segments.sentences(text):
-        yield _piece(sentence, code, wanted)
+def _fit(sentences: list[tuple[str, dict[str, int]]], wanted: frozenset[str]) -> tuple[int, int]:
+    """All letters, and those of them in a wanted script."""
+    every = [(script, n) for _, found in sentences for script, n in found.items()]
+    return sum(n for _, n in every), sum(n for script, n in every if script in wanted)
 
 
-def _piece(sentence: str, code: str, wanted: frozenset[str]) -> _Piece:
-    found = _found(sentence, wanted)
+def _piece(sentence: str, found: dict[str, int], code: str, wanted: frozenset[str]) -> _Piece:
     letters = sum(found.values())
     fitting = {script: n for script, n in found.items() if script in wanted}
-    if sum(fitting.values()) * 5 < letters * 2:
+    if not fitting or sum(fitting.values()) * 5 < letters * 2:
         return _Piece(letters, -math.inf, {}, 0)
     kana = found.get("Hira", 0) + found.get("Kana", 0)
     if code == "zh" and kana * 5 > letters:
@@ -166,13 +171,19 @@ def _piece(sentence: str, code: str, wanted: frozenset[str]) -> _Piece:
         # Han alone: a heading or a name where it is short, Chinese where it is long.
         return _Piece(letters, -math.inf if letters >= 24 else 0.0, {}, 0)
     script = max(fitting, key=lambda s: fitting[s])
-    rivals = [c for c, own in SCRIPTS.items() if script in own]
-    if code not in SCRIPTS or rivals == [code] or code in {"zh", "ja"}:
+    rivals = _rivals(script)
+    if code in {"zh", "ja"} or len(rivals) < 2 or _terms(code)[0].isdisjoint(rivals):
         return _Piece(letters, math.inf, {}, 0)
-    every = identifier.scores(sentence)
-    scores = {c: every[c] for c in rivals if c in every}
-    size = len(sentence.encode())
+    scores, size = _scores(sentence, script, rivals)
     return _Piece(letters, _lead(scores, code, size), scores, size)
+
+
+def _scores(text: str, script: str, rivals: tuple[str, ...]) -> tuple[dict[str, float], int]:
+    """Log-likelihoods of ``rivals``, and the bytes of ``text`` they stand on: Latin names in other scripts apart."""
+    if script != "Latn":
+        text = _LATIN.sub(" ", text)
+    every = identifier.scores(text)
+    return {c: every[c] for c in rivals if c in every}, len(text.encode())
 
 
 def _lead(scores: dict[str, float], code: str, size: int) -> float:
@@ -180,20 +191,26 @@ def _lead(scores: dict[str, float], code: str, size: int) -> float:
 
     Above 0 the target is accepted. In log-likelihood over the square root of ``size`` bytes.
     """
-    code = {"nb": "no"}.get(code, code) if code not in scores else code
-    accepted = ACCEPTED.get(code, frozenset({code}))
-    own = max((s for c, s in scores.items() if c in accepted), default=-math.inf)
+    accepted, slack = _terms(code)
+    own = max([scores[c] for c in accepted if c in scores], default=-math.inf)
     if own == -math.inf:
         return -math.inf
     unit = math.sqrt(size or 1)
-    return min(
-        ((own - s) / unit + _slack(code, c) for c, s in scores.items() if c not in accepted),
-        default=math.inf,
-    )
+    return min([(own - s) / unit + slack[c] for c, s in scores.items() if c in slack], default=math.inf)
 
 
-def _slack(code: str, other: str) -> float:
-    return SLACK_ENGLISH if other == "en" else SLACK_PAIR.get(frozenset({code, other}), SLACK)
+@cache
+def _terms(code: str) -> tuple[frozenset[str], dict[str, float]]:
+    """The identified languages that count as ``code``, and what it may be behind each of the others."""
+    accepted = ACCEPTED.get(code, frozenset({code}))
+    slack = {c: SLACK_PAIR.get(frozenset({code, c}), SLACK_ENGLISH if c == "en" else SLACK) for c in SCRIPTS}
+    return accepted, {c: s for c, s in slack.items() if c not in accepted}
+
+
+@cache
+def _rivals(script: str) -> tuple[str, ...]:
+    """The languages written in ``script`` that the identifier tells apart (nb is part of its no)."""
+    return tuple(code for code, own in SCRIPTS.items() if script in own and code != "nb")
 
 
 def _lost_at_the_end(pieces: list[_Piece]) -> int:

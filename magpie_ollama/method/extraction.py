@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from typing import NamedTuple
 
 from magpie_ollama import prompts
 from magpie_ollama.method.template import Template
@@ -73,66 +75,171 @@ def extract(raw: str, finish_reason: str, template: Template, opener: str = "") 
     Lines, lists and code stay whole. Only what frames it goes: control tokens from the first on that ends the
     turn, a heading mark or bold around the whole, quotes around the whole.
     """
-    for stop in template.stops:
-        raw = raw.split(stop, 1)[0]
-    if runs_on(raw, template):
-        return Extracted("", Reason.RUN_ON)
-    text = _unframe((opener + raw).strip())
-    if not text or not any(map(str.isalnum, text)):
+    text = opener + ended(raw, template)
+    if not any(map(str.isalnum, text)):
         return Extracted("", Reason.EMPTY)
+    if speaks_as_assistant(text):
+        return Extracted("", Reason.NOT_A_USER)
+    if runs_on(text, template):
+        return Extracted("", Reason.RUN_ON)
     if finish_reason == "length":
         return Extracted("", Reason.TRUNCATED)
-    if _opens_as_assistant(text):
-        return Extracted("", Reason.NOT_A_USER)
-    return Extracted(text)
+    return Extracted(_unframe(text.strip()))
 
 
-def runs_on(raw: str, template: Template) -> bool:
-    """Whether the text opens another role's turn, or begins to answer itself."""
-    return bool(
-        _headers(template.roles).search(raw)
-        or _answers().search(raw)
-        or any(_opens_as_assistant(paragraph) for paragraph in re.split(r"\n\s*\n", raw)[1:])
+def ended(raw: str, template: Template) -> str:
+    """``raw`` up to the first stop, for servers that show control tokens but do not stop at them."""
+    for stop in template.stops:
+        raw = raw.split(stop, 1)[0]
+    return raw
+
+
+def runs_on(text: str, template: Template, waiting: int = 0) -> bool:
+    """Whether the text opens another role's turn, or begins to answer itself.
+
+    ``waiting`` is for a text that is still being written: so many characters must stand behind what says so.
+    """
+    return (
+        _opens_a_turn(text, template)
+        or _answers_itself(text, waiting)
+        or any(_fits(_voice().later, text, start, waiting) for start in _beginnings(text))
+        or any(_fits(_voice().first, text, start, waiting) for start in _paragraphs(text))
     )
 
 
-def speaks_as_assistant(text: str) -> bool:
-    """Whether a text that is still being written has begun as an assistant or a system message."""
-    return _opens_as_assistant(text.lstrip())
+def speaks_as_assistant(text: str, waiting: int = 0) -> bool:
+    """Whether a text begins as an assistant or a system message does. ``waiting`` as for ``runs_on``."""
+    start = len(text) - len(text.lstrip(_BEFORE))
+    return _fits(_voice().first, text, start, waiting) or _labelled(text, start, waiting)
+
+
+class _Voice(NamedTuple):
+    """``first`` matches what none but an assistant or a system message begins with, ``later`` only its replies."""
+
+    first: re.Pattern[str]
+    later: re.Pattern[str]
+    answer: re.Pattern[str]
+    answers: frozenset[str]
+    questions: frozenset[str]
 
 
 @cache
-def _headers(roles: tuple[str, ...]) -> re.Pattern[str]:
-    # What is left of "<|im_start|>assistant\n" or "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n" on
-    # a server that hides control tokens: the bare word, behind a line's or a sentence's end, alone to the next line.
-    words = "|".join(map(re.escape, roles))
-    return re.compile(rf"(?:^|\n|[.?!。？！\"'»”)\]}}])[ ]*(?:{words})[ ]*:?[ ]*\n")
+def _voice() -> _Voice:
+    data: dict[str, list[str]] = prompts.read(prompts.folder("screening") / "voices.toml")
+    answers = {form for label in data["answers"] for form in (label, label.upper())}
+    labels = "|".join(sorted(map(re.escape, answers), key=len, reverse=True))
+    return _Voice(
+        re.compile("|".join(f"(?:{entry})" for entry in data["replies"] + data["voices"]), re.IGNORECASE),
+        re.compile("|".join(f"(?:{entry})" for entry in data["replies"]), re.IGNORECASE),
+        # With a letter behind it: a bare "Answer:", "Answer: ___" or "Answer: [one word]" is a form to fill in.
+        re.compile(rf"[\s*#>]*({labels})\s*\d*\**\s*[:：]\s*\**[ ]*(?:\n[ ]*)*[^\W_]"),
+        frozenset(answers),
+        frozenset(form for label in data["questions"] for form in (label, label.upper())),
+    )
+
+
+_BEFORE = " \t\r\n*#>\"'“”«»„‚「『(-–—"
+"""What may stand before the first word."""
+
+_LABEL = re.compile(r"[\s*#>-]*([^\W\d_][\w .'’-]{0,24}?)\s*\d*\**\s*[:：]\s*\S")
+"""A line such as "Alice: hello": of a dialogue, a form, a protocol or a mapping."""
+
+_SENTENCE = 400
+"""Characters at a beginning that are looked at."""
+
+
+def _fits(pattern: re.Pattern[str], text: str, start: int, waiting: int) -> bool:
+    found = pattern.match(text[start : start + _SENTENCE].replace("’", "'"))
+    return found is not None and start + found.end() + waiting <= len(text)
+
+
+def _opens_a_turn(text: str, template: Template) -> bool:
+    headers = _headers(template.roles, template.glued)
+    return any(_is_header(text[: found.start()]) for found in headers.finditer(text))
 
 
 @cache
-def _voices() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = prompts.read(prompts.folder("screening") / "voices.toml")
-    return found
+def _headers(roles: tuple[str, ...], glued: tuple[str, ...]) -> re.Pattern[str]:
+    # What is left on a server that hides control tokens of "<|im_start|>assistant\n": the word alone on its line; of
+    # "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n": the word glued to the last one; of
+    # "<|im_start|>assistant<|im_sep|>": the answer glued to it as well.
+    forms = [
+        rf"(?:^|(?<=\n))[ ]*(?:{'|'.join(map(re.escape, roles))})[ ]*\n",
+        r"(?<=[^\W_])assistant\n\n|(?<=[.?!。？！\"'»”)\]}])[ ]*assistant\n",
+    ]
+    forms += [rf"(?<=[\n.?!。？！])[ ]*{re.escape(word)}(?=[^\W\d_a-z])" for word in glued]
+    return re.compile("|".join(forms))
 
 
-@cache
-def _openings() -> re.Pattern[str]:
-    return re.compile(r"[\s*#>\"“-]*(?:" + "|".join(_voices()["openings"]) + ")", re.IGNORECASE)
+def _is_header(before: str) -> bool:
+    """Whether a role's word behind ``before`` is a header, not one word of a list of words, or of code."""
+    line = before.rstrip().rsplit("\n", 1)[-1].strip()
+    if before.count("```") % 2:
+        return False
+    return not line or len(line.split()) > 2 or line[-1] in ".?!。？！…\"'»”)" or not line.isascii()
 
 
-@cache
-def _answers() -> re.Pattern[str]:
-    # With fifteen letters behind it: a bare "Answer:" at the end is a form that the user wants filled in.
-    labels = "|".join(map(re.escape, _voices()["answers"]))
-    return re.compile(rf"\n[\s*#>]*(?:{labels})\s*\**\s*[:：]\s*\**\s*\S[\s\S]{{14}}", re.IGNORECASE)
+def _answers_itself(text: str, waiting: int) -> bool:
+    return any(
+        _labelled(text, found.start(), waiting) and not _is_material(text[: found.start()], found[1])
+        for found in _lines(text)
+    )
 
 
-def _opens_as_assistant(text: str) -> bool:
-    return bool(_openings().match(text[:200].replace("’", "'")))
+def _lines(text: str) -> Iterator[re.Match[str]]:
+    """Lines behind the first that begin with an answer's label."""
+    for start in _line_starts(text):
+        if found := _voice().answer.match(text, start):
+            yield found
+
+
+def _labelled(text: str, start: int, waiting: int) -> bool:
+    found = _voice().answer.match(text, start)
+    return found is not None and found.end() + waiting <= len(text) and (start > 0 or len(found[1]) > 2)
+
+
+def _is_material(before: str, label: str) -> bool:
+    """Whether an answer's label behind ``before`` belongs to what the user brings along: code, a dialogue, a form.
+
+    That is so behind other labelled lines, unless those are all that there is, or are a question.
+    """
+    if before.count("```") % 2:
+        return True
+    lines = [line for line in before.split("\n") if line.strip()]
+    labels: list[str] = []
+    while lines and (found := _LABEL.match(lines[-1])):
+        labels.append(found[1])
+        lines.pop()
+    asked = any(name in _voice().questions for name in labels)
+    if label == "A" and not asked:
+        return True  # of a choice between A, B and C
+    if not labels or not lines:
+        return False
+    return not asked or lines[-1].rstrip().endswith((":", "："))
+
+
+def _line_starts(text: str) -> Iterator[int]:
+    return (found.end() for found in re.finditer(r"\n(?=[^\n])", text))
+
+
+def _beginnings(text: str) -> Iterator[int]:
+    """Where a reply would begin: at a line's start that no ":" introduces, and behind a question mark."""
+    for found in re.finditer(r"[^\s][ ]*\n\s*(?=\S)|[?？][ ]*(?=\S)", text):
+        if found[0][0] not in ":：":
+            yield found.end()
+
+
+def _paragraphs(text: str) -> Iterator[int]:
+    """Where later paragraphs begin, up to the first ":" at a line's end: what that introduces is the user's."""
+    for found in re.finditer(r"[:：][ ]*\n|\n[ ]*\n\s*(?=\S)", text):
+        if found[0][0] in ":：":
+            return
+        yield found.end()
 
 
 def _unframe(text: str) -> str:
-    text = re.sub(r"^#{1,6}\s+", "", text)
+    if not re.search(r"\n#", text):
+        text = re.sub(r"^#{1,6}\s+", "", text)
     for left, right in (("**", "**"), ('"', '"'), ("“", "”"), ("«", "»"), ("「", "」")):
         inner = text[len(left) : -len(right)]
         framed = len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right)

@@ -21,6 +21,9 @@ from magpie_ollama.method.template import Template
 EVERY = 24
 """Characters between two looks at a text that is being written: about six tokens."""
 
+DEEP = 72
+"""Characters from which the language of a text that is being written shows (docs/steering.md: 60 letters: .979)."""
+
 COPY = 0.75
 """Similarity of character n-grams from which a text is a copy of an exemplar."""
 
@@ -94,22 +97,25 @@ class InstructionWatch:
         self._rules = rules
         self._template = template
         self._opener = opener
-        self._looked = 0
+        self._next = EVERY
+        self._next_deep = DEEP
 
     def __call__(self, raw: str) -> bool:
-        if len(raw) - self._looked < EVERY:
+        if len(raw) < self._next:
             return False
-        self._looked = len(raw)
+        self._next = len(raw) + EVERY
         text = self._opener + raw
-        code, scripts = self._rules.language.code, self._rules.language.scripts
         if speaks_as_assistant(text):
             self.reason = Reason.NOT_A_USER
         elif runs_on(raw, self._template):
             self.reason = Reason.RUN_ON
-        elif drifted(text, code, scripts=scripts):
-            self.reason = Reason.WRONG_LANGUAGE
-        elif loops(text):
-            self.reason = Reason.REPETITION
+        elif len(text) >= self._next_deep:
+            # The costly looks grow rarer with the text: what a longer one adds shows later too.
+            self._next_deep = len(text) + max(EVERY, len(text) // 2)
+            if drifted(text, self._rules.language.code, scripts=self._rules.language.scripts):
+                self.reason = Reason.WRONG_LANGUAGE
+            elif loops(text):
+                self.reason = Reason.REPETITION
         return self.reason is not None
 
 
@@ -120,17 +126,20 @@ class ResponseWatch:
         self.reason: Reason | None = None
         self._rules = rules
         self._next = 8 * EVERY
+        self._next_language = DEEP
 
     def __call__(self, text: str) -> bool:
-        if len(text) < self._next:
+        if len(text) < min(self._next, self._next_language):
             return False
-        # A response is longer than an instruction and loops late: the looks grow rarer with its length.
-        self._next = len(text) + max(8 * EVERY, len(text) // 8)
-        code, scripts = self._rules.language.code, self._rules.language.scripts
-        if loops(text):
-            self.reason = Reason.RESPONSE_REPETITION
-        elif drifted(text, code, scripts=scripts):
-            self.reason = Reason.RESPONSE_WRONG_LANGUAGE
+        if len(text) >= self._next_language:
+            self._next_language = 2 * len(text)
+            if drifted(text, self._rules.language.code, scripts=self._rules.language.scripts):
+                self.reason = Reason.RESPONSE_WRONG_LANGUAGE
+        if len(text) >= self._next:
+            # A response is longer than an instruction and loops late: the looks grow rarer with its length.
+            self._next = len(text) + max(8 * EVERY, len(text) // 8)
+            if loops(text):
+                self.reason = Reason.RESPONSE_REPETITION
         return self.reason is not None
 
 

@@ -64,6 +64,8 @@ def _script(char: str) -> str:
 
 def letters_by_script(text: str) -> dict[str, int]:
     """Letters of ``text`` by script (ISO 15924), a dense script's counted as the letters they stand for."""
+    if text.isascii():
+        return {"Latn": n} if (n := sum(map(str.isalpha, text))) else {}
     found: dict[str, int] = {}
     for char, count in Counter(text).items():
         if script := _script(char):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from magpie_ollama.errors import PromptTooLong, ServerError, TransientError
+from magpie_ollama.errors import Busy, PromptTooLong, ServerError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import Reason, extract
 from magpie_ollama.method.languages import Exemplar
@@ -63,6 +63,7 @@ class Asker:
         self._prompter = prompter
         self._seen = seen
         self._on_tokens = on_tokens
+        self._answers = 0
         self._no_answers = 0
 
     def draft(self, index: int, seed: int, way: str, pool: Sequence[Exemplar] = ()) -> Draft:
@@ -149,15 +150,19 @@ class Asker:
             setattr(draft, stage, 0)  # what an attempt that failed generated is nobody's
             return ask()
 
+        before = self._answers
         try:
             completion = await retrying(again, self._server.address)
         except TransientError as error:
+            if self._answers > before:  # others were answered meanwhile: one that only was too busy is asked again
+                return await self._answer(draft, stage, ask) if isinstance(error, Busy) else None
             self._no_answers += 1
             if self._no_answers >= NO_ANSWERS:
                 raise ServerError(
                     f"The server fails again and again: {error.cause}", "look into its log, then run the same command"
                 ) from error
             return None
+        self._answers += 1
         self._no_answers = 0
         self._on_tokens(completion.tokens - getattr(draft, stage))
         setattr(draft, stage, completion.tokens)

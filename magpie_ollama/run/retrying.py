@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import stamina
 
-from magpie_ollama.errors import ConnectionLost, NoServer, TransientError
+from magpie_ollama.errors import Busy, ConnectionLost, NoServer, TransientError
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ async def retrying(call: Callable[[], Awaitable[T]], address: str) -> T:
         nonlocal failures
         if not isinstance(error, TransientError):
             return False
-        failures += not isinstance(error, ConnectionLost)
+        failures += not isinstance(error, ConnectionLost | Busy)
         return failures < FAILURES
 
     tries = stamina.retry_context(

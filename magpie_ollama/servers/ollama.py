@@ -16,6 +16,7 @@ import httpx
 import ollama
 
 from magpie_ollama.errors import (
+    Busy,
     ConnectionLost,
     MagpieError,
     ModelMissing,
@@ -110,7 +111,12 @@ class OllamaServer:
         # Releases before 0.11.5 ignore the unknown field and generate: one token, so that it costs nothing.
         body = self._body(model, {"num_predict": 1}, stream=False)
         body |= {"messages": messages, "think": False, "_debug_render_only": True}
-        answer = await self._http.json("POST", "/api/chat", body)
+        try:
+            answer = await self._http.json("POST", "/api/chat", body)
+        except (Busy, ConnectionLost):
+            raise
+        except TransientError as error:  # a 500: the template itself fails, and will do so again
+            raise RequestRefused(error.cause, "choose another --steering, or give --template") from error
         rendered = (answer.get("_debug_info") or {}).get("rendered_template")
         return rendered if isinstance(rendered, str) else None
 
@@ -242,7 +248,7 @@ def refusal(status: int, body: str, address: str, model: str) -> MagpieError:
         smaller = "close other programs, choose a smaller model or quantisation, or lower --num-ctx"
         return OutOfMemory(f"There is too little memory for {model!r}: {said}.", smaller)
     if status in (429, 502, 503, 504):
-        return TransientError(f"Ollama at {address} is busy ({said}).", "wait, then run the same command again")
+        return Busy(f"Ollama at {address} is busy ({said}).", "wait, then run the same command again")
     if status == 400 or "must be of type" in low:
         return RequestRefused(f"Ollama refused the request: {said}.", "check the options of this command")
     if status >= 500:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from magpie_ollama.errors import (
+    Busy,
     ConnectionLost,
     MagpieError,
     ModelMissing,
@@ -194,7 +195,7 @@ class OpenAIServer:
         """The answer of an endpoint that not every such server has; {} where it has none."""
         try:
             return await self._http.json(method, path, body)
-        except (ConnectionLost, Unauthorized):
+        except (Busy, ConnectionLost, Unauthorized):
             raise
         except ServerError:
             return {}
@@ -213,7 +214,9 @@ class OpenAIServer:
             return PromptTooLong(f"The prompt is longer than the model's context: {said}", "start it with more context")
         if "out of memory" in low:
             return OutOfMemory(f"{self.address} ran out of memory: {said}", "start it with a smaller model")
-        if status in (408, 409, 425, 429) or status >= 500:
+        if status in (429, 502, 503, 504):
+            return Busy(f"{self.address} is busy ({said}).", "wait, then run the same command again")
+        if status in (408, 409, 425) or status >= 500:
             return TransientError(f"{self.address} failed for now ({said}).", LOOK)
         return RequestRefused(f"{self.address} refused the request: {said}", "check the options of this command")
 

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from magpie_ollama.errors import CorpusLocked
 
 HOLD = """
 import sys
+import threading
 from pathlib import Path
 from magpie_ollama.corpus import Corpus
 corpus = Corpus.open(Path(sys.argv[1]))
@@ -59,6 +61,15 @@ def test_closing_gives_it_free(path: Path) -> None:
         corpus.append(record())
         with pytest.raises(CorpusLocked, match=f"process {os.getpid()} on this machine"):
             Corpus.open(path)
+    Corpus.open(path).close()
+
+
+def test_it_may_be_closed_in_another_thread(path: Path) -> None:
+    corpus = Corpus.open(path)
+    corpus.append(record())
+    thread = threading.Thread(target=corpus.close)
+    thread.start()
+    thread.join()
     Corpus.open(path).close()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from corpus.support import record
 
-from magpie_ollama.corpus import Corpus, Run, Status, StdoutCorpus, runs
+from magpie_ollama.corpus import Corpus, Run, Status, StdoutCorpus, runs, system
 from magpie_ollama.errors import CorpusError, UsageError
 from magpie_ollama.records import Attempt
 
@@ -75,13 +75,19 @@ class TestLife:
         assert run.next_index == 4
 
     def test_the_manifest_says_what_was_asked_and_what_came_of_it(self, corpus: Corpus, path: Path) -> None:
-        run = corpus.start_run(SETTINGS, {"digest": "abc", "run": "no", "template": {"prefix": "<|è|>"}}, 5)
+        run = corpus.start_run(
+            SETTINGS | {"system": "\udcff"},
+            {"digest": "abc", "run": "no", "template": {"prefix": "<|è|>"}},
+            5,
+        )
         assert manifest_of(path, run.id)["status"] == "running"
         attempt(corpus, run)
         run.update(server_version="0.33.0")
         run.finish("short")
         manifest = manifest_of(path, run.id)
-        assert manifest["settings"] == SETTINGS
+        assert manifest["settings"] == SETTINGS | {"system": "\ufffd"}, (
+            "bytes of the command line are no text"
+        )
         assert manifest["run"] == run.id
         assert manifest["digest"] == "abc"
         assert manifest["template"] == {"prefix": "<|è|>"}
@@ -100,7 +106,7 @@ class TestLife:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(json, "dump", full)
+            patch.setattr(system, "sync_file", full)
             with pytest.raises(CorpusError, match="the disk is full"):
                 run.update(target=6)
         assert manifest_of(path, run.id)["target"] == 5
@@ -213,11 +219,21 @@ class TestJournal:
                 assert sum(one.tokens for one in again.attempts()) == 14
 
     def test_without_it_the_seeds_of_the_records_are_not_used_again(self, path: Path) -> None:
-        journal_of(path, make(path, 5, 2, None)).unlink()
         with Corpus.open(path) as corpus:
-            run = corpus.unfinished(SETTINGS)
-            assert run
-            assert (run.kept, run.next_index) == (2, 4)
+            run = corpus.start_run(SETTINGS, {}, 5)
+            for index in (3, 1):  # as they ended
+                corpus.append(record(run.id, run.seed + index))
+        with Corpus.open(path) as corpus:
+            again = corpus.unfinished(SETTINGS)
+            assert again
+            assert (again.kept, again.next_index) == (2, 4)
+
+    def test_it_is_closed_with_the_corpus(self, path: Path) -> None:
+        with Corpus.open(path) as corpus:
+            run = corpus.start_run(SETTINGS, {}, 5)
+            run.journal(Attempt(0, "empty", "none"))
+            assert run._journal
+        assert run._journal is None
 
     def test_a_full_disk_is_told(self, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
         run = corpus.start_run(SETTINGS, {}, 5)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ def test_processes_that_live_and_that_do_not() -> None:
     assert system.process_alive(os.getpid())
     assert system.process_alive(os.getppid())
     assert not system.process_alive(child.pid)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows is asked in another way")
+def test_a_process_of_another_user_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(pid: int, signal: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert system.process_alive(1)
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**40])

@@ -1,0 +1,281 @@
+"""Servers that fail: what is tried again, what is not, and that each record is there once whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stamina
+from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply, chatml, default_script
+from run.support import generate, generating, impatient, settings, until
+
+from magpie_ollama.errors import (
+    ConnectionLost,
+    MagpieError,
+    ModelMissing,
+    NoServer,
+    OutOfMemory,
+    ServerError,
+    Stalled,
+    TransientError,
+)
+from magpie_ollama.run import asking, pipeline, retrying
+from magpie_ollama.run.session import Session
+
+TRANSIENT = [
+    Fault("busy"),
+    Fault("drop"),
+    Fault("reset"),
+    Fault("drop_mid"),
+    Fault("engine_dies"),
+    Fault("error_mid"),
+    Fault("incomplete_nothing"),
+    Fault("incomplete_part"),
+    Fault("half_line"),
+    Fault("bad_utf8"),
+    Fault("load_crash"),
+    Fault("html_200"),
+    Fault("html_502"),
+]
+
+
+@pytest.mark.parametrize("fault", TRANSIENT, ids=lambda fault: fault.kind)
+@pytest.mark.parametrize("version", ["0.24.0", "0.33.0"])
+def test_tried_again(tmp_path: Path, fault: Fault, version: str) -> None:
+    """Twice for an instruction and twice for a response; every attempt comes to its record all the same."""
+    with FakeOllama(version=version) as fake, impatient():
+
+        def script(ask: Ask) -> Reply:
+            if ask.kind == "chat" and not failed:
+                failed.append(ask)
+                fake.fail_next(2, fault, "/api/chat")
+            return default_script(ask)
+
+        failed: list[Ask] = []
+        fake.script = script
+
+        async def meanwhile(session: Session, task: asyncio.Task[Any]) -> None:
+            fake.fail_next(2, fault, "/api/generate")
+
+        made = generate(settings(fake, 5, seed=0, parallel=1), tmp_path / "en.jsonl", meanwhile)
+    assert made.error is None
+    assert made.outcomes == ["kept"] * 5
+    assert [record["seed"] for record in made.records] == [0, 1, 2, 3, 4]
+    broken = [exchange for exchange in fake.requests if exchange.fault is not None]
+    assert len(broken) == 4
+    for exchange in broken:
+        again = [other for other in fake.requests if other.raw == exchange.raw and other.fault is None]
+        assert len(again) == 1, "the same request, answered once"
+
+
+def test_renderings_are_tried_again_too(tmp_path: Path) -> None:
+    """An exemplar steering has templates rendered all along the run, not only at its beginning."""
+
+    def faulty(ask: Ask) -> Reply:
+        if ask.kind == "chat":
+            fake.fail_next(1, "busy", "/api/chat")  # a rendering or a response, whichever comes next
+        return default_script(ask)
+
+    with FakeOllama(script=faulty) as fake, impatient():
+        made = generate(settings(fake, 6, steering="exemplar"), tmp_path / "en.jsonl")
+    assert made.error is None
+    assert len(made.records) == 6
+    refused = [exchange for exchange in fake.requests if exchange.fault is not None]
+    assert any("_debug_render_only" in exchange.body for exchange in refused)
+
+
+def test_a_server_that_restarts_in_the_middle(tmp_path: Path) -> None:
+    async def meanwhile(session: Session, task: asyncio.Task[Any]) -> None:
+        for kept in (3, 8):
+            await until(lambda kept=kept: session.progress.kept >= kept)  # type: ignore[misc]
+            await asyncio.to_thread(fake.stop)
+            await until(lambda: session.progress.in_flight == 4)
+            await asyncio.to_thread(fake.start)
+
+    with FakeOllama(delay=0.002) as fake:
+        made = generate(settings(fake, 12, seed=0), tmp_path / "en.jsonl", meanwhile)
+    assert made.error is None
+    assert len({record["id"] for record in made.records}) == 12
+    assert len({record["seed"] for record in made.records}) == 12
+    assert len({record["messages"][0]["content"] for record in made.records}) == 12
+    assert set(made.outcomes) <= {"kept", "dropped"}
+
+
+def test_a_server_that_stays_away(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+
+    async def meanwhile(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(lambda: session.progress.kept >= 2)
+        await asyncio.to_thread(fake.stop)
+
+    with FakeOllama(delay=0.001) as fake, impatient():
+        made = generate(settings(fake, 50, seed=0), path, meanwhile)
+        assert isinstance(made.error, NoServer)
+        assert made.error.cause == f"The server at {fake.url} has stopped answering."
+        assert "the same command" in made.error.remedy
+        assert made.manifests[0]["status"] == "failed"
+        there = len(made.records)
+        assert there >= 2
+        fake.start()
+        rest = generate(settings(fake, 10, seed=0), path)
+    assert rest.error is None
+    assert len(rest.records) == 10
+    assert len(rest.manifests) == 1, "the same run, continued"
+    assert len({record["seed"] for record in rest.records}) == 10
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault("out_of_memory"), OutOfMemory),
+        (Fault("error_mid", text="llama-server process has terminated: out-of-memory during startup"), OutOfMemory),
+        (Fault("status", status=404, text="model 'smollm2:135m' not found"), ModelMissing),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Fault) else "",
+)
+def test_not_tried_again(tmp_path: Path, fault: Fault, error: type[MagpieError]) -> None:
+    async def meanwhile(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(lambda: session.progress.kept >= 1)
+        fake.fail_next(1, fault)
+
+    with FakeOllama(delay=0.001) as fake:
+        made = generate(settings(fake, 1000, parallel=1), tmp_path / "en.jsonl", meanwhile)
+    assert type(made.error) is error
+    assert made.error.remedy
+    assert generating(fake)[-1].fault is not None or fake.requests[-1].fault is not None, "it was the last request"
+    assert made.manifests[0]["status"] == "failed"
+    assert len(made.records) == made.progress.kept
+
+
+def test_an_instruction_without_any_complete_answer_is_given_up(tmp_path: Path) -> None:
+    with FakeOllama() as fake, impatient():
+        fake.fail_next(retrying.FAILURES, "incomplete_part", "/api/chat")
+        # The rendering at the beginning uses the path as well, and is no stream: it shows the fault as well.
+        fake.script = lambda ask: (
+            Reply(default_script(ask).text, fault="engine_dies") if ask.seed == 1 else default_script(ask)
+        )
+        fake._plan.clear()
+        made = generate(settings(fake, 3, seed=0, parallel=1), tmp_path / "en.jsonl")
+    assert made.error is None
+    assert made.outcomes == ["kept", "no_answer", "kept", "kept"]
+    assert len([ex for ex in generating(fake) if ex.body["options"]["seed"] == 1]) == retrying.FAILURES
+
+
+def test_a_server_that_fails_every_time_ends_the_run(tmp_path: Path) -> None:
+    with FakeOllama(script=lambda ask: Reply("What is it?", fault="engine_dies")) as fake, impatient():
+        made = generate(settings(fake, 100, parallel=2), tmp_path / "en.jsonl")
+    assert type(made.error) is ServerError
+    assert made.error.cause.startswith("The server fails again and again: ")
+    assert made.outcomes.count("no_answer") == asking.NO_ANSWERS - 1
+    assert len(generating(fake)) <= (asking.NO_ANSWERS + 1) * retrying.FAILURES
+
+
+def test_more_in_flight_than_the_server_takes(tmp_path: Path) -> None:
+    """The queue is full all the time: those sent away wait, and none is given up."""
+    with FakeOllama(parallel=1, max_queue=1, delay=0.0005) as fake, impatient():
+        made = generate(settings(fake, 6, seed=0, parallel=12), tmp_path / "en.jsonl")
+        refused = [exchange for exchange in fake.requests if exchange.status == 503]
+    assert made.error is None
+    assert refused
+    assert set(made.outcomes) <= {"kept", "dropped"}
+    assert len(made.records) == 6
+
+
+def test_the_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "STALLED_SECONDS", 0.3)
+    with FakeOllama() as fake:
+        fake.script = lambda ask: (
+            Reply("What is it?", fault=Fault("stall", seconds=60, after=1)) if ask.index >= 4 else default_script(ask)
+        )
+        made = generate(settings(fake, 100), tmp_path / "en.jsonl")
+        fake.wait_until(lambda: all(exchange.cancelled or exchange.finished for exchange in generating(fake)))
+    assert isinstance(made.error, Stalled)
+    assert made.error.exit_code == 3
+    assert fake.url in made.error.cause
+    assert "4 requests in flight" in made.error.cause
+    assert len(made.records) == made.progress.kept
+
+
+def test_a_slow_server_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer takes longer than the watchdog's limit, but a byte comes now and then."""
+    monkeypatch.setattr(pipeline, "STALLED_SECONDS", 0.5)
+    with FakeOllama(parallel=1, delay=0.02) as fake:
+        made = generate(settings(fake, 2, parallel=4), tmp_path / "en.jsonl")
+    assert made.error is None
+    assert len(made.records) == 2
+
+
+def test_retries_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that double from a quarter of a second to 15: about two minutes, in which a server can restart."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def call() -> None:
+        raise ConnectionLost("gone")
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(NoServer):
+        asyncio.run(retrying.retrying(call, "http://h:1"))
+    assert len(waits) == retrying.ATTEMPTS - 1
+    assert 0.25 <= waits[0] <= 0.5
+    assert all(later >= earlier - 0.25 for earlier, later in zip(waits, waits[1:], strict=False))
+    assert max(waits) <= 15.25
+    assert 100 < sum(waits) < 140
+
+
+@pytest.mark.parametrize("when", ["in the call", "in the wait"])
+def test_a_cancelled_request_is_not_tried_again(when: str) -> None:
+    calls = 0
+
+    async def call() -> None:
+        nonlocal calls
+        calls += 1
+        if when == "in the call":
+            await asyncio.Event().wait()
+        raise TransientError("no")
+
+    async def go() -> None:
+        task = asyncio.create_task(retrying.retrying(call, "http://h:1"))
+        await until(lambda: calls)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    asyncio.run(go())
+    assert calls == 1
+    assert not stamina.is_testing()
+
+
+def test_other_errors_are_not_tried_again() -> None:
+    calls = 0
+
+    async def call() -> None:
+        nonlocal calls
+        calls += 1
+        raise OutOfMemory("no")
+
+    with pytest.raises(OutOfMemory):
+        asyncio.run(retrying.retrying(call, "http://h:1"))
+    assert calls == 1
+
+
+def test_a_template_that_fails_on_the_server_is_not_waited_for(tmp_path: Path) -> None:
+    """Gemma's has no system role: rendering one is an error of the template, every time."""
+
+    def render(messages: Any) -> str:
+        return chatml()(messages)
+
+    with FakeOllama(models=[FakeModel(template=chatml())]) as fake:
+        fake.fail_next(1, Fault("status", status=500, text="template: :3: error calling raise_exception"), "/api/chat")
+        made = generate(settings(fake, 1, steering="system"), tmp_path / "en.jsonl")
+    assert made.error is not None
+    assert isinstance(made.error, MagpieError)
+    assert "raise_exception" in made.error.cause
+    assert made.error.remedy
+    assert Counter(exchange.path for exchange in fake.requests)["/api/chat"] == 1

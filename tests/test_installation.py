@@ -1,0 +1,78 @@
+"""The prompt data is found however the package is installed: from the wheel, editable, and from the checkout itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = """
+from pathlib import Path
+import magpie_ollama
+from magpie_ollama import prompts
+print(Path(magpie_ollama.__file__).parent)
+print(prompts.folder("languages"), len(prompts.names("languages")), len(prompts.names("templates")))
+print(prompts.folder("screening") / "voices.toml", (prompts.folder("screening") / "voices.toml").is_file())
+"""
+
+
+def ask(python: Path | str, folder: Path, **environment: str) -> list[str]:
+    command = [str(python), "-c", PROGRAM]
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+
+
+def environment(tmp_path: Path) -> Path:
+    """A virtual environment that sees this one's packages but has none of its own."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    own = sysconfig.get_path("purelib", vars={"base": str(tmp_path / "venv")})
+    # Behind its own folder, so that what is installed there comes first.
+    (Path(own) / "zz_outer.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def install(python: Path, *what: str) -> None:
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
+    subprocess.run([*command, "--no-build-isolation", "--ignore-installed", *what], check=True)
+
+
+def test_wheel(tmp_path: Path) -> None:
+    python = environment(tmp_path)
+    install(python, str(ROOT))
+    package, languages, voices = ask(python, tmp_path)
+    assert package.startswith(str(tmp_path / "venv"))
+    assert languages.startswith(str(Path(package) / "prompts"))
+    assert [int(count) >= least for count, least in zip(languages.split()[-2:], (50, 9), strict=True)] == [True, True]
+    assert voices.endswith("True")
+
+
+def test_editable(tmp_path: Path) -> None:
+    python = environment(tmp_path)
+    install(python, "--editable", str(ROOT))
+    package, languages, voices = ask(python, tmp_path)
+    assert Path(package) == ROOT / "magpie_ollama"
+    assert languages.startswith(str(ROOT / "prompts" / "languages"))
+    assert voices.endswith("True")
+
+
+def test_checkout(tmp_path: Path) -> None:
+    package, languages, voices = ask(sys.executable, tmp_path, PYTHONPATH=str(ROOT))
+    assert Path(package) == ROOT / "magpie_ollama"
+    assert languages.startswith(str(ROOT / "prompts" / "languages"))
+    assert voices.endswith("True")
+
+
+def test_these_tests_run_on_the_installed_package() -> None:
+    """CI installs the wheel; a checkout on the path would hide what is missing from it."""
+    if os.environ.get("CI") != "true":
+        pytest.skip("a developer's editable install is fine outside CI")
+    import magpie_ollama
+
+    assert ROOT not in Path(magpie_ollama.__file__).parents or ".venv" in magpie_ollama.__file__
