@@ -32,7 +32,7 @@ _ASIDE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-_ASIDE_SIGN = re.compile(r"[`$\\\\<@_/()\d]|www\.|[a-z][A-Z]|\.[a-z]|(?<!\w)-")
+_ASIDE_SIGN = re.compile(r"[`$\\<@_/()\d]|www\.|[a-z][A-Z]|\.[a-z]|(?<!\w)-")
 """Some part of every match of ``_ASIDE``: most sentences have none, and are spared the long pattern."""
 
 _QUOTED = re.compile(

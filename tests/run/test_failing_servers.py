@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import stamina
-from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply, chatml, default_script
+from fake_ollama import Ask, FakeOllama, Fault, Reply, default_script
 from run.support import generate, generating, impatient, settings, until
 
 from magpie_ollama.errors import (
@@ -151,13 +152,11 @@ def test_not_tried_again(tmp_path: Path, fault: Fault, error: type[MagpieError])
 
 
 def test_an_instruction_without_any_complete_answer_is_given_up(tmp_path: Path) -> None:
-    with FakeOllama() as fake, impatient():
-        fake.fail_next(retrying.FAILURES, "incomplete_part", "/api/chat")
-        # The rendering at the beginning uses the path as well, and is no stream: it shows the fault as well.
-        fake.script = lambda ask: (
-            Reply(default_script(ask).text, fault="engine_dies") if ask.seed == 1 else default_script(ask)
-        )
-        fake._plan.clear()
+    def script(ask: Ask) -> Reply:
+        reply = default_script(ask)
+        return Reply(reply.text, fault="engine_dies") if ask.seed == 1 else reply
+
+    with FakeOllama(script=script) as fake, impatient():
         made = generate(settings(fake, 3, seed=0, parallel=1), tmp_path / "en.jsonl")
     assert made.error is None
     assert made.outcomes == ["kept", "no_answer", "kept", "kept"]
@@ -223,7 +222,7 @@ def test_retries_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
         asyncio.run(retrying.retrying(call, "http://h:1"))
     assert len(waits) == retrying.ATTEMPTS - 1
     assert 0.25 <= waits[0] <= 0.5
-    assert all(later >= earlier - 0.25 for earlier, later in zip(waits, waits[1:], strict=False))
+    assert all(later >= earlier - 0.25 for earlier, later in pairwise(waits))
     assert max(waits) <= 15.25
     assert 100 < sum(waits) < 140
 
@@ -268,10 +267,7 @@ def test_other_errors_are_not_tried_again() -> None:
 def test_a_template_that_fails_on_the_server_is_not_waited_for(tmp_path: Path) -> None:
     """Gemma's has no system role: rendering one is an error of the template, every time."""
 
-    def render(messages: Any) -> str:
-        return chatml()(messages)
-
-    with FakeOllama(models=[FakeModel(template=chatml())]) as fake:
+    with FakeOllama() as fake:
         fake.fail_next(1, Fault("status", status=500, text="template: :3: error calling raise_exception"), "/api/chat")
         made = generate(settings(fake, 1, steering="system"), tmp_path / "en.jsonl")
     assert made.error is not None

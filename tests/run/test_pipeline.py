@@ -61,7 +61,7 @@ def test_the_same_runner_options_in_every_request(
     """One that differs reloads the model, under the requests of the others."""
     with FakeOllama(version=version) as fake:
         generate(settings(fake, 4, options=options, steering=steering), tmp_path / "en.jsonl")
-    asked = [exchange for exchange in fake.requests if exchange.path in ("/api/generate", "/api/chat")]
+    asked = [one for one in fake.requests if one.path in ("/api/generate", "/api/chat") and one.body is not None]
     assert len(asked) > 8
     for exchange in asked:
         assert {name: exchange.body["options"].get(name) for name in options} == options
@@ -200,7 +200,7 @@ def test_reasons(tmp_path: Path, reason: Reason) -> None:
 
 
 def test_duplicates_of_the_run(tmp_path: Path) -> None:
-    written = [QUESTION, QUESTION.upper(), QUESTION.replace("tiny", "small"), "What is the tallest mountain of Europe?"]
+    written = [QUESTION, QUESTION.upper(), QUESTION.replace("?", " today?"), "What is the tallest mountain of Europe?"]
 
     def script(ask: Ask) -> Reply:
         assert ask.seed is not None
@@ -213,7 +213,7 @@ def test_duplicates_of_the_run(tmp_path: Path) -> None:
 
 def test_duplicates_of_the_corpus_already_there(tmp_path: Path) -> None:
     path = tmp_path / "en.jsonl"
-    written = {1: QUESTION, 2: QUESTION, 3: QUESTION.replace("tiny", "small")}
+    written = {1: QUESTION, 2: QUESTION, 3: QUESTION.replace("?", " today?")}
 
     def script(ask: Ask) -> Reply:
         text = written.get(ask.seed or 0)

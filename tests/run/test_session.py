@@ -1,0 +1,232 @@
+"""A run from beginning to end: stopped, continued, added to; and interrupted by signals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml, default_script, embedder, harmony, llama3
+from fake_ollama.templates import base_model
+from run.support import generate, generating, settings, until
+
+from magpie_ollama.errors import ServerError, TemplateError
+from magpie_ollama.run.interrupts import on_interrupt
+from magpie_ollama.run.session import Session
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="sends itself POSIX signals")
+
+
+def slow_responses(ask: Ask) -> Reply:
+    reply = default_script(ask)
+    return Reply(reply.text, delay=0.01 if ask.kind == "chat" else 0.03)
+
+
+def test_stopping_finishes_responses_and_drops_instructions(tmp_path: Path) -> None:
+    waiting: list[int] = []
+
+    async def meanwhile(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(lambda: 0 < session.progress.responding < session.progress.in_flight)
+        waiting.extend([session.progress.kept, session.stop()])
+
+    with FakeOllama(script=slow_responses) as fake:
+        made = generate(settings(fake, 100, seed=0), tmp_path / "en.jsonl", meanwhile)
+        fake.wait_until(lambda: all(exchange.finished or exchange.cancelled for exchange in generating(fake)))
+    assert made.error is None
+    before, promised = waiting
+    assert promised > 0
+    assert len(made.records) == before + promised
+    outcomes = Counter(made.outcomes)
+    assert outcomes == {"kept": before + promised, "dropped": 4 - promised}
+    cut = [exchange for exchange in generating(fake) if exchange.cancelled]
+    assert {exchange.path for exchange in cut} <= {"/api/generate"}, "no response is cut"
+    assert made.manifests[0]["status"] == "interrupted"
+
+
+def test_stopping_before_the_first_attempt(tmp_path: Path) -> None:
+    async def meanwhile(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(lambda: fake.requests_to("/api/chat"))
+        session.stop()
+
+    with FakeOllama() as fake:
+        made = generate(settings(fake, 100, max_attempts=5), tmp_path / "en.jsonl", meanwhile)
+    assert made.error is None
+    assert made.records == []
+    assert not generating(fake)
+
+
+def test_the_same_settings_continue_and_then_add(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+
+    async def interrupt(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(lambda: session.progress.kept >= 3)
+        session.stop()
+
+    with FakeOllama(delay=0.0005) as fake:
+        first = generate(settings(fake, 10, seed=7), path, interrupt)
+        there = len(first.records)
+        assert 3 <= there < 10
+        second = generate(settings(fake, 10, seed=7), path)
+        assert len(second.records) == 10
+        assert any("Continuing run" in notice for notice in second.progress.notices)
+        third = generate(settings(fake, 10, seed=7), path)
+    assert [first.error, second.error, third.error] == [None] * 3
+    assert len(third.records) == 20
+    assert any("Adding 10" in notice for notice in third.progress.notices)
+    assert [(manifest["status"], manifest["kept"]) for manifest in third.manifests] == [("done", 10)] * 2
+    assert second.records == third.records[:10], "nothing that was there has changed"
+    assert len({record["seed"] for record in third.records}) == 20, "not the same seeds again"
+    assert len({record["messages"][0]["content"] for record in third.records}) == 20
+
+
+def test_another_target_is_the_unfinished_runs_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+
+    async def interrupt(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(lambda: session.progress.kept >= 2)
+        session.stop()
+
+    with FakeOllama(delay=0.0005) as fake:
+        generate(settings(fake, 100), path, interrupt)
+        made = generate(settings(fake, 12, parallel=2), path)
+    assert len(made.records) == 12
+    assert [manifest["target"] for manifest in made.manifests] == [12]
+
+
+@pytest.mark.parametrize("changes", [{"steering": "system"}, {"options": {"num_ctx": 1024}}, {"seed": 5}])
+def test_other_settings_begin_another_run(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = tmp_path / "en.jsonl"
+
+    async def interrupt(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(lambda: session.progress.kept >= 2)
+        session.stop()
+
+    with FakeOllama(delay=0.0005) as fake:
+        first = generate(settings(fake, 50), path, interrupt)
+        made = generate(settings(fake, 3, **changes), path)
+    assert len(made.records) == len(first.records) + 3
+    assert len(made.manifests) == 2
+
+
+def test_a_model_by_both_its_names_is_one_run(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+
+    async def interrupt(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(lambda: session.progress.kept >= 2)
+        session.stop()
+
+    with FakeOllama(models=[FakeModel("mine", chatml())], delay=0.0005) as fake:
+        generate(settings(fake, 6, model="mine"), path, interrupt)
+        made = generate(settings(fake, 6, model="mine:latest"), path)
+    assert len(made.records) == 6
+    assert {record["model"] for record in made.records} == {"mine:latest"}
+
+
+def test_the_manifest_says_what_was_done(tmp_path: Path) -> None:
+    with FakeOllama(version="0.24.0") as fake:
+        made = generate(settings(fake, 2, options={"num_ctx": 1024}), tmp_path / "en.jsonl")
+    (manifest,) = made.manifests
+    assert manifest["server"] == "ollama"
+    assert manifest["server_version"] == "0.24.0"
+    assert manifest["model"] == "smollm2:135m"
+    assert manifest["model_digest"] == fake.models[0].digest
+    assert manifest["context"] == 1024
+    assert manifest["template"]["prefix"].endswith("<|im_start|>user\n")
+    assert manifest["template"]["suffix"] == "<|im_end|>\n<|im_start|>assistant\n"
+    assert manifest["funnel"]["kept"] == 2
+    assert manifest["seconds"] >= 0
+
+
+# Templates.
+
+
+@pytest.mark.parametrize("version", ["0.24.0", "0.33.0"])
+@pytest.mark.parametrize("adds", [True, False])
+def test_bos_never_comes_twice(tmp_path: Path, version: str, adds: bool) -> None:
+    with FakeOllama(version=version, models=[FakeModel("llama3.2", llama3(), adds_bos=adds)]) as fake:
+        made = generate(settings(fake, 3), tmp_path / "en.jsonl")
+    assert made.error is None
+    prompts = [exchange.body["prompt"] for exchange in generating(fake) if exchange.body.get("num_predict") != 1]
+    for exchange in generating(fake):
+        if exchange.path == "/api/generate" and exchange.body["stream"]:
+            assert exchange.body["prompt"].count("<|begin_of_text|>") == (0 if adds else 1)
+            assert exchange.body["prompt"].endswith("<|start_header_id|>user<|end_header_id|>\n\n")
+    assert len(prompts) > 3
+    probes = [ex for ex in generating(fake) if ex.path == "/api/generate" and not ex.body["stream"]]
+    assert len(probes) == 1, "asked once"
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (FakeModel("gpt-oss:20b", harmony()), "harmony"),
+        (FakeModel("llama3-base", base_model()), "base model"),
+        (embedder(), "embedding model"),
+    ],
+    ids=["harmony", "base", "embedding"],
+)
+def test_models_that_cannot_be_asked(tmp_path: Path, model: FakeModel, why: str) -> None:
+    path = tmp_path / "en.jsonl"
+    with FakeOllama(models=[model]) as fake:
+        made = generate(settings(fake, 3, model=model.name), path)
+    assert isinstance(made.error, TemplateError)
+    assert made.error.exit_code == 3
+    assert why in made.error.cause
+    assert made.error.remedy
+    assert not path.exists()
+    assert not generating(fake)
+
+
+def test_an_ollama_that_cannot_render_takes_a_preset(tmp_path: Path) -> None:
+    with FakeOllama(version="0.6.0", models=[FakeModel("qwen2.5:7b", chatml())]) as fake:
+        made = generate(settings(fake, 2), tmp_path / "en.jsonl")
+    assert made.error is None
+    assert made.manifests[0]["template"]["source"] == "preset qwen2.5"
+
+
+def test_a_model_that_does_not_load(tmp_path: Path) -> None:
+    with FakeOllama() as fake:
+        fake.fail_next(1, "load_crash", "/api/generate")
+        made = generate(settings(fake, 2), tmp_path / "en.jsonl")
+    if made.error is not None:  # tried again or not, it is never without a next step
+        assert isinstance(made.error, ServerError)
+        assert made.error.remedy
+
+
+# Signals.
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_calls_and_the_second_cancels(number: signal.Signals) -> None:
+    calls: list[str] = []
+    before = signal.getsignal(number)
+
+    async def go() -> None:
+        with on_interrupt(lambda: calls.append("first")):
+            os.kill(os.getpid(), number)
+            await until(lambda: calls)
+            os.kill(os.getpid(), number)
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        calls.append("left")
+
+    asyncio.run(go())
+    assert calls == ["first", "left"]
+    assert signal.getsignal(number) == before
+
+
+def test_records_are_json_that_others_read(tmp_path: Path) -> None:
+    with FakeOllama() as fake:
+        made = generate(settings(fake, 2), tmp_path / "en.jsonl")
+    for line in made.path.read_text("utf-8").splitlines():
+        record = json.loads(line)
+        assert [type(value).__name__ for value in record.values()] == [
+            "str", "list", "str", "str", "str", "str", "int", "str", "str", "int", "int", "str", "str", "float", "int",
+        ]  # fmt: skip
