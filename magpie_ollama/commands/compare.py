@@ -121,7 +121,7 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
         consoles.say(console, Text("Stopped. The same command continues where it stopped."))
         return INTERRUPTED
     for line in commands:
-        consoles.say(out, Text(line))
+        out.print(Text(line), soft_wrap=True)  # a command to copy stays in one piece
     return 0
 
 

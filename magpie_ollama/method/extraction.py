@@ -94,23 +94,27 @@ def ended(raw: str, template: Template) -> str:
     return raw
 
 
-def runs_on(text: str, template: Template, waiting: int = 0) -> bool:
+def runs_on(text: str, template: Template, waiting: int = 0, known: int = 0) -> bool:
     """Whether the text opens another role's turn, or begins to answer itself.
 
-    ``waiting`` is for a text that is still being written: so many characters must stand behind what says so.
+    For a text that is still being written: ``waiting`` characters must stand behind what says so, and its first
+    ``known`` characters were looked at before.
     """
+    since = max(0, known - _SENTENCE - waiting)
     return (
         _opens_a_turn(text, template)
-        or _answers_itself(text, waiting)
-        or any(_fits(_voice().later, text, start, waiting) for start in _beginnings(text))
-        or any(_fits(_voice().first, text, start, waiting) for start in _paragraphs(text))
+        or _answers_itself(text, waiting, since)
+        or any(_fits(_voice().later, text, start, waiting) for start in _beginnings(text) if start >= since)
+        or any(_fits(_voice().first, text, start, waiting) for start in _paragraphs(text) if start >= since)
     )
 
 
 def speaks_as_assistant(text: str, waiting: int = 0) -> bool:
     """Whether a text begins as an assistant or a system message does. ``waiting`` as for ``runs_on``."""
     start = len(text) - len(text.lstrip(_BEFORE))
-    return _fits(_voice().first, text, start, waiting) or _labelled(text, start, waiting)
+    label = _voice().answer.match(text, start)
+    labelled = label is not None and len(label[1]) > 2 and label.end() + waiting <= len(text)
+    return labelled or _fits(_voice().first, text, start, waiting)
 
 
 class _Voice(NamedTuple):
@@ -119,7 +123,6 @@ class _Voice(NamedTuple):
     first: re.Pattern[str]
     later: re.Pattern[str]
     answer: re.Pattern[str]
-    answers: frozenset[str]
     questions: frozenset[str]
 
 
@@ -133,7 +136,6 @@ def _voice() -> _Voice:
         re.compile("|".join(f"(?:{entry})" for entry in data["replies"]), re.IGNORECASE),
         # With a letter behind it: a bare "Answer:", "Answer: ___" or "Answer: [one word]" is a form to fill in.
         re.compile(rf"[\s*#>]*({labels})\s*\d*\**\s*[:：]\s*\**[ ]*(?:\n[ ]*)*[^\W_]"),
-        frozenset(answers),
         frozenset(form for label in data["questions"] for form in (label, label.upper())),
     )
 
@@ -144,7 +146,9 @@ _BEFORE = " \t\r\n*#>\"'“”«»„‚「『(-–—"
 _LABEL = re.compile(r"[\s*#>-]*([^\W\d_][\w .'’-]{0,24}?)\s*\d*\**\s*[:：]\s*\S")
 """A line such as "Alice: hello": of a dialogue, a form, a protocol or a mapping."""
 
-_SENTENCE = 400
+_LINE_END = re.compile(r"\n(?=[^\n])")
+
+_SENTENCE = 240
 """Characters at a beginning that are looked at."""
 
 
@@ -172,30 +176,19 @@ def _headers(roles: tuple[str, ...], glued: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _is_header(before: str) -> bool:
-    """Whether a role's word behind ``before`` is a header, not one word of a list of words, or of code."""
+    """Whether a role's word behind ``before`` is a header, not one word of a list, or of code."""
     line = before.rstrip().rsplit("\n", 1)[-1].strip()
-    if before.count("```") % 2:
+    if before.count("```") % 2 or line.endswith((":", "：")):
         return False
     return not line or len(line.split()) > 2 or line[-1] in ".?!。？！…\"'»”)" or not line.isascii()
 
 
-def _answers_itself(text: str, waiting: int) -> bool:
-    return any(
-        _labelled(text, found.start(), waiting) and not _is_material(text[: found.start()], found[1])
-        for found in _lines(text)
-    )
-
-
-def _lines(text: str) -> Iterator[re.Match[str]]:
-    """Lines behind the first that begin with an answer's label."""
-    for start in _line_starts(text):
-        if found := _voice().answer.match(text, start):
-            yield found
-
-
-def _labelled(text: str, start: int, waiting: int) -> bool:
-    found = _voice().answer.match(text, start)
-    return found is not None and found.end() + waiting <= len(text) and (start > 0 or len(found[1]) > 2)
+def _answers_itself(text: str, waiting: int, since: int) -> bool:
+    for line in _LINE_END.finditer(text, since):
+        found = _voice().answer.match(text, line.end())
+        if found and found.end() + waiting <= len(text) and not _is_material(text[: line.start()], found[1]):
+            return True
+    return False
 
 
 def _is_material(before: str, label: str) -> bool:
@@ -216,10 +209,6 @@ def _is_material(before: str, label: str) -> bool:
     if not labels or not lines:
         return False
     return not asked or lines[-1].rstrip().endswith((":", "："))
-
-
-def _line_starts(text: str) -> Iterator[int]:
-    return (found.end() for found in re.finditer(r"\n(?=[^\n])", text))
 
 
 def _beginnings(text: str) -> Iterator[int]:

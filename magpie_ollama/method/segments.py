@@ -8,6 +8,7 @@ aside before a language is looked for. Nothing here knows any language.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _FENCE = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.DOTALL)
 """An open fence runs to the end: the text may still be being written."""
@@ -42,11 +43,11 @@ _QUOTED = re.compile(
 _CODE_LINE = re.compile(
     r"""^\s*(?:
       (?:def|class|import|from|return|elif|else:|try:|except|for|while|if|function|const|let|var|public|private
-        |static|void|int|SELECT|INSERT|UPDATE|DELETE|CREATE|FROM|WHERE|print|console|@\w+)\b.*[:;{}()=,*]\s*$
+        |static|void|int|SELECT|INSERT|UPDATE|DELETE|CREATE|FROM|WHERE|print|console|@\w+)\b.*[:;{}()\[\]=*]\s*$
     | (?:import|from)\s+[\w.]+(?:\s+(?:import|as)\s+[\w.*, ]+)?$
     | \#include.* | \#!.* | (?:>>>|\.\.\.|\$|\#)\s+(?:[a-z]+\s+){0,3}.*[=(){}\[\]/|-].*
     | (?:pip|npm|apt|apt-get|sudo|git|docker|cd|conda)\s+\S.*
-    | .*[;{}]\s*$
+    | .*[=(\[{<>].*;\s*$ | \W*\w+;\s*$ | .*[{}]\s*$     # not a list whose items end in a semicolon
     | [\w.\[\]"']+\s*(?:[-+*/]?=|:=)\s*\S.*
     | [\s\W\d]*
     )$""",
@@ -64,7 +65,7 @@ def prose(text: str) -> str:
     if "```" in text or "~~~" in text:
         text = _FENCE.sub("\n", text)
     if "\n" in text or text[:1] in " \t":
-        text = "\n".join(line for line in text.split("\n") if not _is_code(line))
+        text = "\n".join(_without_code(text.split("\n")))
     if _ASIDE_SIGN.search(text):
         text = _ASIDE.sub(" ", text)
     unquoted = _QUOTED.sub(" ", text)
@@ -90,6 +91,16 @@ def sentences(text: str) -> list[str]:
 
 def _is_code(line: str) -> bool:
     return bool(_CODE_LINE.match(line)) and not _PROSE_END.search(line)
+
+
+def _without_code(lines: list[str]) -> Iterator[str]:
+    inside = False
+    for line in lines:
+        if line.strip():
+            # What is indented below a line of code goes with it.
+            inside = (inside and line[0] in " \t") or _is_code(line)
+        if not inside:
+            yield line
 
 
 def _letters(text: str) -> int:

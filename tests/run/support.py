@@ -35,16 +35,14 @@ def settings(fake: FakeServer, target: int, **changes: Any) -> Settings:
 
 @dataclass
 class Outcome:
-    """What a session came to. ``error`` is what ended it, None where it reached its end."""
+    """What a session came to. ``error`` is what ended it, None where it reached its end; ``records`` are those in
+    the corpus at that time, ``kept`` those that the caller was given."""
 
     path: Path
     error: BaseException | None = None
     progress: Progress = field(default_factory=Progress)
     kept: list[Record] = field(default_factory=list)
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        return read(self.path)
+    records: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def manifests(self) -> list[dict[str, Any]]:
@@ -98,6 +96,7 @@ def generate(
         asyncio.run(go())
     except (MagpieError, asyncio.CancelledError) as error:
         outcome.error = error
+    outcome.records = read(path)
     gc.collect(1)
     return outcome
 

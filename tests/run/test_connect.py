@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from corpus.support import record
 from fake_ollama import FakeModel, FakeOllama, Fault, embedder
+from fake_ollama.base import FakeServer
 from fake_ollama.openai import FakeOpenAI
 
 from magpie_ollama.corpus import Corpus
@@ -223,7 +224,7 @@ def test_embedded_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 # Models.
 
 
-def choose(fake: FakeOllama | FakeOpenAI, wanted: str = "", pull: bool = False, steps: list[Any] | None = None) -> Model:
+def choose(fake: FakeServer, wanted: str = "", pull: bool = False, steps: list[Any] | None = None) -> Model:
     kind = "ollama" if isinstance(fake, FakeOllama) else "openai"
 
     async def go() -> Model:
