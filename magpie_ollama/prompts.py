@@ -30,7 +30,7 @@ def names(kind: str) -> list[str]:
 def read(path: Path) -> dict[str, Any]:
     """The content of a TOML file, or a ``UsageError`` that names the file and the place."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "check its path and its rights") from error
     except UnicodeDecodeError as error:

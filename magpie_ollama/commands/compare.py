@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from magpie_ollama.commands.options import option, output_options, parse_options, server_options
-from magpie_ollama.corpus.corpus import MemoryCorpus
+from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.display import consoles
 from magpie_ollama.display.findings import LEGEND, next_command, table
 from magpie_ollama.display.report import page

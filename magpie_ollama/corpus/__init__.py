@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from magpie_ollama.corpus.appender import Sync
-from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
+from magpie_ollama.corpus.corpus import Corpus, MemoryCorpus, StdoutCorpus
 from magpie_ollama.corpus.runs import Run, Status
 
-__all__ = ["Corpus", "Run", "Status", "StdoutCorpus", "Sync"]
+__all__ = ["Corpus", "MemoryCorpus", "Run", "Status", "StdoutCorpus", "Sync"]

@@ -42,8 +42,9 @@ Serbian in Latin letters is identified as bs or hr as often as sr; in Cyrillic o
 """
 
 # Leads are differences of log-likelihood over the square root of the bytes: in that unit the spread of
-# a text's lead hardly depends on its length. Accepted self / other at these, on texts of 20 to 60
-# characters: .998 / .003; of 60 to 150 characters: 1.000 / .0005.
+# a text's lead hardly depends on its length. The allowances were set on web sentences and message
+# catalogues, before DOUBT was added: 20 to 60 characters, .997 accepted as themselves and .0017 as
+# another language; 60 to 150 characters, .998 and .0002.
 SLACK = 1.0
 """A target this little behind the best other language is still accepted."""
 SLACK_PAIR: dict[frozenset[str], float] = {frozenset({"id", "ms"}): 2.0}
@@ -52,6 +53,10 @@ SLACK_ENGLISH = 0.75
 """Less for English, the language that models fall back to: most of what is wrong is wrong this way."""
 CLEAR = 3.0
 """A target this far behind is lost beyond doubt: enough to cancel, or to reject for one sentence."""
+
+DOUBT = 0.75
+"""A short text (below twice ``FEW`` letters) this little beyond its allowance is unknown, not wrong: names
+weigh much in it ("Wie was Christiaan Huygens?" reads as German)."""
 
 _LATIN = re.compile(r"[A-Za-z]+")
 
@@ -97,7 +102,7 @@ def check(text: str, code: str, *, scripts: Sequence[str] | None = None) -> Verd
     if not scored:
         return Verdict.YES if any(piece.lead > 0 for piece in pieces) else Verdict.UNKNOWN
     lead = scored[0].lead if len(scored) == 1 else _together(scored, code)
-    if letters < FEW and abs(lead) < CLEAR:
+    if (letters < FEW and abs(lead) < CLEAR) or (letters < 2 * FEW and -DOUBT < lead <= 0):
         return Verdict.UNKNOWN
     return Verdict.YES if lead > 0 else Verdict.NO
 

@@ -102,16 +102,18 @@ def runs_on(text: str, template: Template, waiting: int = 0, known: int = 0) -> 
     """
     since = max(0, known - _SENTENCE - waiting)
     return (
-        _opens_a_turn(text, template)
+        _opens_a_turn(text, template, since)
         or _answers_itself(text, waiting, since)
-        or any(_fits(_voice().later, text, start, waiting) for start in _beginnings(text) if start >= since)
+        or any(_fits(_voice().later, text, start, waiting) for start in _beginnings(text, since))
         or any(_fits(_voice().first, text, start, waiting) for start in _paragraphs(text) if start >= since)
     )
 
 
-def speaks_as_assistant(text: str, waiting: int = 0) -> bool:
-    """Whether a text begins as an assistant or a system message does. ``waiting`` as for ``runs_on``."""
+def speaks_as_assistant(text: str, waiting: int = 0, known: int = 0) -> bool:
+    """Whether a text begins as an assistant or a system message does. ``waiting`` and ``known`` as for ``runs_on``."""
     start = len(text) - len(text.lstrip(_BEFORE))
+    if known > start + _SENTENCE + waiting:
+        return False
     label = _voice().answer.match(text, start)
     labelled = label is not None and len(label[1]) > 2 and label.end() + waiting <= len(text)
     return labelled or _fits(_voice().first, text, start, waiting)
@@ -146,6 +148,7 @@ _BEFORE = " \t\r\n*#>\"'“”«»„‚「『(-–—"
 _LABEL = re.compile(r"[\s*#>-]*([^\W\d_][\w .'’-]{0,24}?)\s*\d*\**\s*[:：]\s*\S")
 """A line such as "Alice: hello": of a dialogue, a form, a protocol or a mapping."""
 
+_BEGINNING = re.compile(r"\n\s*(?=\S)|[?？][ ]*(?=\S)")
 _LINE_END = re.compile(r"\n(?=[^\n])")
 
 _SENTENCE = 240
@@ -157,9 +160,9 @@ def _fits(pattern: re.Pattern[str], text: str, start: int, waiting: int) -> bool
     return found is not None and start + found.end() + waiting <= len(text)
 
 
-def _opens_a_turn(text: str, template: Template) -> bool:
+def _opens_a_turn(text: str, template: Template, since: int) -> bool:
     headers = _headers(template.roles, template.glued)
-    return any(_is_header(text[: found.start()]) for found in headers.finditer(text))
+    return any(_is_header(text[: found.start()]) for found in headers.finditer(text, since))
 
 
 @cache
@@ -178,7 +181,7 @@ def _headers(roles: tuple[str, ...], glued: tuple[str, ...]) -> re.Pattern[str]:
 def _is_header(before: str) -> bool:
     """Whether a role's word behind ``before`` is a header, not one word of a list, or of code."""
     line = before.rstrip().rsplit("\n", 1)[-1].strip()
-    if before.count("```") % 2 or line.endswith((":", "：")):
+    if before.count("`") % 2 or line.endswith((":", "：")):
         return False
     return not line or len(line.split()) > 2 or line[-1] in ".?!。？！…\"'»”)" or not line.isascii()
 
@@ -211,10 +214,10 @@ def _is_material(before: str, label: str) -> bool:
     return not asked or lines[-1].rstrip().endswith((":", "："))
 
 
-def _beginnings(text: str) -> Iterator[int]:
+def _beginnings(text: str, since: int) -> Iterator[int]:
     """Where a reply would begin: at a line's start that no ":" introduces, and behind a question mark."""
-    for found in re.finditer(r"[^\s][ ]*\n\s*(?=\S)|[?？][ ]*(?=\S)", text):
-        if found[0][0] not in ":：":
+    for found in _BEGINNING.finditer(text, since):
+        if not text[: found.start()].rstrip(" ").endswith((":", "：")):
             yield found.end()
 
 

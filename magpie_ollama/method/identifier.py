@@ -7,7 +7,7 @@ Loading takes 0.5 s and 100 MB, so it happens at the first question and not at i
 from __future__ import annotations
 
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from magpie_ollama.method.writing import SCRIPTS
@@ -46,8 +46,9 @@ def _scorer() -> Callable[[str], dict[str, float]]:
     return score
 
 
+@lru_cache(maxsize=1024)  # a text that is being written is looked at again and again, sentence by sentence
 def scores(text: str) -> dict[str, float]:
-    """Log-likelihood of ``text`` by language, for those in ``SCRIPTS`` (nb is part of no), or nothing.
+    """Log-likelihood of ``text`` by language of ``SCRIPTS`` (nb is part of no), or nothing; not to be changed.
 
     Persian typed with the Arabic forms of yeh and kaf, as older systems do, is read with its own.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 
 from magpie_ollama import prompts
 from magpie_ollama.errors import UnknownLanguage, UsageError
+from magpie_ollama.method.detection import Verdict, check, identify
 
 OPENER_KINDS = ("questions", "orders", "needs", "descriptions")
 
@@ -61,13 +64,14 @@ def codes() -> list[str]:
 
 def find(name: str) -> Language:
     """The language that ``name`` means: a code, an English or native name or an alias, in any case."""
-    wanted = name.strip().casefold()
+    wanted = _plain(name)
     known = codes()
     if wanted in known:
         return load(wanted)
-    names = {alias.casefold(): code for code in known for alias in load(code).names}
-    if wanted in names:
-        return load(names[wanted])
+    names = {_plain(alias): code for code in known for alias in load(code).names}
+    base = wanted.replace("_", "-").split("-")[0]
+    if wanted in names or base in known:  # "en-GB" where no alias says otherwise
+        return load(names.get(wanted, base))
     close = difflib.get_close_matches(wanted, names, n=8, cutoff=0.6)
     nearest = list(dict.fromkeys(names[match] for match in close))[:4]
     offered = ", ".join(f"{code} ({load(code).english})" for code in nearest)
@@ -81,8 +85,14 @@ def find(name: str) -> Language:
 def load_file(path: Path) -> Language:
     """The language in a TOML file of the format of ``prompts/languages``; errors name the file and the key."""
     data = prompts.read(path)
+    scripts = _texts(data, "scripts", path)
+    for script in scripts:
+        if not re.fullmatch("[A-Z][a-z]{3}", script):
+            raise _wrong(path, "scripts", f"must hold ISO 15924 codes such as Latn, not {script!r:.40}")
     openers = _value(data, "openers", dict, path)
     exemplars = _value(data, "exemplars", list, path)
+    if not exemplars:
+        raise _wrong(path, "exemplars", "is empty")
     for kind in OPENER_KINDS:
         _texts(openers, kind, path, "openers.")
     for number, exemplar in enumerate(exemplars, 1):
@@ -95,7 +105,7 @@ def load_file(path: Path) -> Language:
         english=_text(data, "english", path),
         native=_text(data, "native", path),
         aliases=_texts(data, "aliases", path, empty=True),
-        scripts=_texts(data, "scripts", path),
+        scripts=scripts,
         spaces=_value(data, "spaces", bool, path),
         prefix=_text(data, "prefix", path),
         register=_text(data, "register", path),
@@ -106,11 +116,37 @@ def load_file(path: Path) -> Language:
     )
 
 
+def check_texts(language: Language, path: Path) -> None:
+    """Raises ``UsageError`` for the first text of ``path`` that is clearly not in its language.
+
+    For a file of a user's own: those of this project are held to stricter checks by its tests. Loads the identifier.
+    """
+    texts = {"system": language.system, "system_multi_turn": language.system_multi_turn}
+    texts |= {f"openers.{kind}": " ... ".join(openers) for kind, openers in language.openers.items()}
+    for number, exemplar in enumerate(language.exemplars, 1):
+        texts |= {f"exemplars[{number}].{key}": text for key, text in exemplar._asdict().items()}
+    for key, text in texts.items():
+        if check(text, language.code, scripts=language.scripts) is Verdict.NO:
+            likely = identify(text)
+            seems = f" (it looks like {likely!r})" if likely and likely != language.code else ""
+            raise UsageError(
+                f"{path}: the key {key!r} is not in {language.english}{seems}: {text!r:.60}",
+                "write that text in the language, or mend 'code' and 'scripts' of the file",
+            )
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
+_KINDS: dict[type, str] = {str: "a text", list: "a list", dict: "a table", bool: "true or false"}
+
+
 def _value(data: Mapping[str, Any], key: str, kind: type, path: Path, prefix: str = "") -> Any:
     if key not in data:
         raise _wrong(path, prefix + key, "is missing")
     if not isinstance(data[key], kind):
-        raise _wrong(path, prefix + key, f"must be a {kind.__name__}, not {data[key]!r:.40}")
+        raise _wrong(path, prefix + key, f"must be {_KINDS[kind]}, not {data[key]!r:.40}")
     return data[key]
 
 

@@ -7,7 +7,7 @@ repeat too (refrains, tables, lists, code), so each wants more than they do.
 
 from __future__ import annotations
 
-import os.path
+import itertools
 import re
 
 TAIL = 3600
@@ -53,7 +53,7 @@ def loops(text: str, caution: int = 1) -> bool:
     """Whether the end of ``text`` repeats itself.
 
     ``caution`` multiplies what a word-for-word repetition must cover: 2 for a text that is still being written, since
-    it may still find its way out. Costs about 0.5 ms for 4,000 characters and for longer texts no more; to be called now and then while a text grows.
+    it may still find its way out. Costs about 0.5 ms for 4,000 characters and no more for longer texts.
     """
     tail = text[-TAIL:]
     if len(tail) - len(tail.rstrip()) >= BLANK * caution:
@@ -129,5 +129,5 @@ def _covered(tail: str, period: int) -> int:
     covered = period
     while tail[-covered - period : -covered] == unit:
         covered += period
-    rest = tail[-covered - period : -covered]
-    return covered + len(os.path.commonprefix([rest[::-1], unit[::-1]]))
+    rest = zip(reversed(tail[-covered - period : -covered]), reversed(unit), strict=False)
+    return covered + sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], rest))

@@ -6,7 +6,6 @@ written, so that no tokens are paid for what is already lost.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -76,6 +75,8 @@ def screen_instruction(text: str, rules: Rules, steered: Steered, seen: Duplicat
     verdict = check(text, rules.language.code, scripts=rules.language.scripts)
     if verdict is Verdict.NO:
         return Verdicts(Reason.WRONG_LANGUAGE, verdict)
+    if _copies(text, (message["content"] for message in steered.messages if message["role"] == "system")):
+        return Verdicts(Reason.NOT_A_USER, verdict)
     if _copies(text, (exemplar.instruction for exemplar in steered.exemplars)):
         return Verdicts(Reason.DUPLICATE, verdict)
     found = seen.find(text)
@@ -99,7 +100,10 @@ def screen_response(text: str, finish_reason: str, instruction: str, rules: Rule
 
 
 class InstructionWatch:
-    """Looks at an instruction while it is written; ``reason`` says why it was cut off. A look costs about 1 ms."""
+    """Looks at an instruction while it is written; ``reason`` says why it was cut off.
+
+    Costs 0.05 ms a token on average; the dearest look, of 1,000 characters, 2 ms.
+    """
 
     def __init__(self, rules: Rules, template: Template, opener: str) -> None:
         self.reason: Reason | None = None
@@ -107,40 +111,49 @@ class InstructionWatch:
         self._template = template
         self._opener = opener
         self._looked = 0
+        self._next_deep = DEEP
 
     def __call__(self, raw: str) -> bool:
         if len(raw) - self._looked < EVERY:
             return False
         text = self._opener + ended(raw, self._template)
-        if speaks_as_assistant(text, WAITING):
+        if speaks_as_assistant(text, WAITING, self._looked):
             self.reason = Reason.NOT_A_USER
         elif runs_on(text, self._template, WAITING, self._looked):
             self.reason = Reason.RUN_ON
-        elif loops(text, CAUTION):
-            self.reason = Reason.REPETITION
-        elif _lost(text, self._language):
-            self.reason = Reason.WRONG_LANGUAGE
+        elif len(text) >= self._next_deep:
+            # The costly looks grow rarer with the text: what a longer one adds shows later too.
+            self._next_deep = len(text) + max(EVERY, len(text) // 2)
+            if loops(text, CAUTION):
+                self.reason = Reason.REPETITION
+            elif _lost(text, self._language):
+                self.reason = Reason.WRONG_LANGUAGE
         self._looked = len(raw)
         return self.reason is not None
 
 
 class ResponseWatch:
-    """Looks at a response while it is written; ``reason`` says why it was cut off. A look costs about 1 ms."""
+    """Looks at a response while it is written; ``reason`` says why it was cut off.
+
+    Costs 0.01 ms a token on average; the dearest look, of 4,000 characters, 2 ms.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self.reason: Reason | None = None
         self._language = rules.language
         self._next = 8 * EVERY
+        self._next_language = DEEP
 
     def __call__(self, text: str) -> bool:
-        if len(text) < self._next:
-            return False
-        # A response is longer than an instruction and loops late: the looks grow rarer with its length.
-        self._next = len(text) + max(8 * EVERY, len(text) // 8)
-        if loops(text, CAUTION):
-            self.reason = Reason.RESPONSE_REPETITION
-        elif _lost(text, self._language):
-            self.reason = Reason.RESPONSE_WRONG_LANGUAGE
+        if len(text) >= self._next_language:
+            self._next_language = 2 * len(text)
+            if _lost(text, self._language):
+                self.reason = Reason.RESPONSE_WRONG_LANGUAGE
+        if len(text) >= self._next:
+            # A response is longer than an instruction and loops late: the looks grow rarer with its length.
+            self._next = len(text) + max(8 * EVERY, len(text) // 8)
+            if loops(text, CAUTION):
+                self.reason = Reason.RESPONSE_REPETITION
         return self.reason is not None
 
 

@@ -169,7 +169,8 @@ def load_preset(name_or_file: str) -> Preset:
         if not path.suffix and not path.exists():
             raise UsageError(
                 f"There is no template {name_or_file!r}.",
-                f"choose one of {', '.join(prompts.names('templates'))} (`magpie-ollama template list`), or a TOML file",
+                f"choose one of {', '.join(prompts.names('templates'))} (see `magpie-ollama template list`), "
+                "or give a TOML file",
             )
     return _preset(prompts.read(path), path)
 
@@ -188,10 +189,11 @@ def preset_for(model: str) -> Preset | None:
 
 def _preset(data: dict[str, Any], path: Path) -> Preset:
     texts = {"bos": "", "default_system": "", "system": "", "system_in_user": "{system}\n\n{content}"} | data
-    for key in ("user", "assistant", "reply", "bos", "default_system", "system", "system_in_user"):
+    for key in ("bos", "default_system", "system", "system_in_user", "user", "assistant", "reply"):
         if not isinstance(texts.get(key), str):
             raise UsageError(
-                f"{path}: the key {key!r} is missing or no text.", "`magpie-ollama template list` shows what others have"
+                f"{path}: the key {key!r} is missing or no text.",
+                "mend it; `magpie-ollama template list` shows what others have",
             )
     for key, place in _PLACES:
         if (texts[key] or key in ("user", "assistant")) and texts[key].count(place) != 1:
@@ -202,8 +204,17 @@ def _preset(data: dict[str, Any], path: Path) -> Preset:
     matches = texts.get("matches", [])
     if not isinstance(matches, list) or not all(isinstance(pattern, str) for pattern in matches):
         raise UsageError(f"{path}: 'matches' must be a list of texts.", "mend that line, or leave it out")
-    fields = ("bos", "default_system", "system", "system_in_user", "user", "assistant", "reply")
-    return Preset(path.stem, *(texts[key] for key in fields), tuple(matches))
+    return Preset(
+        name=path.stem,
+        bos=texts["bos"],
+        default_system=texts["default_system"],
+        system=texts["system"],
+        system_in_user=texts["system_in_user"],
+        user=texts["user"],
+        assistant=texts["assistant"],
+        reply=texts["reply"],
+        matches=tuple(matches),
+    )
 
 
 _PLACES = (

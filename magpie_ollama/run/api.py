@@ -10,7 +10,7 @@ from typing import Any
 
 from anyio.from_thread import start_blocking_portal
 
-from magpie_ollama.corpus.corpus import Corpus, MemoryCorpus
+from magpie_ollama.corpus import Corpus, MemoryCorpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import default_way, parse_way
 from magpie_ollama.records import Record

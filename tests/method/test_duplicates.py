@@ -13,9 +13,9 @@ from magpie_ollama.method import languages
 from magpie_ollama.method.duplicates import BATCH, RECENT, DuplicateIndex, normalise, similarity
 
 LONG = (
-    "I am organising a small exhibition of old bicycles in the village hall next spring. Write a friendly letter to the "
-    "members of our club, ask them which bicycles they could lend us for two weeks, and explain that everything will be "
-    "insured and that nothing may be ridden."
+    "I am organising a small exhibition of old bicycles in the village hall next spring. Write a friendly letter to "
+    "the members of our club, ask them which bicycles they could lend us for two weeks, and explain that everything "
+    "will be insured and that nothing may be ridden."
 )
 
 

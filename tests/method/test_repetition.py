@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 
 import pytest
@@ -23,7 +24,7 @@ DAYS = "\n".join(f"Day {day}: Run {2 + day // 3} km, then walk {10 + day} minute
 TIMES = "\n".join(f"{a} x {b} = {a * b}" for a in range(1, 11) for b in range(1, 11))
 MARKDOWN = "| Month | Rain | Sun |\n| --- | --- | --- |\n" + "\n".join(
     f"| {month} | {rain} mm | {120 - rain} h |"
-    for month, rain in zip("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), range(80, 20, -5), strict=True)
+    for month, rain in zip(calendar.month_name[1:], range(80, 20, -5), strict=True)
 )
 TRUTH = "| A | B | C | D | A and B |\n" + "\n".join(
     f"| {bool(n & 8)} | {bool(n & 4)} | {bool(n & 2)} | {bool(n & 1)} | {bool(n & 8 and n & 4)} |" for n in range(16)
@@ -35,7 +36,7 @@ HTML = "```html\n<ul>\n" + "    <li>Item</li>\n" * 12 + "</ul>\n```"
 OPEN_HTML = "Here is the list:\n\n```html\n<ul>\n" + "    <li>Item</li>\n" * 8
 LINKS = "<ul>\n" + "\n".join(
     f'  <li><a href="#{name.lower()}">{name}</a></li>'
-    for name in "Home About Work Team Blog Shop Press Jobs Help Contact Login Terms Privacy Map".split()
+    for name in ("Home", "About", "Work", "Team", "Blog", "Shop", "Press", "Jobs", "Help", "Login", "Terms", "Map")
 )
 PRINTS = 'def hello():\n    print("Hello")\n    print("Hello")\n    print("Hello")\n    print("Hello")\n'
 RECORDS = json.dumps(
@@ -43,10 +44,10 @@ RECORDS = json.dumps(
 )
 MATRIX = "\n".join(" ".join("1" if row == column else "0" for column in range(12)) for row in range(12))
 RULE = "Report\n" + "=" * 78 + "\nNothing to report.\n" + "-" * 78
-TABLE_RULES = "\n".join(("+" + "-" * 18) * 4 + "+\n| alpha | beta | gamma | delta |" for _ in range(1)) + "\n" + "-" * 75
+TABLE_RULES = ("+" + "-" * 18) * 4 + "+\n| alpha | beta | gamma | delta |\n" + ("+" + "-" * 18) * 4 + "+"
 CSS = "\n".join(
     f".{name} {{\n  margin: 0;\n  padding: {pad}px;\n  color: #{pad}{pad}{pad};\n}}"
-    for name, pad in zip("header nav main aside footer card button input".split(), range(1, 9), strict=True)
+    for pad, name in enumerate(("header", "nav", "main", "aside", "footer", "card", "button", "input"), 1)
 )
 SQL = "\n".join(
     f"INSERT INTO people (name, age, city) VALUES ('{name}', {age}, '{city}');"

@@ -1,0 +1,44 @@
+"""Every command tells of itself, its options and their variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from magpie_ollama.__main__ import cli
+
+
+def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from walk(found, (*path, name))
+
+
+@pytest.mark.parametrize(("path", "command"), [pytest.param(*one, id=" ".join(one[0]) or "-") for one in walk(cli)])
+def test_help(path: tuple[str, ...], command: click.Command) -> None:
+    result = CliRunner().invoke(cli, [*path, "--help"], prog_name="magpie-ollama", terminal_width=100)
+    assert result.exit_code == 0
+    assert f"Usage: {' '.join(('magpie-ollama', *path))}" in result.output
+    assert command.help
+    for parameter in command.params:
+        if not isinstance(parameter, click.Option) or parameter.name in ("help", "version"):
+            continue
+        long = next(name for name in parameter.opts if name.startswith("--"))
+        variable = "MAGPIE_OLLAMA_" + long[2:].replace("-", "_").upper()
+        assert parameter.envvar == variable
+        squeezed = "".join(result.output.split())
+        assert long in result.output
+        assert variable in squeezed, f"the help of {' '.join(path)} does not name {variable}"
+
+
+def test_unknown_command() -> None:
+    result = CliRunner().invoke(cli, ["genrate"])
+    assert result.exit_code == 2
+    assert "genrate" in result.output

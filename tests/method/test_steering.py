@@ -1,0 +1,129 @@
+"""Steering: what goes into the prompt for every way, and that a seed decides what is drawn."""
+
+from __future__ import annotations
+
+import doctest
+import itertools
+from collections import Counter
+
+import pytest
+
+from magpie_ollama.errors import UsageError
+from magpie_ollama.method import languages, steering
+from magpie_ollama.method.languages import Exemplar
+from magpie_ollama.method.steering import NONE, PARTS, Steered, default_way, parse_way, steer
+
+ITALIAN = languages.load("it")
+OPENERS = {opener for group in ITALIAN.openers.values() for opener in group}
+WAYS = [NONE, *("+".join(parts) for n in range(1, 5) for parts in itertools.combinations(PARTS, n))]
+
+
+@pytest.mark.parametrize(
+    ("text", "way"),
+    [
+        ("none", "none"),
+        (" None ", "none"),
+        ("prefix", "prefix"),
+        ("SYSTEM", "system"),
+        ("Auto", "auto"),
+        ("opener+exemplar", "exemplar+opener"),
+        ("opener + prefix + system", "prefix+system+opener"),
+        ("opener+opener", "opener"),
+    ],
+)
+def test_a_way_has_one_name(text: str, way: str) -> None:
+    assert parse_way(text) == way
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_name_of_a_way_is_its_own(way: str) -> None:
+    assert parse_way(way) == way
+
+
+@pytest.mark.parametrize("text", ["", "+", "prefixes", "none+system", "auto+system", "system,opener", "system+"])
+def test_other_words_are_refused(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_way(text)
+    assert "There is no steering" in caught.value.cause
+    assert "exemplar+opener" in caught.value.remedy
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("seed", range(5))
+def test_what_each_part_brings(way: str, seed: int) -> None:
+    parts = way.split("+")
+    steered = steer(way, ITALIAN, seed)
+    assert steered.way == way
+    roles = [message["role"] for message in steered.messages]
+    assert roles[:1] == (["system"] if "system" in parts or "exemplar" in parts else [])
+    assert roles[1:] == (["user", "assistant"] if "exemplar" in parts else [])
+    if roles:
+        assert steered.messages[0]["content"] == ITALIAN.system
+    if "exemplar" in parts:
+        (shown,) = steered.exemplars
+        assert shown in ITALIAN.exemplars
+        assert [message["content"] for message in steered.messages[1:]] == list(shown)
+    else:
+        assert steered.exemplars == ()
+    assert (steered.opener in OPENERS) == ("opener" in parts)
+    assert steered.tail == " ".join(filter(None, ("italian:" if "prefix" in parts else "", steered.opener)))
+
+
+def test_nothing_is_added_without_steering() -> None:
+    assert steer("none", ITALIAN, 1) == Steered("none")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ones_own_system_message_goes_in_front_whatever_the_way(way: str) -> None:
+    steered = steer(way, ITALIAN, 1, system="Sei un poeta.")
+    assert steered.messages[0] == {"role": "system", "content": "Sei un poeta."}
+    assert [message["role"] for message in steered.messages].count("system") == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_seed_decides(way: str) -> None:
+    assert [steer(way, ITALIAN, seed, exemplars=2) for seed in range(20)] == [
+        steer(way, ITALIAN, seed, exemplars=2) for seed in range(20)
+    ]
+
+
+def test_other_seeds_draw_others() -> None:
+    drawn = {(steer("exemplar+opener", ITALIAN, seed).exemplars, steer("opener", ITALIAN, seed).opener)
+             for seed in range(50)}  # fmt: skip
+    assert len(drawn) > 30
+
+
+def test_every_opener_and_exemplar_comes_up_and_no_kind_of_opener_outweighs_another() -> None:
+    steered = [steer("exemplar+opener", ITALIAN, seed) for seed in range(4000)]
+    assert {one.opener for one in steered} == OPENERS
+    assert {one.exemplars[0] for one in steered} == set(ITALIAN.exemplars)
+    kind_of = {opener: kind for kind, group in ITALIAN.openers.items() for opener in group}
+    kinds = Counter(kind_of[one.opener] for one in steered)
+    assert all(900 <= count <= 1100 for count in kinds.values())
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 10, 99])
+def test_exemplars_are_drawn_without_repetition(count: int) -> None:
+    for seed in range(20):
+        steered = steer("exemplar", ITALIAN, seed, exemplars=count)
+        assert len(set(steered.exemplars)) == len(steered.exemplars) == min(count, len(ITALIAN.exemplars))
+        contents = [message["content"] for message in steered.messages[1:]]
+        assert contents == [text for exemplar in steered.exemplars for text in exemplar]
+
+
+def test_a_pool_is_drawn_from_too() -> None:
+    pool = [Exemplar(f"Domanda {n}?", f"Risposta {n}.") for n in range(10)]
+    drawn = {exemplar for seed in range(200) for exemplar in steer("exemplar", ITALIAN, seed, pool=pool).exemplars}
+    assert drawn == {*pool, *ITALIAN.exemplars}
+
+
+def test_only_english_needs_no_steering() -> None:
+    assert {code: default_way(languages.load(code)) for code in ("en", "it", "ja")} == {
+        "en": "none",
+        "it": "auto",
+        "ja": "auto",
+    }
+
+
+def test_the_documentation_holds() -> None:
+    assert doctest.testmod(steering).failed == 0

@@ -1,0 +1,67 @@
+"""The main job from Python."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from fake_ollama import FakeModel, FakeOllama, Reply
+
+import magpie_ollama
+from magpie_ollama import MagpieError, Record, agenerate, generate
+from magpie_ollama.errors import ShortOfTarget
+
+from .support import read, until
+
+
+def test_an_iterator_of_records(tmp_path: Path) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        made = list(generate("es", 5, host=fake.url, steering="system", output=tmp_path / "es.jsonl"))
+    assert all(isinstance(record, Record) for record in made)
+    assert [record.id for record in made] == [record["id"] for record in read(tmp_path / "es.jsonl")]
+    assert len({record.instruction for record in made}) == 5
+    assert {record.language for record in made} == {"es"}
+
+
+def test_within_a_running_loop_as_in_a_notebook(tmp_path: Path) -> None:
+    async def cell() -> list[Record]:
+        return list(generate("en", 2, host=fake.url))
+
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        assert len(asyncio.run(cell())) == 2
+
+
+def test_leaving_early_ends_the_work_and_keeps_what_is_there(tmp_path: Path) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        records = generate("en", 500, host=fake.url, output=tmp_path / "en.jsonl")
+        first = next(records)
+        records.close()  # type: ignore[attr-defined]
+        asyncio.run(until(lambda: all(exchange.finished or exchange.cancelled for exchange in fake.requests)))
+        asked = len(fake.requests)
+        assert asked < 900
+    kept = read(tmp_path / "en.jsonl")
+    assert first.id == kept[0]["id"]
+    assert len(kept) < 500
+
+
+def test_async(tmp_path: Path) -> None:
+    async def go() -> list[str]:
+        return [record.instruction async for record in agenerate("de", 3, host=fake.url, steering="system")]
+
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        assert len(set(asyncio.run(go()))) == 3
+
+
+def test_its_errors_are_magpie_errors() -> None:
+    with pytest.raises(MagpieError, match="no language 'xx'"):
+        list(generate("xx"))
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        fake.script = lambda ask: Reply("")
+        with pytest.raises(ShortOfTarget):
+            list(generate("en", 2, host=fake.url, max_attempts=3))
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        magpie_ollama.nonsense  # noqa: B018

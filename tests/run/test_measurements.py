@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from magpie_ollama.run import measurements
+from magpie_ollama.run.ways import Tally
+from magpie_ollama.servers.base import Model
+
+MODEL = Model("m:1b", digest="sha256:abc")
+
+
+@pytest.fixture(autouse=True)
+def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("MAGPIE_OLLAMA_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def test_they_add_up_and_belong_to_a_model_and_a_language() -> None:
+    measurements.add(MODEL, "it", {"system": Tally(10, 5, 4, 600, 900), "prefix": Tally()})
+    measurements.add(MODEL, "it", {"system": Tally(30, 10, 9, 1800, 2000)})
+    measurements.add(MODEL, "es", {"prefix": Tally(4, 4, 4, 100)})
+    assert measurements.load(MODEL, "it") == {"system": Tally(40, 15, 13, 2400, 2900)}
+    assert measurements.load(MODEL, "es") == {"prefix": Tally(4, 4, 4, 100)}
+    assert measurements.load(Model("m:1b", digest="sha256:other"), "it") == {}
+
+
+def test_old_ones_fade() -> None:
+    measurements.add(MODEL, "it", {"system": Tally(5000, 5000, 5000, 5000)})
+    measurements.add(MODEL, "it", {"system": Tally(500, 0, 0, 500)})
+    found = measurements.load(MODEL, "it")["system"]
+    assert found.attempts == measurements.REMEMBERED
+    assert found.passed == pytest.approx(250, abs=1)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"it": 3}', '{"it": {"system": {"attempts": "many"}}}'])
+def test_what_cannot_be_read_is_nothing(data: Path, content: str) -> None:
+    measurements.add(MODEL, "it", {"system": Tally(1, 1, 1, 1)})
+    (path,) = (data / "measurements").glob("*.json")
+    path.write_text(content)
+    assert measurements.load(MODEL, "it") == {}
+    measurements.add(MODEL, "it", {"system": Tally(1, 1, 1, 1)})
+    assert measurements.load(MODEL, "it") == {"system": Tally(1, 1, 1, 1)}
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(data: Path) -> None:
+    data.write_text("a file, not a folder")
+    measurements.add(MODEL, "it", {"system": Tally(1, 1, 1, 1)})
+    assert measurements.load(MODEL, "it") == {}

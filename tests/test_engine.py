@@ -1,0 +1,70 @@
+"""The whole tool on a real model: the command, the embedded engine, five English records, read as a reader would."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpus.support import PACKAGE
+
+from magpie_ollama.method.duplicates import similarity
+from magpie_ollama.method.extraction import speaks_as_assistant
+from magpie_ollama.method.repetition import loops
+
+ASKS = re.compile(
+    r"\?|^\W*(?:please|can|could|would|how|what|why|when|where|which|who|is|are|do|does|i|i'm|i've|my|we|write|explain|"
+    r"describe|create|give|list|make|find|help|tell|show|suggest|compare|provide|design|develop|generate|discuss|"
+    r"analyze|summarize|identify|calculate|solve|use|consider|imagine|given|in|as|for|the|a|an|you)\b",
+    re.IGNORECASE,
+)
+"""A question, or how requests begin."""
+
+
+@pytest.mark.engine
+def test_five_english_records(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OLLAMA", "MAGPIE"))}
+    environment |= {"PYTHONPATH": str(PACKAGE), "MAGPIE_OLLAMA_DATA_DIR": str(tmp_path / "data")}
+    done = subprocess.run(
+        [sys.executable, "-m", "magpie_ollama", "generate", "-l", "en", "-n", "5", "--server", "embedded",
+         "--seed", "7", "--max-response-tokens", "400", "-o", str(path)],
+        capture_output=True, text=True, encoding="utf-8", env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "SmolLM2-135M-Instruct" in done.stderr, "the summary names its model"
+    assert "Traceback" not in done.stderr
+
+    records: list[dict[str, Any]] = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert len(records) == 5
+    asked, answered = [], []
+    for record in records:
+        user, assistant = record["messages"]
+        assert (user["role"], assistant["role"]) == ("user", "assistant")
+        asked.append(user["content"])
+        answered.append(assistant["content"])
+        assert record["language"] == "en"
+        assert record["server"] == "embedded"
+        assert record["instruction_tokens"] > 3
+        assert record["response_tokens"] > 3
+        assert 0 < record["confidence"] < 1
+        assert record["finish_reason"] == "stop"
+    for text in asked:
+        assert len(text.split()) >= 3, text
+        assert ASKS.search(text), f"nobody asks for anything: {text!r}"
+        assert not speaks_as_assistant(text), text
+        assert "<|" not in text
+        assert not re.search(r"\n\s*(?:user|assistant|system)\s*\n", text), text
+        assert not loops(text), text
+    for text in answered:
+        assert len(text.split()) >= 2, text
+        assert "<|" not in text
+        assert not loops(text), text
+    for number, text in enumerate(asked):
+        assert all(similarity(text, other) < 0.8 for other in asked[:number]), f"alike: {text!r}"
+    assert len(set(answered)) == 5
