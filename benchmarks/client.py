@@ -117,8 +117,10 @@ def bare(url: str, records: int, parallel: int) -> dict[str, float]:
                 for number in numbers:
                     options = {"seed": number, "num_predict": 256}
                     common = {"model": "smollm2:135m", "stream": True, "options": options}
-                    await read("/api/generate", {**common, "raw": True, "prompt": "<|im_start|>user\n", "logprobs": True})
-                    await read("/api/chat", {**common, "messages": [{"role": "user", "content": f"Question {number}?"}]})
+                    raw = {"raw": True, "prompt": "<|im_start|>user\n", "logprobs": True}
+                    await read("/api/generate", {**common, **raw})
+                    question = [{"role": "user", "content": f"Question {number}?"}]
+                    await read("/api/chat", {**common, "messages": question})
 
             before, started = _cpu(), time.monotonic()
             await asyncio.gather(*(work() for _ in range(parallel)))

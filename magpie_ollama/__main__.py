@@ -72,6 +72,8 @@ def main() -> None:
 def _run() -> int:
     from magpie_ollama.errors import INTERRUPTED, MagpieError
 
+    # Read here and not from the parsed command line, which an error may have come before.
+    debug = "--debug" in sys.argv or os.environ.get("MAGPIE_OLLAMA_DEBUG", "").lower() in ("1", "true", "yes", "on")
     try:
         result = cli.main(prog_name="magpie-ollama", standalone_mode=False)
         sys.stdout.flush()
@@ -81,19 +83,15 @@ def _run() -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (`| head`) has had enough. What Python would still flush must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except MagpieError as error:
-        if "--debug" in sys.argv:
+        if debug:
             raise
         from magpie_ollama.display.consoles import show_error
 
         show_error(error)
         return error.exit_code
     except Exception as error:
-        if "--debug" in sys.argv:
+        if debug:
             raise
         click.echo(f"error: {type(error).__name__}: {error}", err=True)
         click.echo("   next: this is a bug; run the same command with --debug and report what it prints", err=True)

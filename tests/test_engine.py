@@ -27,6 +27,7 @@ ASKS = re.compile(
 
 
 @pytest.mark.engine
+@pytest.mark.timeout(0)  # a machine that is busy otherwise writes ten tokens a second
 def test_five_english_records(tmp_path: Path) -> None:
     path = tmp_path / "en.jsonl"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OLLAMA", "MAGPIE"))}

@@ -128,16 +128,17 @@ async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> i
                     summary.show(session, console)
                 if given["as_json"] and session.run is not None:
                     print(json.dumps(summary.as_dict(session), ensure_ascii=False, indent=2))
-    if interrupted:
-        if mode != "quiet":
-            console.print("Stopped. The same command continues where it stopped.")
-        return INTERRUPTED
-    return 0
+    if not interrupted or (session.run is not None and session.run.kept >= session.run.target):
+        return 0
+    if mode != "quiet" and corpus.path is not None:
+        console.print("Stopped. The same command continues where it stopped.")
+    return INTERRUPTED
 
 
 def _settings(given: dict[str, Any]) -> Settings:
     if given["language_file"] is not None:
         language = languages.load_file(given["language_file"])
+        languages.check_texts(language, given["language_file"])
     else:
         language = languages.find(given["language"])
     return Settings(

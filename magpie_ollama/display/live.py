@@ -62,8 +62,8 @@ async def _plain(progress: Progress, title: str, console: Console) -> None:
     say(console, Text(title))
     while True:
         _tell(progress, console)
-        if progress.step and progress.step.split(":")[0] != step:
-            step = progress.step.split(":")[0]
+        if progress.step and progress.step != step:
+            step = progress.step
             say(console, Text(f"{step} ..."))
         if progress.started and time.monotonic() - printed >= PLAIN_SECONDS:
             printed = time.monotonic()
@@ -83,7 +83,7 @@ def _picture(progress: Progress, title: str, width: int) -> RenderableType:
     if not progress.started:
         if progress.step_total:
             amount = f"{size(progress.step_done)} of {size(progress.step_total)}"
-            lines += [Text(f"{progress.step}", overflow="ellipsis", no_wrap=True)]
+            lines += [Text(f"{progress.step}: {progress.step_detail}", overflow="ellipsis", no_wrap=True)]
             lines += [_bar(progress.step_done, progress.step_total, amount, width)]
         elif progress.step:
             lines.append(Text(f"{progress.step} ... {duration(progress.step_seconds)}", style="cyan"))

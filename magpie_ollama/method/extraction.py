@@ -103,7 +103,7 @@ def runs_on(text: str, template: Template, waiting: int = 0, known: int = 0) -> 
     since = max(0, known - _SENTENCE - waiting)
     return (
         _opens_a_turn(text, template, since)
-        or _answers_itself(text, waiting, since)
+        or _answers_itself(text, since)
         or any(_fits(_voice().later, text, start, waiting) for start in _beginnings(text, since))
         or any(_fits(_voice().first, text, start, waiting) for start in _paragraphs(text) if start >= since)
     )
@@ -115,8 +115,7 @@ def speaks_as_assistant(text: str, waiting: int = 0, known: int = 0) -> bool:
     if known > start + _SENTENCE + waiting:
         return False
     label = _voice().answer.match(text, start)
-    labelled = label is not None and len(label[1]) > 2 and label.end() + waiting <= len(text)
-    return labelled or _fits(_voice().first, text, start, waiting)
+    return (label is not None and len(label[1]) > 2) or _fits(_voice().first, text, start, waiting)
 
 
 class _Voice(NamedTuple):
@@ -186,10 +185,10 @@ def _is_header(before: str) -> bool:
     return not line or len(line.split()) > 2 or line[-1] in ".?!。？！…\"'»”)" or not line.isascii()
 
 
-def _answers_itself(text: str, waiting: int, since: int) -> bool:
+def _answers_itself(text: str, since: int) -> bool:
     for line in _LINE_END.finditer(text, since):
         found = _voice().answer.match(text, line.end())
-        if found and found.end() + waiting <= len(text) and not _is_material(text[: line.start()], found[1]):
+        if found and not _is_material(text[: line.start()], found[1]):
             return True
     return False
 

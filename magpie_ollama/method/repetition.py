@@ -24,8 +24,8 @@ LONG_REPEATS = 3
 LONG = 150
 
 SPAN = 120
-"""Characters that the repeats must cover, so that "ha ha ha ha" is none; in code and lists of one-line items, which
-repeat by nature, ``WIDE``."""
+"""Characters that the repeats must cover, so that "ha ha ha ha" is none; in lines and table cells, which repeat by
+nature, ``WIDE``."""
 
 WIDE = 320
 
@@ -59,11 +59,10 @@ def loops(text: str, caution: int = 1) -> bool:
     if len(tail) - len(tail.rstrip()) >= BLANK * caution:
         return True
     tail = tail.rstrip()
-    wide = text.count("```") % 2 == 1
-    return _periodic(tail, wide, caution) or _counting(tail, caution) or _monotonous(tail)
+    return _periodic(tail, caution) or _counting(tail, caution) or _monotonous(tail)
 
 
-def _periodic(tail: str, wide: bool, caution: int) -> bool:
+def _periodic(tail: str, caution: int) -> bool:
     for period in _periods(tail):
         unit = tail[-period:]
         covered = _covered(tail, period)
@@ -72,7 +71,7 @@ def _periodic(tail: str, wide: bool, caution: int) -> bool:
         elif period >= LONG:
             enough = LONG_REPEATS * period - 2  # the last space or line end may be missing
         else:
-            enough = max(REPEATS * period, WIDE if wide or "\n" in unit or "|" in unit else SPAN)
+            enough = max(REPEATS * period, WIDE if "\n" in unit or "|" in unit else SPAN)
         if covered >= enough * (caution if period < LONG else 1):
             return True
     return False

@@ -30,7 +30,11 @@ CAUTION = 2
 """See ``loops``: a text that is being written may still find its way out."""
 
 RECENT = 800
-"""Characters at the end of a text being written in which a change of language is looked for."""
+"""Characters at the end of a text being written in which a change of language is looked for; where there seems to be
+one, the whole is looked at."""
+
+QUOTE = 200
+"""Characters that a longer response may spend in another language, as on an example, before it is lost."""
 
 COPY = 0.75
 """Similarity of character n-grams from which a text is a copy of an exemplar."""
@@ -143,12 +147,17 @@ class ResponseWatch:
         self._language = rules.language
         self._next = 8 * EVERY
         self._next_language = DEEP
+        self._doubted = False
 
     def __call__(self, text: str) -> bool:
         if len(text) >= self._next_language:
             self._next_language = 2 * len(text)
-            if _lost(text, self._language):
+            lost = _lost(text, self._language)
+            if lost and (self._doubted or len(text) < QUOTE):
                 self.reason = Reason.RESPONSE_WRONG_LANGUAGE
+            elif lost:
+                self._next_language = len(text) + QUOTE
+            self._doubted = lost
         if len(text) >= self._next:
             # A response is longer than an instruction and loops late: the looks grow rarer with its length.
             self._next = len(text) + max(8 * EVERY, len(text) // 8)
@@ -159,11 +168,7 @@ class ResponseWatch:
 
 def _lost(text: str, language: Language) -> bool:
     """Whether a text that is being written has left the language, so far that its whole is not in it either."""
-    start = text.find("\n", max(0, len(text) - RECENT)) + 1 if len(text) > RECENT else 0
-    recent = text[start:]
-    if text.count("```", 0, start) % 2:
-        recent = "```\n" + recent
-    return drifted(recent, language.code, scripts=language.scripts) and (
+    return drifted(text[-RECENT:], language.code, scripts=language.scripts) and (
         check(text, language.code, scripts=language.scripts) is Verdict.NO
     )
 

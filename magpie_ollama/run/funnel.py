@@ -78,6 +78,7 @@ class Progress:
     target: int = 0
     kept: int = 0
     step: str = ""
+    step_detail: str = ""
     step_done: int = 0
     step_total: int = 0
     newest: str = ""
@@ -93,10 +94,10 @@ class Progress:
     _entered: float = field(default_factory=time.monotonic)
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def enter(self, step: str, done: int = 0, total: int = 0) -> None:
-        if step.split(":")[0] != self.step.split(":")[0]:
+    def enter(self, step: str, detail: str = "", done: int = 0, total: int = 0) -> None:
+        if step != self.step:
             self._entered = time.monotonic()
-        self.step, self.step_done, self.step_total = step, done, total
+        self.step, self.step_detail, self.step_done, self.step_total = step, detail, done, total
 
     @property
     def step_seconds(self) -> float:

@@ -61,6 +61,7 @@ class Session:
         self.run: Run | None = None
         self._prompter = Prompter(server, model, settings.server.template)
         self._pipeline: Pipeline | None = None
+        self._stopped = False
 
     async def plan(self) -> Plan:
         """The plan of the first attempt, with nothing generated and nothing written."""
@@ -131,6 +132,8 @@ class Session:
         self._pipeline = Pipeline(
             self.settings, self.server, self.model, self._prompter, ways, self.corpus, run, seen, progress, keep
         )
+        if self._stopped:  # while the template was asked for, or the corpus read
+            self._pipeline.stop()
         status: Status = "failed"
         try:
             await self._pipeline.run()
@@ -150,6 +153,7 @@ class Session:
 
     def stop(self) -> int:
         """Ends the run in good order; see ``Pipeline.stop``."""
+        self._stopped = True
         return self._pipeline.stop() if self._pipeline else 0
 
     async def _carry(self, way: str) -> None:
@@ -201,8 +205,7 @@ class Session:
 
     def _index(self) -> DuplicateIndex:
         seen = DuplicateIndex()
-        for _, instruction in self.corpus.instructions():
-            seen.add(instruction)
+        seen.add_many(instruction for _, instruction in self.corpus.instructions())
         return seen
 
     def _seconds(self, run: Run) -> float:
@@ -225,7 +228,7 @@ async def open_session(
         progress.enter("Looking for the model")
 
         def on_pull(step: PullProgress) -> None:
-            progress.enter(f"Pulling {settings.server.model}: {step.status}", step.completed, step.total)
+            progress.enter(f"Pulling {settings.server.model}", step.status, step.completed, step.total)
 
         model = await choose_model(server, settings.server.model, settings.server.pull, on_pull)
         progress.enter(f"Loading {model.name}")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from commands.support import Runner
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,3 +24,8 @@ def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     work.mkdir()
     monkeypatch.chdir(work)
     return work
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Runner:
+    return Runner(monkeypatch, capfd)

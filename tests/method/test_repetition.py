@@ -26,8 +26,8 @@ MARKDOWN = "| Month | Rain | Sun |\n| --- | --- | --- |\n" + "\n".join(
     f"| {month} | {rain} mm | {120 - rain} h |"
     for month, rain in zip(calendar.month_name[1:], range(80, 20, -5), strict=True)
 )
-TRUTH = "| A | B | C | D | A and B |\n" + "\n".join(
-    f"| {bool(n & 8)} | {bool(n & 4)} | {bool(n & 2)} | {bool(n & 1)} | {bool(n & 8 and n & 4)} |" for n in range(16)
+TRUTH = "| A | B | C | D | E | A and B |\n" + "\n".join(
+    "| " + " | ".join(str(bool(n & bit)) for bit in (16, 8, 4, 2, 1)) + f" | {n >= 24} |" for n in range(32)
 )
 YES = "| Feature | Free | Paid |\n|---|---|---|\n" + "\n".join(
     f"| {name} | Yes | Yes |" for name in ("Search", "Export", "Import", "History", "Backup", "Themes", "Plugins")
@@ -71,6 +71,11 @@ JAPANESE = (
     "雨が降る、雨が降る、静かな町に雨が降る。\n傘をさして歩く人、窓から空を見る人。\n"
     "雨が降る、雨が降る、遠い山にも雨が降る。\n蛙は鳴き、子どもは笑い、花は色を濃くする。\n"
     "雨が降る、雨が降る、わたしの胸に雨が降る。"
+)
+
+VERSE_TWICE = 2 * (
+    "The wind came over the hill and the wheat bent down, the children ran home and the dog ran after them, and all "
+    "the doors of the long grey street were shut before the rain began to fall.\n"
 )
 
 TRUE_TEXTS = {

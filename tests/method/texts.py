@@ -60,6 +60,7 @@ PASS = [
     "My server logs this. What is wrong?\n\nRequest: GET /index.html\nResponse: 500 Internal Server Error, after 30 s",
     "Which one is right?\nA: Paris is in Spain\nB: Paris is in France\nC: Paris is in Italy",
     "Rewrite this reply more warmly:\n\nI'm sorry, but I can't assist with that today.",
+    "Which of these replies is the kindest:\n\nNo.\n\nI'm sorry, but I can't assist with that today.",
     "Is this email too formal?\n\nSubject: Your order\n\nThank you for your order. It left our house this morning.",
     "Translate these words:\n\ncar\nmodel\nuser\nsystem\n\nKeep the order.",
     "Explain the roles in a team:\nuser\nassistant\n",

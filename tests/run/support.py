@@ -23,6 +23,10 @@ from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.session import Session, open_session
 from magpie_ollama.run.settings import ServerChoice, Settings
 
+GERMAN = "Wie kann ich meinen Garten im Winter vor dem Frost schützen und was brauche ich dafür?"
+QUESTION = "How can I grow tomatoes on a tiny balcony in a noisy city?"
+ANSWER = "Start with a clear goal and write it down. Ask somebody who has done it before. Keep notes."
+
 
 def settings(fake: FakeServer, target: int, **changes: Any) -> Settings:
     """For English without steering; ``options`` are the server's, the rest fields of ``Settings``."""

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply, chatml, default_script, question
-from run.support import generate, generating, impatient, settings, until
+from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml, default_script, question
+from run.support import ANSWER, GERMAN, Outcome, generate, generating, settings, until
+from run.support import read as records
 
 from magpie_ollama.errors import PromptTooLong, ShortOfTarget
 from magpie_ollama.method import languages
-from magpie_ollama.method.extraction import Reason
-from magpie_ollama.method.screening import Rules
 from magpie_ollama.records import KEYS, Record
 from magpie_ollama.run.session import Session
 from magpie_ollama.run.settings import INSTRUCTION, RESPONSE
-from magpie_ollama.servers.base import Sampling
 
 GENERATIONS = pytest.mark.parametrize("version", ["0.24.0", "0.33.0"])
 
@@ -122,118 +120,6 @@ def test_exemplars_go_with_the_response_too_and_never_into_the_record(tmp_path: 
         assert len(record["messages"]) == 2
         assert not {message["content"] for message in record["messages"]} & told
         assert record["messages"][0]["content"].startswith(openers), "the opener is part of the instruction"
-
-
-LOOP = "Why is the sky so very blue and " * 30
-GERMAN = "Wie kann ich meinen Garten im Winter vor dem Frost schützen und was brauche ich dafür?"
-QUESTION = "How can I grow tomatoes on a tiny balcony in a noisy city?"
-ANSWER = "Start with a clear goal and write it down. Ask somebody who has done it before. Keep notes."
-
-
-def spoiled(reason: Reason) -> tuple[dict[str, Any], Any, Any]:
-    """Settings, what the model writes as its first instruction, and as its first response."""
-    match reason:
-        case Reason.EMPTY:
-            return {}, "", ANSWER
-        case Reason.TRUNCATED:
-            return {"instruction": Sampling(1.0, 6)}, QUESTION, ANSWER
-        case Reason.TOO_SHORT:
-            return {}, "Hello there", ANSWER
-        case Reason.TOO_LONG:
-            return {"rules": Rules(languages.find("en"), max_words=30)}, f"{QUESTION} {ANSWER} " * 2, ANSWER
-        case Reason.WRONG_LANGUAGE:
-            return {}, GERMAN, ANSWER
-        case Reason.NOT_A_USER:
-            return {}, "As an AI language model, I cannot do that for you.", ANSWER
-        case Reason.RUN_ON:
-            return {}, f"{QUESTION}\nassistant\n{ANSWER}", ANSWER
-        case Reason.REPETITION:
-            return {}, LOOP, ANSWER
-        case Reason.LOW_CONFIDENCE:
-            rules = Rules(languages.find("en"), min_confidence=0.05)
-            return {"rules": rules}, Reply(QUESTION, logprob=-30.0), ANSWER
-        case Reason.RESPONSE_EMPTY:
-            return {}, QUESTION, "\n "
-        case Reason.RESPONSE_TRUNCATED:
-            return {"response": Sampling(0.0, 10)}, QUESTION, ANSWER
-        case Reason.RESPONSE_WRONG_LANGUAGE:
-            return {}, QUESTION, f"{GERMAN} Das weiß ich leider auch nicht so genau, aber ich werde es versuchen."
-        case Reason.RESPONSE_REPETITION:
-            return {}, QUESTION, "Because it is so and so it is, my dear friend. " * 40
-        case Reason.RESPONSE_ECHO:
-            return {}, QUESTION, QUESTION
-        case Reason.RESPONSE_COPY:
-            return {"steering": "exemplar"}, QUESTION, lambda ask: ask.messages[2]["content"]
-        case Reason.RESPONSE_TOO_LONG:
-            refused = Fault("status", status=400, text="the input length exceeds the context length")
-            return {}, QUESTION, Reply("", fault=refused)
-        case Reason.NO_ANSWER:
-            return {}, Reply(QUESTION, fault="engine_dies"), ANSWER
-    raise AssertionError(reason)
-
-
-def shown(reply: Any, ask: Ask) -> Reply:
-    reply = reply(ask) if callable(reply) else reply
-    return Reply(reply) if isinstance(reply, str) else reply
-
-
-@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.DUPLICATE, Reason.NEAR_DUPLICATE}))
-def test_reasons(tmp_path: Path, reason: Reason) -> None:
-    changes, instruction, response = spoiled(reason)
-    short = "limit" if reason in (Reason.TRUNCATED, Reason.RESPONSE_TRUNCATED) else ""
-
-    def script(ask: Ask) -> Reply:
-        if ask.seed == 50:
-            return shown(instruction if ask.kind == "raw" else response, ask)
-        reply = default_script(ask)
-        return Reply(["What", " is", " it", "?"] if ask.kind == "raw" else ["That", " one"]) if short else reply
-
-    with FakeOllama(script=script) as fake, impatient():
-        made = generate(settings(fake, 1, seed=50, parallel=1, **changes), tmp_path / "en.jsonl")
-    assert made.error is None
-    assert made.outcomes == [reason, "kept"]
-    assert dict(made.progress.funnel.outcomes) == {reason: 1, "kept": 1}
-    asked = [exchange for exchange in generating(fake) if exchange.body["options"]["seed"] == 50]
-    if reason is not Reason.NO_ANSWER:
-        responses = [exchange for exchange in asked if exchange.path == "/api/chat"]
-        assert len(responses) == reason.startswith("response"), "no response is paid for a rejected instruction"
-
-
-def test_duplicates_of_the_run(tmp_path: Path) -> None:
-    written = [QUESTION, QUESTION.upper(), QUESTION.replace("?", " today?"), "What is the tallest mountain of Europe?"]
-
-    def script(ask: Ask) -> Reply:
-        assert ask.seed is not None
-        return Reply(written[ask.seed - 50]) if ask.kind == "raw" else default_script(ask)
-
-    with FakeOllama(script=script) as fake:
-        made = generate(settings(fake, 2, seed=50, parallel=1), tmp_path / "en.jsonl")
-    assert made.outcomes == ["kept", "duplicate", "near_duplicate", "kept"]
-
-
-def test_duplicates_of_the_corpus_already_there(tmp_path: Path) -> None:
-    path = tmp_path / "en.jsonl"
-    written = {1: QUESTION, 2: QUESTION, 3: QUESTION.replace("?", " today?")}
-
-    def script(ask: Ask) -> Reply:
-        text = written.get(ask.seed or 0)
-        return Reply(text) if text and ask.kind == "raw" else default_script(ask)
-
-    with FakeOllama(script=script) as fake:
-        generate(settings(fake, 1, seed=1, parallel=1), path)
-        made = generate(settings(fake, 1, seed=2, parallel=1), path)
-    assert made.error is None
-    assert [outcome for outcome in made.outcomes if outcome != "kept"] == ["duplicate", "near_duplicate"]
-
-
-def test_two_equal_instructions_in_flight_at_once_are_kept_once(tmp_path: Path) -> None:
-    def script(ask: Ask) -> Reply:
-        return Reply(QUESTION, delay=0.001) if ask.kind == "raw" else Reply(ANSWER, delay=0.001)
-
-    with FakeOllama(script=script, parallel=8) as fake:
-        made = generate(settings(fake, 3, parallel=8, max_attempts=16), tmp_path / "en.jsonl")
-    assert isinstance(made.error, ShortOfTarget)
-    assert Counter(made.outcomes) == {"kept": 1, "duplicate": 15}
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
@@ -364,6 +250,8 @@ def test_what_the_caller_raises_ends_the_run_and_loses_nothing(tmp_path: Path) -
     with FakeOllama() as fake:
         with pytest.raises(Own):
             generate(settings(fake, 8, seed=0), path, keep=keep)
+        stopped = Outcome(path)
+        assert Counter(stopped.outcomes)["kept"] == len(records(path)) == 3, "the journal has each, at once"
         made = generate(settings(fake, 8, seed=0), path)
     assert made.error is None
     assert len(made.records) == 8

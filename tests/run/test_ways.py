@@ -15,7 +15,9 @@ Rates = Mapping[str, tuple[float, float]]
 
 def rates(**ways: tuple[int, float]) -> Rates:
     """From useful of 36 and tokens per useful instruction, as the measurements were told."""
-    return {name.replace("_", "+"): (useful / 36, max(useful, 1) * tokens / 36) for name, (useful, tokens) in ways.items()}
+    return {
+        name.replace("_", "+"): (useful / 36, max(useful, 1) * tokens / 36) for name, (useful, tokens) in ways.items()
+    }
 
 
 MEASURED = {
@@ -42,7 +44,7 @@ MEASURED = {
     ),
 }  # fmt: skip
 REVERSED = {code: dict(zip(ways, reversed(ways.values()), strict=True)) for code, ways in MEASURED.items()}
-TIED = {way: (0.8, 45.0) for way in AUTO_WAYS} | {"prefix": (0.0, 80.0)}
+TIED = dict.fromkeys(AUTO_WAYS, (0.8, 45.0)) | {"prefix": (0.0, 80.0)}
 
 
 def good_draws(ways: Rates, attempts: int, seed: int, in_flight: int = 4) -> tuple[float, float]:

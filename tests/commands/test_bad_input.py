@@ -1,0 +1,279 @@
+"""Every bad input of ``generate``: one clear sentence and the next command, no traceback, nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from commands.support import TARGET, Runner, check_error, finished, process, records
+from corpus.support import without_privileges
+from fake_ollama import FakeModel, FakeOllama, Reply, base_model, default_script, embedder, harmony, llama3
+from fake_ollama.openai import FakeOpenAI
+from run.support import generating
+from servers.support import canned
+
+from magpie_ollama.corpus import Corpus, appender
+from magpie_ollama.corpus.appender import write_all
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, devices and permissions")
+
+
+
+
+def test_no_server(run: Runner) -> None:
+    done = run("generate", "--host", "127.0.0.1:1")
+    check_error(done, 3, "No Ollama answers at http://127.0.0.1:1", "ollama serve", "--server embedded")
+    check_error(run("generate", "--server", "openai", "--host", "127.0.0.1:1"), 3, "--host")
+    check_error(run("generate", OLLAMA_HOST="127.0.0.1:1"), 3, "ollama serve")
+    assert not list(Path().iterdir())
+
+
+def test_no_server_as_a_process() -> None:
+    check_error(finished(process("generate", "--host", "127.0.0.1:1")), 3, "ollama serve")
+
+
+def test_a_server_that_is_not_ollama(run: Runner) -> None:
+    with FakeOpenAI("vllm") as fake:
+        check_error(run("generate", "--server", "ollama", "--host", fake.url), 3, "is not Ollama", "--server openai")
+        check_error(run("generate", "--host", fake.url), 3, "is not Ollama")
+    with canned({"/api/version": (200, b"<html>my router</html>")}) as url:
+        check_error(run("generate", "--server", "ollama", "--host", url), 3, "is not Ollama")
+        check_error(run("generate", "--server", "openai", "--host", url), 3, "--host")
+
+
+@pytest.mark.parametrize("host", ["localhost:http", "ftp://localhost", "my host", "[::1", "http:/x"])
+def test_wrong_host_syntax(run: Runner, host: str) -> None:
+    check_error(run("generate", "--host", host), 2, repr(host), "--host 127.0.0.1:11434")
+    check_error(run("generate", OLLAMA_HOST=host), 2, repr(host))
+
+
+def test_missing_model(run: Runner) -> None:
+    with FakeOllama() as fake:
+        done = run("generate", "-m", "nosuch:7b", "--host", fake.url)
+        check_error(done, 3, "'nosuch:7b'", "smollm2:135m", "`ollama pull nosuch:7b`", "--pull")
+        check_error(run("generate", "-m", "nosuch", "--pull", "--host", fake.url), 3, "could not pull 'nosuch'")
+    assert not list(Path().iterdir())
+
+
+def test_several_models(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("b"), FakeModel("a")]) as fake:
+        check_error(run("generate", "--host", fake.url), 2, "a:latest, b:latest", "-m a:latest")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [FakeModel("gpt-oss", harmony()), FakeModel("base", base_model()), embedder("embeds")],
+    ids=["harmony", "base", "embedder"],
+)
+def test_models_that_leave_no_user_turn(run: Runner, model: FakeModel) -> None:
+    with FakeOllama(models=[model]) as fake:
+        check_error(run("generate", "-m", model.name, "--host", fake.url), 3, model.name.split(":")[0])
+
+
+@pytest.mark.parametrize("when", ["load", "run"])
+def test_too_little_memory(run: Runner, when: str) -> None:
+    with FakeOllama() as fake:
+        if when == "load":
+            fake.fail_next(1, "out_of_memory")
+        else:
+            fake.script = lambda ask: Reply("x", fault="out_of_memory") if ask.index > 15 else default_script(ask)
+        done = run("generate", "-n", 50, "--host", fake.url)
+    check_error(done, 3, "too little memory", "choose a smaller model")
+    assert (len(records()) > 0) == (when == "run"), "what was made is kept"
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"), [("spansh", "es (Spanish)"), ("italain", "it (Italian)"), ("xx-qq", "languages")]
+)
+def test_unknown_language(run: Runner, name: str, offered: str) -> None:
+    check_error(run("generate", "-l", name), 2, repr(name), offered)
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "many"])
+def test_count(run: Runner, count: str) -> None:
+    done = run("generate", "-n", count)
+    assert done.code == 2
+    assert "--count" in done.err
+    assert count in done.err
+    assert "--help" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--steering", "magic"),
+        ("--option", "num_ctx"),
+        ("--option", "num_ctx=4096"),
+        ("--template", "nosuch"),
+        ("--template", "nosuch.toml"),
+        ("--language-file", "nosuch.toml"),
+        ("--server", "embedded", "--host", "localhost"),
+        ("--server", "embedded", "--model-path", "nosuch.gguf"),
+    ],
+)
+def test_other_wrong_options(run: Runner, args: tuple[str, ...]) -> None:
+    with FakeOllama() as fake:
+        check_error(run("generate", *args, OLLAMA_HOST=fake.url), 2)
+    assert not list(Path().iterdir())
+
+
+def test_an_option_of_the_wrong_type(run: Runner) -> None:
+    with FakeOllama() as fake:
+        check_error(run("generate", "--option", "num_thread=many", "--host", fake.url), 3, "must be of type integer")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('user = "no place"\nassistant = "{content}"\nreply = ""', "{content}"),
+        ('user = "{content} {content}"\nassistant = "{content}"\nreply = ""', "exactly once"),
+        ('assistant = "{content}"\nreply = ""', "'user'"),
+        ("user = [", ""),
+    ],
+)
+def test_a_template_file_without_the_users_place(run: Runner, text: str, words: str) -> None:
+    Path("mine.toml").write_text(text)
+    with FakeOllama() as fake:
+        check_error(run("generate", "--template", "mine.toml", "--host", fake.url), 2, "mine.toml", words)
+        assert not generating(fake)
+
+
+def test_a_proxy(run: Runner) -> None:
+    with FakeOllama() as fake:
+        done = run("generate", "-n", 1, "--host", fake.url, HTTP_PROXY="http://127.0.0.1:1", ALL_PROXY="http://127.0.0.1:1")
+    assert done.code == 0, done.err
+
+
+# Places that cannot hold a corpus. The server is never asked for an instruction.
+
+
+def refused(run: Runner, output: object, code: int, *words: str) -> None:
+    with FakeOllama() as fake:
+        check_error(run("generate", "-n", 2, "-o", output, "--host", fake.url), code, *words)
+        assert not generating(fake)
+
+
+def test_output_in_a_missing_folder(run: Runner) -> None:
+    refused(run, "no/such/en.jsonl", 2, "does not exist", "mkdir -p")
+
+
+def test_output_is_a_folder(run: Runner) -> None:
+    Path("folder").mkdir()
+    refused(run, "folder", 2, "is a folder", "-o")
+    assert not list(Path("folder").iterdir())
+
+
+@pytest.mark.parametrize(
+    "content", [b"a,b\n1,2\n", b"\x89PNG\r\n\x1a\n\0\0", b'{"prompt": "x"}\n', b"[1]\n", b"# Title\n"], ids=repr
+)
+def test_output_is_a_foreign_file(run: Runner, content: bytes) -> None:
+    Path("mine").write_bytes(content)
+    refused(run, "mine", 1, "is not a corpus", "-o")
+    assert Path("mine").read_bytes() == content
+    assert [path.name for path in Path().iterdir()] == ["mine"]
+
+
+@posix
+def test_output_is_read_only(run: Runner, own_folder: Path) -> None:
+    with FakeOllama() as fake:
+        run("generate", "-n", 1, "--host", fake.url)
+    before = Path(TARGET).read_bytes()
+    Path(TARGET).chmod(0o444)
+    for path in own_folder.rglob("*"):
+        if path.name != TARGET:
+            path.chmod(0o777)
+    with without_privileges(own_folder / TARGET):
+        refused(run, TARGET, 2, "cannot be written to", "chmod")
+    assert Path(TARGET).read_bytes() == before
+
+
+@posix
+def test_output_in_an_unwritable_folder(run: Runner, own_folder: Path) -> None:
+    shut = own_folder / "shut"
+    shut.mkdir(mode=0o555)
+    with without_privileges(shut / TARGET):
+        refused(run, shut / TARGET, 2, "cannot be written to", "-o")
+
+
+def test_output_is_locked(run: Runner) -> None:
+    with FakeOllama() as fake:
+        run("generate", "-n", 1, "--host", fake.url)
+    before = Path(TARGET).read_bytes()
+    with Corpus.open(Path(TARGET)):
+        refused(run, TARGET, 1, f"process {os.getpid()}", "wait until it is done")
+    assert Path(TARGET).read_bytes() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_a_full_device(run: Runner) -> None:
+    with FakeOllama() as fake:
+        done = run("generate", "-n", 2, "-o", "/dev/full", "--host", fake.url)
+    check_error(done, 1, "the disk is full", "free some space")
+
+
+def test_a_full_disk(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk takes half of the fourth record."""
+    full: list[bool] = []
+
+    def write(fd: int, data: bytes) -> None:
+        if data.startswith(b'{"id"'):
+            full.append(len(full) >= 3)
+        if full and full[-1]:
+            os.write(fd, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_all(fd, data)
+
+    with FakeOllama() as fake:
+        with monkeypatch.context() as patch:
+            patch.setattr(appender, "write_all", write)
+            done = run("generate", "-n", 9, "--seed", 1, "--host", fake.url)
+        check_error(done, 1, "the disk is full", "free some space, then run the same command again")
+        before = records()
+        assert len(before) == 3
+        rest = run("generate", "-n", 9, "--seed", 1, "--host", fake.url)
+    assert rest.code == 0, rest.err
+    assert "torn" not in rest.err
+    assert "Continuing run" in rest.err
+    assert records()[:3] == before
+    assert len({record["seed"] for record in records()}) == len(records()) == 9
+
+
+@pytest.mark.parametrize("named", ["flag", "variable"])
+def test_debug_shows_the_traceback(named: str) -> None:
+    flag = ["--debug"] if named == "flag" else []
+    environment = {} if named == "flag" else {"MAGPIE_OLLAMA_DEBUG": "1"}
+    done = finished(process("generate", "--host", "127.0.0.1:1", *flag, environment=environment))
+    assert "Traceback" in done.err
+    assert "NoServer" in done.err
+    assert "ConnectionLost" in done.err, "with its cause"
+    assert done.code != 0
+
+
+def test_a_bug_is_told_as_one(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("magpie_ollama.commands.generate._settings", broken)
+    done = run("generate")
+    check_error(done, 1, "ZeroDivisionError", "--debug")
+
+
+def test_texts_that_the_terminal_cannot_show() -> None:
+    """A terminal that is not UTF-8 must not end a run of hours."""
+    with FakeOllama() as fake:
+        started = process(
+            "generate", "-n", 2, "-l", "ja", "-s", "none", "--max-attempts", 2, "--dry-run", "--host", fake.url,
+            environment={"PYTHONIOENCODING": "ascii:strict", "LC_ALL": "C", "PYTHONUTF8": "0"},
+        )  # fmt: skip
+        done = finished(started)
+    assert done.code == 0, done.err
+
+
+def test_bos_probe_is_all_that_a_dry_run_may_ask(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("llama3.2", llama3())]) as fake:
+        assert run("generate", "--dry-run", "--host", fake.url).code == 0
+        assert [one.body["options"] for one in generating(fake)] == [{"num_predict": 1}]
