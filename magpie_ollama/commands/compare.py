@@ -73,9 +73,7 @@ def command(**given: Any) -> int:
         target=asked.attempts,
         system=given["system"],
         exemplars=given["exemplars"],
-        instruction=replace(
-            INSTRUCTION, temperature=given["temperature"], max_tokens=given["max_instruction_tokens"]
-        ),
+        instruction=replace(INSTRUCTION, temperature=given["temperature"], max_tokens=given["max_instruction_tokens"]),
         seed=given["seed"],
         parallel=given["parallel"],
     )

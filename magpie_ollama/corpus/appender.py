@@ -107,23 +107,17 @@ class Appender:
         """Notice what other programs did to the file since the last line."""
         file = os.fstat(self._fd)
         if not system.is_still(file, self.path):
-            raise CorpusError(
-                f"{self.path} was moved, replaced or deleted while records were written to it", _AGAIN
-            )
+            raise CorpusError(f"{self.path} was moved, replaced or deleted while records were written to it", _AGAIN)
         size = file.st_size
         if size == self._end:
             return
         if size < self._end:
-            raise CorpusError(
-                f"another program cut {self.path} short while records were written to it", _AGAIN
-            )
+            raise CorpusError(f"another program cut {self.path} short while records were written to it", _AGAIN)
         if self._read(size - 1, 1) != b"\n":
             raise CorpusError(f"another program is in the middle of writing a line to {self.path}", _AGAIN)
         self._end = size
         if not self.notices:
-            self.notices.append(
-                f"another program appended to {self.path.name} meanwhile; its lines were left alone"
-            )
+            self.notices.append(f"another program appended to {self.path.name} meanwhile; its lines were left alone")
 
     def _take_back(self, start: int, line: bytes) -> None:
         """Remove the beginning of ``line`` that did get written, if it is the only thing after ``start``.

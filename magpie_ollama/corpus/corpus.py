@@ -236,9 +236,7 @@ class _FileCorpus(Corpus):
         self._runs, unread = runs.load(self._runs_folder, self._contents.runs)
         self._mended += unread
         if not self._runs and any(tally.kept for tally in self._contents.runs.values()):
-            self._mended.append(
-                f"{self._runs_folder} is missing: earlier runs cannot be continued; a new one starts"
-            )
+            self._mended.append(f"{self._runs_folder} is missing: earlier runs cannot be continued; a new one starts")
 
     def _set_aside(self, appender: Appender) -> None:
         """Move the torn last line to a file of its own: it may be all that is left of a long answer."""

@@ -57,7 +57,7 @@ class DuplicateIndex:
         return self._size
 
     def find(self, text: str) -> str:
-        """"duplicate", "near_duplicate" or "" for an instruction not seen before."""
+        """ "duplicate", "near_duplicate" or "" for an instruction not seen before."""
         plain = normalise(text)
         if _key(plain) in self._exact:
             return "duplicate"

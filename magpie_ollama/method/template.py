@@ -86,9 +86,7 @@ def cut(rendered: Sequence[str], source: str, model: str, stops: Sequence[str] =
     if [prefix, suffix] != other:
         raise TemplateError(f"The chat template of {model} changes with what the user says.", REMEDY)
     if not prefix.removeprefix(leading_bos(prefix)).strip() or not suffix.strip():
-        raise TemplateError(
-            f"{model} has no chat template that opens and ends a user's turn (a base model?).", REMEDY
-        )
+        raise TemplateError(f"{model} has no chat template that opens and ends a user's turn (a base model?).", REMEDY)
     if re.search(r"<\|start\|>user<\|message\|>$", prefix):
         raise TemplateError(
             f"{model} uses the harmony format, where turns are routed through channels: it leaves no open user "

@@ -138,9 +138,7 @@ class Asker:
             return Reason.NO_ANSWER
         if watch.reason is not None:
             return watch.reason
-        reason = screen_response(
-            completion.text, completion.finish_reason, draft.text, self._rules, draft.steered
-        )
+        reason = screen_response(completion.text, completion.finish_reason, draft.text, self._rules, draft.steered)
         return reason or completion
 
     async def _answer(self, draft: Draft, stage: str, ask: Callable[[], Awaitable[Completion]]) -> Completion | None:

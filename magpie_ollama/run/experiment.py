@@ -248,5 +248,3 @@ class Experiment:
             text=draft.text,
             response=response,
         )
-
-

@@ -112,4 +112,3 @@ def _apart(texts: Sequence[str]) -> float:
         if not index.find(text):
             index.add(text)
     return len(index) / len(texts) if texts else 0.0
-

@@ -21,8 +21,6 @@ from magpie_ollama.corpus.appender import write_all
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, devices and permissions")
 
 
-
-
 def test_no_server(run: Runner) -> None:
     done = run("generate", "--host", "127.0.0.1:1")
     check_error(done, 3, "No Ollama answers at http://127.0.0.1:1", "ollama serve", "--server embedded")
@@ -144,7 +142,9 @@ def test_a_template_file_without_the_users_place(run: Runner, text: str, words: 
 
 def test_a_proxy(run: Runner) -> None:
     with FakeOllama() as fake:
-        done = run("generate", "-n", 1, "--host", fake.url, HTTP_PROXY="http://127.0.0.1:1", ALL_PROXY="http://127.0.0.1:1")
+        done = run(
+            "generate", "-n", 1, "--host", fake.url, HTTP_PROXY="http://127.0.0.1:1", ALL_PROXY="http://127.0.0.1:1"
+        )
     assert done.code == 0, done.err
 
 

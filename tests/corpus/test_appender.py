@@ -91,9 +91,7 @@ def test_a_full_disk_is_named(file: Appender, monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.remedy.startswith("free some space")
 
 
-def test_ctrl_c_within_a_line_takes_it_back(
-    file: Appender, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_within_a_line_takes_it_back(file: Appender, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing_write(monkeypatch, 2, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         file.append(b"one\n")
@@ -176,9 +174,7 @@ def test_lines_from_several_threads_stay_whole(file: Appender, path: Path) -> No
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(path.read_bytes().splitlines()) == [
-        name * 3000 for name in (b"a", b"b", b"c") for _ in range(200)
-    ]
+    assert sorted(path.read_bytes().splitlines()) == [name * 3000 for name in (b"a", b"b", b"c") for _ in range(200)]
 
 
 class TestSync:

@@ -116,9 +116,7 @@ class TestContents:
 
     def test_memory_does_not_grow_with_the_corpus(self, path: Path) -> None:
         def peak(records: int) -> int:
-            path.write_bytes(
-                b"".join(lines.encode(record(text="x" * 2000).to_dict()) for _ in range(records))
-            )
+            path.write_bytes(b"".join(lines.encode(record(text="x" * 2000).to_dict()) for _ in range(records)))
             tracemalloc.start()
             with Corpus.open(path) as corpus:
                 assert sum(1 for _ in corpus.instructions()) == records
@@ -157,9 +155,7 @@ class TestTorn:
         assert torn_files(path) == []
 
     @pytest.mark.parametrize("stage", ["write", "cut"])
-    def test_a_repair_that_fails_loses_nothing(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
-    ) -> None:
+    def test_a_repair_that_fails_loses_nothing(self, path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
         path.write_bytes(WHOLE + b'{"id":"a')
 
         def full(*_: object) -> None:

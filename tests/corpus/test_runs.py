@@ -85,17 +85,13 @@ class TestLife:
         run.update(server_version="0.33.0")
         run.finish("short")
         manifest = manifest_of(path, run.id)
-        assert manifest["settings"] == SETTINGS | {"system": "\ufffd"}, (
-            "bytes of the command line are no text"
-        )
+        assert manifest["settings"] == SETTINGS | {"system": "\ufffd"}, "bytes of the command line are no text"
         assert manifest["run"] == run.id
         assert manifest["digest"] == "abc"
         assert manifest["template"] == {"prefix": "<|è|>"}
         assert manifest["server_version"] == "0.33.0"
         assert (manifest["status"], manifest["target"], manifest["kept"]) == ("short", 5, 1)
-        assert datetime.fromisoformat(manifest["created_at"]) <= datetime.fromisoformat(
-            manifest["finished_at"]
-        )
+        assert datetime.fromisoformat(manifest["created_at"]) <= datetime.fromisoformat(manifest["finished_at"])
 
     def test_a_manifest_is_replaced_whole_or_not_at_all(
         self, corpus: Corpus, path: Path, monkeypatch: pytest.MonkeyPatch
@@ -138,9 +134,7 @@ class TestContinue:
         assert manifest_of(path, first)["status"] == "running"
 
     @pytest.mark.parametrize(("kept", "status"), [(5, "done"), (5, None), (5, "interrupted"), (2, "done")])
-    def test_a_finished_run_is_followed_by_a_new_one(
-        self, path: Path, kept: int, status: Status | None
-    ) -> None:
+    def test_a_finished_run_is_followed_by_a_new_one(self, path: Path, kept: int, status: Status | None) -> None:
         first = make(path, 5, kept, status)
         with Corpus.open(path) as corpus:
             assert corpus.unfinished(SETTINGS) is None

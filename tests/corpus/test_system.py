@@ -33,9 +33,7 @@ def test_numbers_that_are_no_process(pid: int) -> None:
     assert not system.process_alive(pid)
 
 
-@pytest.mark.parametrize(
-    ("number", "fails"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)]
-)
+@pytest.mark.parametrize(("number", "fails"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)])
 def test_only_a_disk_that_fails_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, fails: bool
 ) -> None:

@@ -78,13 +78,9 @@ VERSE_TWICE = 2 * (
     "the doors of the long grey street were shut before the rain began to fall.\n"
 )
 
-TRUE_TEXTS = {
-    name: value for name, value in globals().copy().items() if name.isupper() and isinstance(value, str)
-}
+TRUE_TEXTS = {name: value for name, value in globals().copy().items() if name.isupper() and isinstance(value, str)}
 
-GOOD = "".join(
-    f"{exemplar.instruction} {exemplar.response}\n" for exemplar in languages.load("en").exemplars
-)[:1500]
+GOOD = "".join(f"{exemplar.instruction} {exemplar.response}\n" for exemplar in languages.load("en").exemplars)[:1500]
 
 PARAGRAPH = (
     "In addition to this, the committee has decided that every member of the association must be informed about the "

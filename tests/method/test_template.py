@@ -207,8 +207,10 @@ def test_a_system_text_inside_the_users_turn() -> None:
         (lambda words: f"<|im_start|>user\n{words}", "a base model?"),
         (lambda words: f"<|im_start|>user\n{words}\n", "a base model?"),
         (
-            lambda words: "<|start|>system<|message|>You are ChatGPT.<|end|><|start|>user<|message|>"
-            f"{words}<|end|><|start|>assistant",
+            lambda words: (
+                "<|start|>system<|message|>You are ChatGPT.<|end|><|start|>user<|message|>"
+                f"{words}<|end|><|start|>assistant"
+            ),
             "harmony",
         ),
     ],

@@ -99,9 +99,7 @@ def test_chat(version: str) -> None:
 
 @GENERATIONS
 def test_load_and_describe(version: str) -> None:
-    model = FakeModel(
-        "smollm2:135m", parameters=stop_parameters("<|im_end|>"), capabilities=("completion", "thinking")
-    )
+    model = FakeModel("smollm2:135m", parameters=stop_parameters("<|im_end|>"), capabilities=("completion", "thinking"))
     with FakeOllama(version=version, models=[model, embedder()], default_context=2048) as fake:
         server = OllamaServer(fake.url, {"num_ctx": 1024})
 
