@@ -25,7 +25,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in jobs:
         print(f"usage: python3 {Path(sys.argv[0])} {'|'.join(jobs)} [arguments]", file=sys.stderr)
         return 2
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (an older one may run this file, and is to be told)
         print(f"error: Python 3.11 or later is needed; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
     try:
