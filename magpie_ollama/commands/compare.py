@@ -42,8 +42,8 @@ REFRESH_SECONDS = 0.5
 @option("--with-responses", is_flag=True, help="Ask for the responses of useful instructions too.")
 @option("--system", default="", help="A system message of your own, in front whatever the way.")
 @option("--exemplars", type=click.IntRange(1, 8), default=1, help="Exchanges that an exemplar way shows.")
-@option("--temperature", type=click.FloatRange(0, 5), default=INSTRUCTION.temperature)
-@option("--max-instruction-tokens", type=click.IntRange(min=1), default=INSTRUCTION.max_tokens)
+@option("--temperature", type=click.FloatRange(0, 5), default=INSTRUCTION.temperature, help="Of instructions.")
+@option("--max-instruction-tokens", type=click.IntRange(min=1), default=INSTRUCTION.max_tokens, help="Their limit.")
 @option("--seed", type=click.IntRange(min=0), default=0, help="Of each cell's first attempt.")
 @option("--parallel", type=click.IntRange(1, 1024), default=4, help="Attempts in flight.")
 @output_options

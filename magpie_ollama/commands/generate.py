@@ -57,13 +57,18 @@ OWN_OPTIONS = {
 @option("--top-k", type=click.IntRange(min=0), default=INSTRUCTION.top_k, help="Of instructions; 0 is off.")
 @option("--min-p", type=click.FloatRange(0, 1), default=INSTRUCTION.min_p, help="Of instructions; 0 is off.")
 @option("--repeat-penalty", type=click.FloatRange(0, 5), default=INSTRUCTION.repeat_penalty, help="Of instructions.")
-@option("--max-instruction-tokens", type=click.IntRange(min=1), default=INSTRUCTION.max_tokens)
-@option("--response-temperature", type=click.FloatRange(0, 5), default=RESPONSE.temperature)
-@option("--response-top-p", type=click.FloatRange(0, 1), default=RESPONSE.top_p)
-@option("--response-top-k", type=click.IntRange(min=0), default=RESPONSE.top_k)
-@option("--response-min-p", type=click.FloatRange(0, 1), default=RESPONSE.min_p)
-@option("--response-repeat-penalty", type=click.FloatRange(0, 5), default=RESPONSE.repeat_penalty)
-@option("--max-response-tokens", type=click.IntRange(min=1), default=RESPONSE.max_tokens)
+@option(
+    "--max-instruction-tokens",
+    type=click.IntRange(min=1),
+    default=INSTRUCTION.max_tokens,
+    help="An instruction that reaches them is rejected as truncated.",
+)
+@option("--response-temperature", type=click.FloatRange(0, 5), default=RESPONSE.temperature, help="Of responses.")
+@option("--response-top-p", type=click.FloatRange(0, 1), default=RESPONSE.top_p, help="Of responses.")
+@option("--response-top-k", type=click.IntRange(min=0), default=RESPONSE.top_k, help="Of responses.")
+@option("--response-min-p", type=click.FloatRange(0, 1), default=RESPONSE.min_p, help="Of responses.")
+@option("--response-repeat-penalty", type=click.FloatRange(0, 5), default=RESPONSE.repeat_penalty, help="Of responses.")
+@option("--max-response-tokens", type=click.IntRange(min=1), default=RESPONSE.max_tokens, help="Of a response.")
 @option("--think", is_flag=True, help="Let the model reason before its response; kept in `reasoning`.")
 @option("--min-words", type=click.IntRange(min=1), default=3, help="Of an instruction.")
 @option("--max-words", type=click.IntRange(min=1), default=300, help="Of an instruction.")
