@@ -16,7 +16,8 @@ from rich.text import Text
 from magpie_ollama.commands.options import option, output_options, parse_options, server_options
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.display import consoles
-from magpie_ollama.display.findings import LEGEND, next_command, table
+from magpie_ollama.display.findings import LEGEND, next_commands, table
+from magpie_ollama.display.live import Display
 from magpie_ollama.display.report import page
 from magpie_ollama.display.words import duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
@@ -34,10 +35,36 @@ REFRESH_SECONDS = 0.5
 
 
 @click.command()
-@option("-l", "--language", "spoken", required=True, help="Languages, separated by commas: it,nl,ja.")
-@option("-s", "--steering", default=DEFAULT_WAYS, help="Ways, separated by commas; auto is one too.")
-@option("-n", "--count", type=click.IntRange(min=2), default=50, help="Attempts in each cell.")
-@option("-o", "--output", default="compare", help="Where: NAME.jsonl (every instruction) and NAME.html (the page).")
+@option(
+    "-l",
+    "--language",
+    "spoken",
+    required=True,
+    envvar="MAGPIE_OLLAMA_COMPARE_LANGUAGE",
+    help="Languages, separated by commas: it,nl,ja.",
+)
+@option(
+    "-s",
+    "--steering",
+    default=DEFAULT_WAYS,
+    envvar="MAGPIE_OLLAMA_COMPARE_STEERING",
+    help="Ways, separated by commas; auto is one too.",
+)
+@option(
+    "-n",
+    "--count",
+    type=click.IntRange(min=2),
+    default=50,
+    envvar="MAGPIE_OLLAMA_COMPARE_COUNT",
+    help="Attempts in each cell.",
+)
+@option(
+    "-o",
+    "--output",
+    default="compare",
+    envvar="MAGPIE_OLLAMA_COMPARE_OUTPUT",
+    help="Where: NAME.jsonl (every instruction) and NAME.html (the page).",
+)
 @server_options
 @option("--with-responses", is_flag=True, help="Ask for the responses of useful instructions too.")
 @option("--system", default="", help="A system message of your own, in front whatever the way.")
@@ -65,7 +92,7 @@ def command(**given: Any) -> int:
             host=given["host"],
             model_path=given["model_path"],
             template=given["template"],
-            options=parse_options(given["options"], given["num_ctx"], {}),
+            options=parse_options(given["options"], given["num_ctx"]),
             pull=given["pull"],
         ),
         language=asked.languages[0],
@@ -82,7 +109,8 @@ def command(**given: Any) -> int:
 
 async def _compare(settings: Settings, asked: Asked, models: list[str], given: dict[str, Any]) -> int:
     console = consoles.stderr()
-    results = Results(Path(given["output"] + ".jsonl"), fingerprint(settings, asked.with_responses))
+    name = given["output"].removesuffix(".jsonl").removesuffix(".html")
+    results = Results(Path(f"{name}.jsonl"), fingerprint(settings, asked.with_responses))
     interrupted, server = False, ""
     task = asyncio.current_task()
     assert task is not None
@@ -103,8 +131,8 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
     finally:
         results.close()
     found = findings(results.rows)
-    commands = next_command(found, [language.code for language in asked.languages], server)
-    report = Path(given["output"] + ".html")
+    commands = next_commands(found, [language.code for language in asked.languages], _carried(given, server))
+    report = Path(f"{name}.html")
     names = ", ".join(language.english for language in asked.languages)
     _write(report, page(found, results.rows, f"Steering in {names}", commands))
     if given["as_json"]:
@@ -128,32 +156,29 @@ async def _one_model(
 ) -> str:
     """Runs the cells of one model; returns the kind of its server."""
     progress = Progress(target=asked.attempts)
-    async with open_session(settings, MemoryCorpus(), progress) as session:
-        changed = asyncio.Event()
-        experiment = Experiment(session, asked, results, progress, changed.set)
-        for notice in progress.notices:
-            consoles.show_notice(console, notice)
-        progress.notices.clear()
-        if not given["quiet"]:
-            expected = experiment.seconds_expected(await experiment.tokens_per_second())
-            cells = len(experiment.cells())
-            consoles.say(
-                console,
-                Text(
-                    f"{session.model.name}: {cells} cells of {asked.attempts} attempts, about {duration(expected)} left"
-                ),
-            )
-        live = console.is_terminal and not given["no_progress"] and not given["quiet"]
-        show = asyncio.create_task(_show(results, progress, console, live and not given["as_json"]))
+    terminal = console.is_terminal and not given["no_progress"] and not given["as_json"]
+    mode = "quiet" if given["quiet"] else "live" if terminal else "plain"
+    title = f"Comparing {settings.server.model}".strip()
+    async with (
+        Display(progress, title, console, mode) as steps,
+        open_session(settings, MemoryCorpus(), progress) as session,
+    ):
+        experiment = Experiment(session, asked, results, progress)
+        progress.enter("Measuring the server's speed")
+        expected = experiment.seconds_expected(await experiment.tokens_per_second())
+        await steps.close()
+        if mode != "quiet":
+            cells = f"{len(experiment.cells())} cells of {asked.attempts} attempts"
+            consoles.say(console, Text(f"{session.model.name}: {cells}, about {duration(expected)} left"))
+        show = asyncio.create_task(_show(results, progress, console, mode == "live"))
         try:
             await experiment.run()
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
         finally:
             show.cancel()
             await asyncio.gather(show, return_exceptions=True)
-            for notice in progress.notices:
-                consoles.show_notice(console, notice)
+            if mode != "quiet":
+                for notice in progress.notices:
+                    consoles.show_notice(console, notice)
         return session.server.kind
 
 
@@ -165,6 +190,23 @@ async def _show(results: Results, progress: Progress, console: Console, live: bo
             newest = Text(" ".join(progress.newest.split()), style="italic green", overflow="ellipsis", no_wrap=True)
             display.update(Group(table(findings(results.rows), console.width), newest), refresh=True)
             await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _carried(given: dict[str, Any], server: str) -> list[str]:
+    """What the next command must say again, to ask the same model in the same way."""
+    words = [] if server == "ollama" else ["--server", server]
+    for name, default in (
+        ("host", ""),
+        ("model_path", None),
+        ("template", ""),
+        ("num_ctx", None),
+        ("system", ""),
+        ("exemplars", 1),
+        ("temperature", INSTRUCTION.temperature),
+    ):
+        if given[name] != default:
+            words += ["--" + name.replace("_", "-"), str(given[name])]
+    return words + [word for pair in given["options"] for word in ("--option", pair)]
 
 
 def _write(path: Path, text: str) -> None:

@@ -23,19 +23,6 @@ from magpie_ollama.run.session import open_session
 from magpie_ollama.run.settings import INSTRUCTION, RESPONSE, ServerChoice, Settings
 from magpie_ollama.servers.base import Sampling
 
-OWN_OPTIONS = {
-    "num_ctx": "--num-ctx",
-    "temperature": "--temperature or --response-temperature",
-    "top_p": "--top-p",
-    "top_k": "--top-k",
-    "min_p": "--min-p",
-    "repeat_penalty": "--repeat-penalty or --response-repeat-penalty",
-    "num_predict": "--max-instruction-tokens or --max-response-tokens",
-    "max_tokens": "--max-instruction-tokens or --max-response-tokens",
-    "seed": "--seed",
-    "stop": "--template",
-}
-
 
 @click.command()
 @option("-l", "--language", default="en", help="Code, English or native name; see `magpie-ollama languages`.")
@@ -68,7 +55,12 @@ OWN_OPTIONS = {
 @option("--response-top-k", type=click.IntRange(min=0), default=RESPONSE.top_k, help="Of responses.")
 @option("--response-min-p", type=click.FloatRange(0, 1), default=RESPONSE.min_p, help="Of responses.")
 @option("--response-repeat-penalty", type=click.FloatRange(0, 5), default=RESPONSE.repeat_penalty, help="Of responses.")
-@option("--max-response-tokens", type=click.IntRange(min=1), default=RESPONSE.max_tokens, help="Of a response.")
+@option(
+    "--max-response-tokens",
+    type=click.IntRange(min=1),
+    default=RESPONSE.max_tokens,
+    help="Of a response, its reasoning included.",
+)
 @option("--think", is_flag=True, help="Let the model reason before its response; kept in `reasoning`.")
 @option("--min-words", type=click.IntRange(min=1), default=3, help="Of an instruction.")
 @option("--max-words", type=click.IntRange(min=1), default=300, help="Of an instruction.")
@@ -76,7 +68,11 @@ OWN_OPTIONS = {
 @option("--keep-truncated", is_flag=True, help="Keep responses that the token limit cut.")
 @option("--seed", type=click.IntRange(min=0), help="Of the first attempt. Default: drawn.")
 @option("--parallel", type=click.IntRange(1, 1024), default=4, help="Attempts in flight.")
-@option("--max-attempts", type=click.IntRange(min=1), help="Stop after so many. Default: 10 a record, at least 100.")
+@option(
+    "--max-attempts",
+    type=click.IntRange(min=1),
+    help="Stop after so many in one go. Default: 10 a record, at least 100.",
+)
 @option(
     "--sync",
     type=click.Choice(["always", "second", "never"]),
@@ -153,7 +149,7 @@ def _settings(given: dict[str, Any]) -> Settings:
             model=given["model"],
             model_path=given["model_path"],
             template=given["template"],
-            options=parse_options(given["options"], given["num_ctx"], OWN_OPTIONS),
+            options=parse_options(given["options"], given["num_ctx"]),
             pull=given["pull"],
         ),
         language=language,

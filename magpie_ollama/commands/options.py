@@ -14,6 +14,21 @@ from magpie_ollama.errors import UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+OWN_OPTIONS = {
+    "num_ctx": "--num-ctx",
+    "temperature": "--temperature or --response-temperature",
+    "top_p": "--top-p",
+    "top_k": "--top-k",
+    "min_p": "--min-p",
+    "repeat_penalty": "--repeat-penalty or --response-repeat-penalty",
+    "num_predict": "--max-instruction-tokens or --max-response-tokens",
+    "max_tokens": "--max-instruction-tokens or --max-response-tokens",
+    "seed": "--seed",
+    "stop": "--template",
+}
+"""Options of the servers that are given by an option of ours."""
+
+
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
     """An option with an environment variable of its name, the same for all commands, named in the help."""
     long = next(name for name in names if name.startswith("--"))
@@ -69,19 +84,20 @@ def debug_option(command: F) -> F:
     return option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
 
 
-def parse_options(pairs: tuple[str, ...], num_ctx: int | None, taken: dict[str, str]) -> dict[str, Any]:
-    """``KEY=VALUE`` pairs as values: JSON where it is some, else text. ``taken`` maps keys to their own options."""
+def parse_options(pairs: tuple[str, ...], num_ctx: int | None) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs as values: JSON where it is some, else text. Keys with an option of ours are refused."""
     found: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
+        key = key.strip()
+        if not equals or not key:
             raise UsageError(f"--option {pair!r} is no KEY=VALUE.", "write for example --option num_thread=4")
-        if key in taken:
-            raise UsageError(f"--option {key} has an option of its own.", f"use {taken[key]} instead")
+        if key in OWN_OPTIONS:
+            raise UsageError(f"--option {key} has an option of its own.", f"use {OWN_OPTIONS[key]} instead")
         try:
-            found[key.strip()] = json.loads(value)
+            found[key] = json.loads(value)
         except ValueError:
-            found[key.strip()] = value
+            found[key] = value
     if num_ctx is not None:
         found["num_ctx"] = num_ctx
     return found

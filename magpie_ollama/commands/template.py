@@ -10,13 +10,17 @@ import click
 
 from magpie_ollama import prompts
 from magpie_ollama.commands.options import debug_option, option, parse_options, server_options
+from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.display import consoles
+from magpie_ollama.display.live import Display
 from magpie_ollama.display.plan import visible
+from magpie_ollama.method import languages
+from magpie_ollama.method.steering import NONE
 from magpie_ollama.method.template import SENTINELS, Template, cut, load_preset
 from magpie_ollama.records import Message
-from magpie_ollama.run.connect import choose_model, connect
-from magpie_ollama.run.prompting import Prompter
-from magpie_ollama.run.settings import ServerChoice
+from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.session import open_session
+from magpie_ollama.run.settings import ServerChoice, Settings
 
 
 @click.group()
@@ -37,7 +41,7 @@ def show(system: str, as_json: bool, **given: Any) -> None:
         model=given["model"],
         model_path=given["model_path"],
         template=given["template"],
-        options=parse_options(given["options"], given["num_ctx"], {}),
+        options=parse_options(given["options"], given["num_ctx"]),
         pull=given["pull"],
     )
     before: list[Message] = [{"role": "system", "content": system}] if system else []
@@ -64,14 +68,14 @@ def list_presets(as_json: bool) -> None:
 
 
 async def _template(choice: ServerChoice, before: list[Message]) -> tuple[str, Template]:
-    server, _, notice = await connect(choice, 1, None)
-    try:
-        if notice:
-            consoles.show_notice(consoles.stderr(), notice)
-        model = await choose_model(server, choice.model, choice.pull)
-        return model.name, await Prompter(server, model, choice.template).template(before)
-    finally:
-        await server.close()
+    console = consoles.stderr()
+    progress = Progress()
+    settings = Settings(choice, languages.find("en"), NONE, 1, parallel=1)
+    async with (
+        Display(progress, f"Template {choice.model}".strip(), console, "live" if console.is_terminal else "notices"),
+        open_session(settings, MemoryCorpus(), progress) as session,
+    ):
+        return session.model.name, await session.template(before)
 
 
 def _print(name: str, template: Template, as_json: bool) -> None:

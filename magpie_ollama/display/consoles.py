@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -50,4 +52,7 @@ def show_facts(rows: dict[str, str], console: Console) -> None:
 
 
 def _sentence(text: str) -> str:
+    """With a capital and a full stop, unless it begins with a name or path that has its own spelling."""
+    if re.match(r"[a-z]+ ", text):
+        text = text[0].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -28,16 +29,20 @@ def table(found: Sequence[Finding], width: int) -> RenderableType:
     return Group(*parts)
 
 
-def next_command(found: Sequence[Finding], languages_asked: Sequence[str], server: str) -> list[str]:
-    """For each language, the ``generate`` command of its best way; a line of words where none had any."""
+def next_commands(found: Sequence[Finding], languages_asked: Sequence[str], carried: Sequence[str]) -> list[str]:
+    """For each language, the ``generate`` command of its best way with the words ``carried`` over; last, where any is.
+
+    A line of words where no way had any success.
+    """
     lines = []
     for code in languages_asked:
         best = best_of(found, code)
         if best is None:
             lines.append(f"{_name(code)}: no way gave a useful instruction; try another model")
-        else:
-            kind = f" --server {server}" if server != "ollama" else ""
-            lines.append(f"magpie-ollama generate -l {code} -m {best.cell.model}{kind} -s {best.cell.way} -n 100")
+            continue
+        model = [] if "--model-path" in carried else ["-m", best.cell.model]
+        words = ["magpie-ollama", "generate", "-l", code, *model, "-s", best.cell.way, "-n", "100", *carried]
+        lines.append(shlex.join(words))
     return sorted(lines, key=lambda line: line.startswith("magpie-ollama"))
 
 

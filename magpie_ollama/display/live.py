@@ -14,7 +14,7 @@ from rich.text import Text
 
 from magpie_ollama.display.consoles import say, show_notice
 from magpie_ollama.display.words import duration, rate, share, size
-from magpie_ollama.run.funnel import DROPPED, KEPT, Progress
+from magpie_ollama.run.funnel import KEPT, Progress
 
 REFRESH_SECONDS = 0.25
 PLAIN_SECONDS = 15.0
@@ -22,13 +22,13 @@ PLAIN_SECONDS = 15.0
 
 
 class Display:
-    """Shows ``progress`` from entering the block until ``close`` or its end. ``mode`` is "live", "plain" or "quiet";
-    notices show in all but quiet."""
+    """Shows ``progress`` from entering the block until ``close`` or its end. ``mode`` is "live", "plain", "notices" or
+    "quiet"; notices show in all but quiet."""
 
     def __init__(self, progress: Progress, title: str, console: Console, mode: str) -> None:
         self._progress = progress
         self._console = console
-        self._show = {"live": _live, "plain": _plain}.get(mode)
+        self._show = {"live": _live, "plain": _plain, "notices": _notices}.get(mode)
         self._title = title
         self._task: asyncio.Task[None] | None = None
 
@@ -70,6 +70,10 @@ async def _plain(progress: Progress, title: str, console: Console) -> None:
             parts = (_count(progress), *_rates(progress), _funnel(progress).plain)
             say(console, Text(" · ".join(parts)))
         await asyncio.sleep(REFRESH_SECONDS)
+
+
+async def _notices(progress: Progress, title: str, console: Console) -> None:
+    """For a command whose answer is all that is wanted: only what must be told, at its end."""
 
 
 def _tell(progress: Progress, console: Console) -> None:
@@ -123,7 +127,7 @@ def _rates(progress: Progress) -> list[str]:
 def _funnel(progress: Progress) -> Text:
     funnel = progress.funnel
     parts = [f"{count} {name}" for name, count in funnel.rejected()]
-    text = Text(f"{funnel.attempts - funnel.outcomes[DROPPED]} attempts: ")
+    text = Text(f"{funnel.attempts} attempts: ")
     text.append(f"{funnel.outcomes[KEPT]} kept", style="green")
     if parts:
         text.append(" · " + " · ".join(parts))

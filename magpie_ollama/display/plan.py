@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from magpie_ollama.display.consoles import show_facts
+from magpie_ollama.method.steering import AUTO
 from magpie_ollama.run.session import Plan, Session
 
 
@@ -17,18 +18,22 @@ def show_plan(plan: Plan, session: Session, console: Console, as_json: bool) -> 
     if as_json:
         print(json.dumps(values, ensure_ascii=False, indent=2))
         return
+    way = plan.steered.way
+    steering = f"auto; shown with {way}" if session.settings.steering == AUTO else way
+    if plan.steered.opener or plan.steered.exemplars:
+        steering += " (openers and exemplars are drawn by each attempt's seed)"
     rows = {
         "server": f"{values['server']} ({values['server_version']}) at {values['address']}",
         "model": f"{session.model.name}, context {session.model.context or 'unknown'}",
         "template": plan.template.source,
-        "steering": plan.steered.way,
+        "steering": steering,
         "prompt": visible(plan.prompt),
         "stops": "  ".join(map(visible, plan.template.stops)),
         "instruction": options(values["instruction"]),
         "response": options(values["response"]),
         "options": options(values["options"]) or "none",
         "output": values["output"],
-        "to do": f"{plan.target - plan.kept} records"
+        "to do": f"{max(0, plan.target - plan.kept)} records"
         + (f" (run {plan.continues} has {plan.kept} of {plan.target})" if plan.continues else ""),
     }
     show_facts(rows, console)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from magpie_ollama.display.consoles import say, show_facts
 from magpie_ollama.display.words import duration, rate, share
-from magpie_ollama.run.funnel import DROPPED, KEPT, Progress
+from magpie_ollama.run.funnel import KEPT, Progress
 from magpie_ollama.run.session import Session
 
 
@@ -45,7 +45,7 @@ def show(session: Session, console: Console) -> None:
 
 
 def _headline(progress: Progress) -> Text:
-    if not progress.attempts_here:
+    if not progress.attempts_here and progress.kept >= progress.target:
         return Text(f"Nothing to do: the run has its {progress.kept} records. The same command adds more.", "bold")
     pace = f" in {duration(progress.seconds)} ({rate(progress.records_per_minute())})" if progress.kept_here else ""
     of = f"; the run has {progress.kept} of {progress.target}" if progress.kept != progress.kept_here else ""
@@ -54,13 +54,13 @@ def _headline(progress: Progress) -> Text:
 
 def _rows(session: Session) -> dict[str, str]:
     funnel = session.progress.funnel
-    tried = funnel.attempts - funnel.outcomes[DROPPED]
+    tried = funnel.attempts
     outcomes = [f"{funnel.kept} kept ({share(funnel.kept, tried)})", *(f"{n} {name}" for name, n in funnel.rejected())]
     rows = {"attempts": f"{tried}: {' · '.join(outcomes)}"}
     if funnel.unknown_language:
         rows["language"] = f"{funnel.unknown_language} kept whose text is too short, or all code, to tell it"
     if len(funnel.ways) > 1:
-        rows["steering"] = " · ".join(f"{way} {share(n, funnel.attempts)}" for way, n in funnel.ways.most_common())
+        rows["steering"] = " · ".join(f"{way} {share(n, funnel.ways.total())}" for way, n in funnel.ways.most_common())
     if funnel.kept:
         rows["tokens"] = (
             f"{funnel.all_tokens:,} generated, {funnel.all_tokens / funnel.kept:,.0f} a record, "

@@ -21,7 +21,7 @@ EVERY = 24
 """Characters between two looks at a text that is being written: about six tokens."""
 
 DEEP = 72
-"""Characters from which the language of a text that is being written shows (docs/steering.md: 60 letters: .979)."""
+"""Characters from which the language of a text that is being written shows (py3langid names .979 of six languages right at 60)."""
 
 WAITING = 24
 """Characters behind what an assistant says that are waited for: "As an AI" may go on with "researcher, I"."""
@@ -89,7 +89,8 @@ def screen_instruction(text: str, rules: Rules, steered: Steered, seen: Duplicat
 
 def screen_response(text: str, finish_reason: str, instruction: str, rules: Rules, steered: Steered) -> Reason | None:
     if not text.strip():
-        return Reason.RESPONSE_EMPTY
+        # Reasoning may use up the limit before the response begins.
+        return Reason.RESPONSE_TRUNCATED if finish_reason == "length" else Reason.RESPONSE_EMPTY
     if loops(text):
         return Reason.RESPONSE_REPETITION
     if finish_reason == "length" and not rules.keep_truncated:

@@ -27,7 +27,6 @@ BOS = (
     "<｜begin▁of▁sentence｜>",
     "<BOS_TOKEN>",
     "<|endoftext|>",
-    "[gMASK]<sop>",
 )
 """Beginning-of-sequence tokens. A server may put one in front by itself; then it must not stand in the prompt."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+import warnings
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -30,22 +31,27 @@ async def agenerate(
     model_path: str | Path | None = None,
     template: str = "",
     steering: str = "",
+    options: Mapping[str, Any] | None = None,
+    pull: bool = False,
     **settings: Any,
 ) -> AsyncGenerator[Record, None]:
     """Makes ``n`` records in ``language`` and yields each one as soon as it is there.
 
     With ``output``, a path, each record is in that corpus before it is yielded, and an unfinished run of the same
     settings is continued: then only what is missing is made and yielded. ``model``, ``server`` ("auto", "ollama",
-    "openai", "embedded"), ``host``, ``model_path``, ``template`` and ``steering`` are those of the command line;
+    "openai", "embedded"), ``host``, ``model_path``, ``template``, ``steering``, ``options`` and ``pull`` are those of
+    the command line; what it would note (the embedded engine steps in, a torn line was mended) is a warning here;
     ``settings`` are further fields of ``run.settings.Settings`` (``parallel``, ``seed``, ``system``, ...).
     Raises ``errors.MagpieError``; ``errors.ShortOfTarget`` at the end where the bound on attempts came first.
     """
     spoken = languages.find(language)
-    choice = ServerChoice(server, host, model, Path(model_path) if model_path else None, template)
+    choice = ServerChoice(server, host, model, Path(model_path) if model_path else None, template, options or {}, pull)
     asked = Settings(choice, spoken, parse_way(steering) if steering else default_way(spoken), n, **settings)
     made: asyncio.Queue[Record | None] = asyncio.Queue()
     with Corpus.open(Path(output)) if output is not None else MemoryCorpus() as corpus:
         async with open_session(asked, corpus, Progress(target=n)) as session:
+            for notice in session.progress.notices:
+                warnings.warn(notice, stacklevel=2)
             job = asyncio.create_task(session.generate(made.put_nowait))
             job.add_done_callback(lambda _: made.put_nowait(None))
             try:

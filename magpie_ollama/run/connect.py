@@ -35,6 +35,10 @@ async def connect(choice: ServerChoice, parallel: int, corpus: Corpus | None) ->
     if choice.model_path is not None:
         raise UsageError(f"--model-path goes with --server embedded, not {choice.kind}.", "name the model with -m")
     if choice.kind == "openai":
+        if "num_ctx" in choice.options:
+            raise UsageError(
+                "--num-ctx has no effect on an OpenAI-compatible server.", "start that server with the context you want"
+            )
         key = os.environ.get("OPENAI_API_KEY", "")
         server: Server = OpenAIServer(choice.host, choice.options, key)
         return server, await _version(server), ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 from magpie_ollama.corpus import runs
@@ -22,9 +23,12 @@ from magpie_ollama.records import Attempt
 from magpie_ollama.run import measurements
 from magpie_ollama.run.asking import Asker, Draft
 from magpie_ollama.run.funnel import KEPT, Progress
+from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.session import Session
 from magpie_ollama.run.settings import Settings
+from magpie_ollama.run.watchdog import watch_server
 from magpie_ollama.run.ways import AutoWays, FixedWay, Tally, passed
+from magpie_ollama.servers.base import Completion
 
 PROBE_TOKENS = 24
 ATTEMPT_TOKENS = 70
@@ -82,8 +86,7 @@ class Results:
             for row in self._read():
                 if row.settings == settings:
                     self.of(Cell(row.model, row.language, row.way)).append(row)
-            self._file = Appender(path, create=not path.exists(), sync="second")
-            self._file.end_line()
+            self._file = self._open() if path.exists() else None
         except OSError as error:
             raise CorpusError(
                 f"{path} cannot be used: {error.strerror}", "choose another place with -o, for example -o compare"
@@ -93,11 +96,19 @@ class Results:
         return self.rows.setdefault(cell, [])
 
     def add(self, row: Row) -> None:
+        if self._file is None:  # nothing is made before there is something to write
+            self._file = self._open()
         self._file.append(encode(asdict(row)))
         self.of(Cell(row.model, row.language, row.way)).append(row)
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self) -> Appender:
+        file = Appender(self.path, create=not self.path.exists(), sync="second")
+        file.end_line()
+        return file
 
     def _read(self) -> Iterable[Row]:
         if not self.path.exists():
@@ -134,16 +145,13 @@ def fingerprint(settings: Settings, with_responses: bool) -> str:
 
 
 class Experiment:
-    """Runs the cells of one model after another, a language and a way at a time. ``on_row`` is called with each row."""
+    """Runs the cells of one model after another, a language and a way at a time."""
 
-    def __init__(
-        self, session: Session, asked: Asked, results: Results, progress: Progress, on_row: Callable[[], None]
-    ) -> None:
+    def __init__(self, session: Session, asked: Asked, results: Results, progress: Progress) -> None:
         self._session = session
         self._asked = asked
         self._results = results
         self._progress = progress
-        self._on_row = on_row
 
     async def tokens_per_second(self) -> float:
         """Of the server with all its attempts in flight, by a short probe."""
@@ -151,12 +159,14 @@ class Experiment:
         template = await session.template()
         sampling = replace(session.settings.instruction, max_tokens=PROBE_TOKENS)
         started = time.monotonic()
-        completions = await asyncio.gather(
-            *(
-                session.server.complete(session.model.name, template.prefix, sampling.seeded(seed), (), lambda _: False)
-                for seed in range(session.settings.parallel)
+
+        def ask(seed: int) -> Awaitable[Completion]:
+            return session.server.complete(
+                session.model.name, template.prefix, sampling.seeded(seed), (), lambda _: False
             )
-        )
+
+        tries = (retrying(partial(ask, seed), session.server.address) for seed in range(session.settings.parallel))
+        completions = await asyncio.gather(*tries)
         return sum(completion.tokens for completion in completions) / max(time.monotonic() - started, 0.001)
 
     def seconds_expected(self, tokens_per_second: float) -> float:
@@ -205,11 +215,16 @@ class Experiment:
                 row = await self._attempt(asker, draft, session, way)
                 ways.learn(row.attempt)
                 self._results.add(row)
-                self._on_row()
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(session.settings.parallel):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                watchdog = group.create_task(watch_server(session.server, lambda: len(missing)))
+                workers = [group.create_task(work()) for _ in range(session.settings.parallel)]
+                await asyncio.wait(workers)
+                watchdog.cancel()
+        except BaseExceptionGroup as failures:
+            first_failure = failures.exceptions[0]
+            raise first_failure from first_failure.__cause__
         if way != AUTO:
             tally = Tally()
             for row in rows[-len(missing) :]:

@@ -39,7 +39,8 @@ class Funnel:
 
     @property
     def attempts(self) -> int:
-        return self.outcomes.total()
+        """Those that came to an end: what was dropped in flight is told apart."""
+        return self.outcomes.total() - self.outcomes[DROPPED]
 
     @property
     def kept(self) -> int:

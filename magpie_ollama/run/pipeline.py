@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run
-from magpie_ollama.errors import ShortOfTarget, Stalled
+from magpie_ollama.errors import ShortOfTarget
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import EXPLANATIONS, Reason
 from magpie_ollama.method.languages import Exemplar
@@ -20,11 +20,9 @@ from magpie_ollama.run.asking import Asker, Draft
 from magpie_ollama.run.funnel import DROPPED, KEPT, Progress
 from magpie_ollama.run.prompting import Prompter
 from magpie_ollama.run.settings import Settings
+from magpie_ollama.run.watchdog import watch_server
 from magpie_ollama.run.ways import Ways
 from magpie_ollama.servers.base import Model, Server
-
-STALLED_SECONDS = 300.0
-"""No byte on any stream for so long, with requests in flight: the server hangs. One that is only slow sends some."""
 
 POOL = 32
 """Accepted pairs of the run that may serve as exemplars (--bootstrap): the newest."""
@@ -72,7 +70,7 @@ class Pipeline:
             self._progress.notices.append(f"{self._model.name} cannot reason before it answers: --think has no effect.")
         try:
             async with asyncio.TaskGroup() as group:
-                watchdog = group.create_task(self._watch_server())
+                watchdog = group.create_task(watch_server(self._server, lambda: self._progress.in_flight))
                 workers = [group.create_task(self._work()) for _ in range(self._settings.parallel)]
                 await asyncio.wait(workers)
                 watchdog.cancel()
@@ -167,7 +165,7 @@ class Pipeline:
         progress = self._progress
         progress.funnel.count(attempt)
         progress.kept = self._run.kept
-        progress.attempts_here += 1
+        progress.attempts_here += attempt.outcome != DROPPED
         progress.kept_here += attempt.outcome == KEPT
         progress.shares = self._ways.shares()
         if self._over:
@@ -205,16 +203,6 @@ class Pipeline:
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             await self._changed.wait()
-
-    async def _watch_server(self) -> None:
-        while True:
-            await asyncio.sleep(STALLED_SECONDS / 60)
-            if self._progress.in_flight and self._server.silent_for() > STALLED_SECONDS:
-                raise Stalled(
-                    f"The server at {self._server.address} is stalled: not a byte for "
-                    f"{STALLED_SECONDS / 60:.0f} minutes, with {self._progress.in_flight} requests in flight.",
-                    "restart the server, then run the same command: it continues where it stopped",
-                )
 
     def _short(self) -> ShortOfTarget:
         reasons = self._progress.funnel.rejected()

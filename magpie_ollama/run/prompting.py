@@ -40,16 +40,17 @@ class Prompter:
         conversations: list[list[Message]] = [[*before, {"role": "user", "content": text}] for text in SENTINELS]
         rendered: list[str] = []
         source = f"rendered by {self._server.kind}"
-        if self._preset is None:
+        preset = self._preset
+        if preset is None:
             for conversation in conversations:
                 text = await self._rendered(conversation)
                 if text is None:
-                    self._preset = self._find_preset()
+                    preset = self._find_preset()
                     break
                 rendered.append(text)
-        if self._preset is not None:
-            rendered = [self._preset.render(conversation) for conversation in conversations]
-            source = f"preset {self._preset.name}"
+        if preset is not None:
+            rendered = [preset.render(conversation) for conversation in conversations]
+            source = f"preset {preset.name}"
         template = cut(rendered, source, self._model.name, self._model.stops)
         bos = leading_bos(template.prefix)
         if bos and await self._adds(bos):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,13 +15,14 @@ from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.steering import AUTO, Steered, steer
 from magpie_ollama.method.template import Template
-from magpie_ollama.records import Record
+from magpie_ollama.records import Message, Record
 from magpie_ollama.run import measurements
 from magpie_ollama.run.asking import Asker
 from magpie_ollama.run.connect import choose_model, connect
 from magpie_ollama.run.funnel import Funnel, Progress
 from magpie_ollama.run.pipeline import Pipeline
 from magpie_ollama.run.prompting import Prompter
+from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.settings import Settings
 from magpie_ollama.run.ways import AUTO_WAYS, AutoWays, FixedWay
 from magpie_ollama.servers.base import Model, Server
@@ -62,12 +63,13 @@ class Session:
         self._prompter = Prompter(server, model, settings.server.template)
         self._pipeline: Pipeline | None = None
         self._stopped = False
+        self._told = len(corpus.notices)
 
     async def plan(self) -> Plan:
         """The plan of the first attempt, with nothing generated and nothing written."""
         way = (await self.ways())[0]
         unfinished = self.corpus.unfinished(self._identity())
-        seed = unfinished.seed if unfinished else self.settings.seed or 0
+        seed = unfinished.seed + unfinished.next_index if unfinished else self.settings.seed or 0
         steered = self._steer(way, seed)
         template = await self._prompter.template(steered.messages)
         return Plan(
@@ -87,9 +89,9 @@ class Session:
         other._prompter = self._prompter
         return other
 
-    async def template(self) -> Template:
-        """The model's template without any steering."""
-        return await self._prompter.template()
+    async def template(self, before: Sequence[Message] = ()) -> Template:
+        """The model's template without any steering, or behind other messages."""
+        return await self._prompter.template(before)
 
     def asker(self, seen: DuplicateIndex) -> Asker:
         def on_tokens(more: int) -> None:
@@ -104,13 +106,17 @@ class Session:
             return [self.settings.steering]
         await self._prompter.template()  # a model without any template is refused for that
         carried = []
+        refused = None
         for way in AUTO_WAYS:
             try:
                 await self._carry(way)
             except TemplateError as error:
-                self.progress.notices.append(f"auto leaves out {way}: {error.cause}")
+                refused = error
+                self.progress.notices.append(f"Auto leaves out {way}: {error.cause}")
             else:
                 carried.append(way)
+        if not carried and refused is not None:
+            raise refused
         return carried
 
     async def generate(self, keep: Callable[[Record], None] = lambda record: None) -> Run:
@@ -147,6 +153,7 @@ class Session:
         finally:
             if isinstance(ways, AutoWays):
                 measurements.add(self.model, self.settings.language.code, ways.tallies())
+            progress.notices += self.corpus.notices[self._told :]
             run.update(funnel=progress.funnel.to_dict(), seconds=self._seconds(run))
             run.finish(status)
         return run
@@ -232,8 +239,9 @@ async def open_session(
 
         model = await choose_model(server, settings.server.model, settings.server.pull, on_pull)
         progress.enter(f"Loading {model.name}")
-        await server.load(model.name)
-        model = await server.describe(model.name)  # its context is known once it is loaded
+        await retrying(lambda: server.load(model.name), server.address)
+        # Its context is known once it is loaded.
+        model = await retrying(lambda: server.describe(model.name), server.address)
         progress.enter("")
         yield Session(settings, server, version, model, corpus, progress)
     finally:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from magpie_ollama.records import Message
 
@@ -65,7 +65,15 @@ class Model:
     stops: tuple[str, ...] = ()
     thinks: bool | None = None
     generates: bool = True
-    family: str = ""
+
+
+def is_hidden(token: Mapping[str, Any]) -> bool:
+    """Whether a token in a list of log-probabilities has no text: a control token that the server does not show.
+
+    llama-server's engine, and with it Ollama 0.30 and later, leaves such tokens out of the text, so that no stop string
+    can match them; what follows would be glued to what came before. In a user's turn it is its end.
+    """
+    return not token.get("token") and not token.get("bytes")
 
 
 class Server(Protocol):

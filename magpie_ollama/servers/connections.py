@@ -59,7 +59,8 @@ class _Pool:
         self.client = httpx.AsyncClient(
             base_url=base_url,
             headers={"Accept-Encoding": "identity", **headers},
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=POOL),
+            # Idle connections are dropped before llama-server drops them (after 5 s), which would break a request.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=POOL, keepalive_expiry=3.0),
             **client_settings(base_url),
         )
 

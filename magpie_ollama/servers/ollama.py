@@ -31,7 +31,7 @@ from magpie_ollama.errors import (
 )
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
-from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
+from magpie_ollama.servers.base import Completion, Model, Sampling, Watch, is_hidden
 from magpie_ollama.servers.connections import LOOK, Connections, client_settings
 
 DEFAULT_PORT = 11434
@@ -55,6 +55,8 @@ class OllamaServer:
         """``options`` go with every request, by Ollama's own names (``num_ctx``, ``num_thread``, ...)."""
         self.address = base_url(host, DEFAULT_PORT)
         self._options = dict(options or {})
+        # The one setting that Ollama wants beside the options and not among them.
+        self._beside = {key: self._options.pop(key) for key in ("keep_alive",) if key in self._options}
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = Connections(self.address, self._refusal, headers)
         self._client = ollama.AsyncClient(self.address, headers=headers, **client_settings(self.address))
@@ -95,7 +97,6 @@ class OllamaServer:
             stops=_stops(shown.parameters or ""),
             thinks=None if capabilities is None else "thinking" in capabilities,
             generates=capabilities is None or "completion" in capabilities,
-            family=(shown.details.family if shown.details else "") or "",
         )
 
     async def load(self, model: str) -> None:
@@ -130,7 +131,7 @@ class OllamaServer:
     ) -> Completion:
         body = self._body(model, _sampling(sampling) | {"stop": list(stops)})
         body |= {"raw": True, "think": False, "logprobs": True, "prompt": prompt}
-        completion = await self._stream("/api/generate", body, watch)
+        completion = await self._stream("/api/generate", body, watch, raw=True)
         if _was_cut(prompt, completion.prompt_tokens, self._context):
             raise self._too_long(completion.prompt_tokens)
         return completion
@@ -150,9 +151,9 @@ class OllamaServer:
         await self._client.close()  # type: ignore[no-untyped-call]
 
     def _body(self, model: str, options: Mapping[str, Any], stream: bool = True) -> dict[str, Any]:
-        return {"model": model, "stream": stream, "options": {**self._options, **options}}
+        return {"model": model, "stream": stream, **self._beside, "options": {**self._options, **options}}
 
-    async def _stream(self, path: str, body: dict[str, Any], watch: Watch) -> Completion:
+    async def _stream(self, path: str, body: dict[str, Any], watch: Watch, raw: bool = False) -> Completion:
         completion = Completion()
         done = False
 
@@ -165,6 +166,9 @@ class OllamaServer:
             text = message.get("content", "") if "message" in piece else piece.get("response", "")
             completion.reasoning += message.get("thinking") or ""
             for token in piece.get("logprobs") or ():
+                if raw and is_hidden(token):
+                    completion.finish_reason = "stop"
+                    return True
                 completion.logprob = (completion.logprob or 0.0) + token["logprob"]
             if piece.get("done"):
                 done = True

@@ -26,7 +26,7 @@ from magpie_ollama.errors import (
 )
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
-from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
+from magpie_ollama.servers.base import Completion, Model, Sampling, Watch, is_hidden
 from magpie_ollama.servers.connections import LOOK, Connections
 
 DEFAULT_PORT = 8000
@@ -104,7 +104,7 @@ class OpenAIServer:
         if self._engine == "vllm":
             # Stop strings that are control tokens match only where they are not skipped.
             body |= {"add_special_tokens": False, "skip_special_tokens": False}
-        return await self._stream("/v1/completions", body, watch)
+        return await self._stream("/v1/completions", body, watch, raw=True)
 
     async def chat(
         self, model: str, messages: Sequence[Message], sampling: Sampling, think: bool, watch: Watch
@@ -136,7 +136,7 @@ class OpenAIServer:
             **self._options,
         }
 
-    async def _stream(self, path: str, body: dict[str, Any], watch: Watch) -> Completion:
+    async def _stream(self, path: str, body: dict[str, Any], watch: Watch, raw: bool = False) -> Completion:
         completion = Completion()
         usage: dict[str, Any] = {}
 
@@ -155,6 +155,9 @@ class OpenAIServer:
             delta = choice.get("delta") or {}
             completion.reasoning += delta.get("reasoning_content") or delta.get("reasoning") or ""
             logprobs = _logprobs(choice.get("logprobs"))
+            if raw and any(map(is_hidden, (choice.get("logprobs") or {}).get("content") or ())):
+                completion.finish_reason = "stop"
+                return True
             if logprobs:
                 completion.logprob = (completion.logprob or 0.0) + sum(logprobs)
             if choice.get("finish_reason"):
@@ -192,12 +195,19 @@ class OpenAIServer:
         return entries
 
     async def _optional(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """The answer of an endpoint that not every such server has; {} where it has none."""
+        """The answer of an endpoint that not every such server has; {} where it has none.
+
+        A question with a body is refused aloud where the endpoint is there: a template may raise an error of its own.
+        """
         try:
             return await self._http.json(method, path, body)
+        except (ModelMissing, NotThisServer):
+            return {}
         except (Busy, ConnectionLost, Unauthorized):
             raise
-        except ServerError:
+        except ServerError as error:
+            if body is not None:
+                raise RequestRefused(error.cause, error.remedy) from error
             return {}
 
     def _missing(self, model: str) -> ModelMissing:

@@ -204,7 +204,7 @@ def test_output_is_locked(run: Runner) -> None:
         run("generate", "-n", 1, "--host", fake.url)
     before = Path(TARGET).read_bytes()
     with Corpus.open(Path(TARGET)):
-        refused(run, TARGET, 1, f"process {os.getpid()}", "wait until it is done")
+        refused(run, TARGET, 1, f"Process {os.getpid()}", "wait until it is done")
     assert Path(TARGET).read_bytes() == before
 
 

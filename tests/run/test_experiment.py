@@ -43,7 +43,7 @@ def run(fake: FakeOllama, path: Path, attempts: int, ways: tuple[str, ...], **ch
         results = Results(path, fingerprint(asked_settings, False))
         try:
             async with open_session(asked_settings, MemoryCorpus(), Progress()) as session:
-                await Experiment(session, asked, results, session.progress, lambda: None).run()
+                await Experiment(session, asked, results, session.progress).run()
         finally:
             results.close()
         return results

@@ -24,7 +24,7 @@ from magpie_ollama.errors import (
     Stalled,
     TransientError,
 )
-from magpie_ollama.run import asking, pipeline, retrying
+from magpie_ollama.run import asking, retrying, watchdog
 from magpie_ollama.run.session import Session
 
 TRANSIENT = [
@@ -184,7 +184,7 @@ def test_more_in_flight_than_the_server_takes(tmp_path: Path) -> None:
 
 
 def test_the_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "STALLED_SECONDS", 0.3)
+    monkeypatch.setattr(watchdog, "STALLED_SECONDS", 0.3)
     with FakeOllama() as fake:
         fake.script = lambda ask: (
             Reply("What is it?", fault=Fault("stall", seconds=60, after=1)) if ask.index >= 4 else default_script(ask)
@@ -200,7 +200,7 @@ def test_the_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_slow_server_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each answer takes longer than the watchdog's limit, but a byte comes now and then."""
-    monkeypatch.setattr(pipeline, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(watchdog, "STALLED_SECONDS", 0.5)
     with FakeOllama(parallel=1, delay=0.02) as fake:
         made = generate(settings(fake, 1, parallel=2), tmp_path / "en.jsonl")
     assert made.error is None

@@ -111,6 +111,28 @@ def test_renders_completes_chats_and_frees_a_cancelled_slot() -> None:
 
 
 @pytest.mark.engine
+def test_a_control_token_that_the_engine_hides_ends_the_instruction() -> None:
+    """The bias makes the model write <|im_start|>, which has no text here, so that no stop string can match it."""
+    weights = find_weights("", None)
+    server = EmbeddedServer(weights, 1, {"logit_bias": [[1, 1000]]})
+
+    async def ask() -> None:
+        await server.load(weights.stem)
+        written = await server.complete(weights.stem, "Hello", GREEDY, ("<|im_start|>",), never)
+        assert (written.text, written.finish_reason) == ("", "stop")
+        answered = await server.chat(weights.stem, ASKED, GREEDY, False, never)
+        assert answered.finish_reason == "length", "a response goes on"
+
+    async def go() -> None:
+        try:
+            await ask()
+        finally:
+            await server.close()
+
+    asyncio.run(go())
+
+
+@pytest.mark.engine
 def test_two_engines_one_after_another_and_nothing_answers_then() -> None:
     import httpx
 

@@ -113,7 +113,6 @@ def test_load_and_describe(version: str) -> None:
     assert loaded.context == 1024, "as loaded"
     assert loaded.stops == ("<|im_end|>",)
     assert loaded.thinks is True
-    assert loaded.family == "llama"
     assert loaded.generates
     assert not embeds.generates
     assert embeds.name == "nomic-embed-text:latest", "as the server lists it"

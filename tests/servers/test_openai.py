@@ -158,7 +158,8 @@ def test_others_cannot_render() -> None:
 def test_a_template_that_the_server_cannot_apply() -> None:
     with FakeOpenAI("llama-server") as fake:
         fake.fail_next(1, Fault("status", status=500, text="System role not supported"), "/apply-template")
-        assert served(OpenAIServer(fake.url), known(lambda server: server.render(MODEL, ASKED))) is None
+        with pytest.raises(RequestRefused, match="System role not supported"):
+            served(OpenAIServer(fake.url), known(lambda server: server.render(MODEL, ASKED)))
 
 
 @pytest.mark.parametrize(
