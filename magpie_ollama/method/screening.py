@@ -21,7 +21,7 @@ EVERY = 24
 """Characters between two looks at a text that is being written: about six tokens."""
 
 DEEP = 72
-"""Characters from which the language of a text that is being written shows (py3langid names .979 of six languages right at 60)."""
+"""Characters from which the language of a text shows while it is written (py3langid: .979 right at 60)."""
 
 WAITING = 24
 """Characters behind what an assistant says that are waited for: "As an AI" may go on with "researcher, I"."""
