@@ -53,6 +53,7 @@ class OpenAIServer:
         properties = await self._optional("GET", "/props")
         if "total_slots" in properties:
             self._engine = "llama-server"
+            self._http.reuses = False
             return " ".join(("llama-server", str(properties.get("build_info", "")))).strip()
         version = (await self._optional("GET", "/version")).get("version", "")
         if version:
