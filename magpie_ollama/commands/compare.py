@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from magpie_ollama.commands.options import option, output_options, parse_options, server_options
+from magpie_ollama.commands.options import option, output_options, server_choice, server_options
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.display import consoles
 from magpie_ollama.display.findings import LEGEND, next_commands, table
@@ -28,7 +28,7 @@ from magpie_ollama.run.findings import findings
 from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.interrupts import on_interrupt
 from magpie_ollama.run.session import open_session
-from magpie_ollama.run.settings import INSTRUCTION, ServerChoice, Settings
+from magpie_ollama.run.settings import INSTRUCTION, Settings
 
 DEFAULT_WAYS = "prefix,system,system+opener,exemplar,exemplar+opener"
 REFRESH_SECONDS = 0.5
@@ -87,14 +87,7 @@ def command(**given: Any) -> int:
         given["with_responses"],
     )
     settings = Settings(
-        server=ServerChoice(
-            kind=given["server"],
-            host=given["host"],
-            model_path=given["model_path"],
-            template=given["template"],
-            options=parse_options(given["options"], given["num_ctx"]),
-            pull=given["pull"],
-        ),
+        server=replace(server_choice(given), model=""),
         language=asked.languages[0],
         steering=asked.ways[0],
         target=asked.attempts,

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from magpie_ollama.commands.options import option, output_options, parse_options, server_options
+from magpie_ollama.commands.options import option, output_options, server_choice, server_options
 from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
 from magpie_ollama.display import consoles, live, summary
 from magpie_ollama.display.plan import show_plan
@@ -20,7 +20,7 @@ from magpie_ollama.method.steering import default_way, parse_way
 from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.interrupts import on_interrupt
 from magpie_ollama.run.session import open_session
-from magpie_ollama.run.settings import INSTRUCTION, RESPONSE, ServerChoice, Settings
+from magpie_ollama.run.settings import INSTRUCTION, RESPONSE, Settings
 from magpie_ollama.servers.base import Sampling
 
 
@@ -143,15 +143,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     else:
         language = languages.find(given["language"])
     return Settings(
-        server=ServerChoice(
-            kind=given["server"],
-            host=given["host"],
-            model=given["model"],
-            model_path=given["model_path"],
-            template=given["template"],
-            options=parse_options(given["options"], given["num_ctx"]),
-            pull=given["pull"],
-        ),
+        server=server_choice(given),
         language=language,
         steering=parse_way(given["steering"] or default_way(language)),
         target=given["count"],

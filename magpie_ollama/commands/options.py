@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from magpie_ollama.errors import UsageError
+
+if TYPE_CHECKING:
+    from magpie_ollama.run.settings import ServerChoice
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,6 +67,21 @@ def server_options(command: F) -> F:
     ):
         command = decorate(command)
     return command
+
+
+def server_choice(given: Mapping[str, Any]) -> ServerChoice:
+    """What ``server_options`` were given."""
+    from magpie_ollama.run.settings import ServerChoice  # here: `languages` shares this module and needs no servers
+
+    return ServerChoice(
+        kind=given["server"],
+        host=given["host"],
+        model=given["model"],
+        model_path=given["model_path"],
+        template=given["template"],
+        options=parse_options(given["options"], given["num_ctx"]),
+        pull=given["pull"],
+    )
 
 
 def output_options(command: F) -> F:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from magpie_ollama import prompts
-from magpie_ollama.commands.options import debug_option, option, parse_options, server_options
+from magpie_ollama.commands.options import debug_option, option, server_choice, server_options
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.display import consoles
 from magpie_ollama.display.live import Display
@@ -35,15 +35,7 @@ def command() -> None:
 @debug_option
 def show(system: str, as_json: bool, **given: Any) -> None:
     """Show the pre-query template of a model, as its server renders it."""
-    choice = ServerChoice(
-        kind=given["server"],
-        host=given["host"],
-        model=given["model"],
-        model_path=given["model_path"],
-        template=given["template"],
-        options=parse_options(given["options"], given["num_ctx"]),
-        pull=given["pull"],
-    )
+    choice = server_choice(given)
     before: list[Message] = [{"role": "system", "content": system}] if system else []
     name, template = asyncio.run(_template(choice, before))
     _print(name, template, as_json)
