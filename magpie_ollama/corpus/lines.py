@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jsonlines
+import orjson
 
 from magpie_ollama.records import Attempt, Record
 
@@ -42,6 +43,10 @@ def reader(lines: Iterable[bytes]) -> jsonlines.Reader:
 
 
 def _loads(line: str | bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        pass  # the standard library takes a few things more (halves of surrogate pairs), and says better what is wrong
     try:
         return json.loads(line)
     except RecursionError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,26 +9,13 @@ from typing import Any, BinaryIO
 
 import jsonlines
 
-from magpie_ollama.corpus import lines
+from magpie_ollama.corpus import lines, sniffing
 from magpie_ollama.errors import CorpusError, NotACorpus
 from magpie_ollama.records import SCHEMA
 
 _OTHER_FILE = "write to another file with -o"
 
 _OWN_START = b'{"id":"'
-
-_MAGIC = {
-    b"\x1f\x8b": "a gzip archive",
-    b"PK\x03\x04": "a zip archive",
-    b"\x28\xb5\x2f\xfd": "a zstd archive",
-    b"PAR1": "a Parquet file",
-    b"ARROW1": "an Arrow file",
-    b"SQLite format 3": "an SQLite database",
-    b"GGUF": "a model (GGUF)",
-    b"%PDF": "a PDF",
-    codecs.BOM_UTF16_LE: "UTF-16 text, not UTF-8",
-    codecs.BOM_UTF16_BE: "UTF-16 text, not UTF-8",
-}
 
 
 @dataclass(slots=True)
@@ -96,7 +81,9 @@ def scan(path: Path, *, first_only: bool = False) -> Contents:
     """
     contents = Contents()
     with path.open("rb") as file:
-        _check_start(path, file.read(4096))
+        kind = sniffing.kind(file.read(sniffing.HEAD))
+        if kind:
+            raise NotACorpus(f"{path} is not a corpus but {kind}", f"{_OTHER_FILE}; nothing was changed")
         file.seek(0)
         source = _Lines(file)
         try:
@@ -127,12 +114,7 @@ def instructions(path: Path) -> Iterator[tuple[str, str]]:
 def _record(value: Any, path: Path) -> dict[str, Any]:
     if type(value) is not dict:
         raise _NoRecordError("is no JSON object")
-    schema = value.get("schema")
-    if type(schema) is int and schema > SCHEMA:
-        raise CorpusError(
-            f"{path} was written by a newer magpie-ollama (schema {schema}; this one knows {SCHEMA})",
-            "pip install --upgrade magpie-ollama",
-        )
+    check_schema(value, path)
     messages = value.get("messages")
     if messages is None:
         keys = ", ".join(str(key)[:30] for key in list(value)[:8])
@@ -140,6 +122,16 @@ def _record(value: Any, path: Path) -> dict[str, Any]:
     if type(messages) is not list or not messages or not all(_is_message(message) for message in messages):
         raise _NoRecordError("has messages that are no list of role and content")
     return value
+
+
+def check_schema(value: Mapping[str, Any], path: Path) -> None:
+    """Raises CorpusError for a record of a later schema than this tool knows."""
+    schema = value.get("schema")
+    if type(schema) is int and schema > SCHEMA:
+        raise CorpusError(
+            f"{path} was written by a newer magpie-ollama (schema {schema}; this one knows {SCHEMA})",
+            "pip install --upgrade magpie-ollama",
+        )
 
 
 def _is_message(value: Any) -> bool:
@@ -153,36 +145,10 @@ def _own(line: bytes, error: ValueError) -> bool:
 
 
 def _refusal(path: Path, contents: Contents, number: int, error: ValueError) -> CorpusError:
-    why = error.__cause__
-    if isinstance(why, UnicodeDecodeError):
-        wrong = f"is not UTF-8 (at its byte {why.start + 1})"
-    elif isinstance(why, json.JSONDecodeError):
-        wrong = f"is not valid JSON ({why.msg} at its character {why.pos + 1})"
-    elif isinstance(error, _NoRecordError):
-        wrong = str(error)
-    else:
-        wrong = f"is not valid JSON ({why or 'null'})"
+    wrong = sniffing.fault(error) if isinstance(error, jsonlines.InvalidLineError) else str(error)
     if contents.records:
         return CorpusError(
             f"line {number} of {path} {wrong}",
             f"mend or remove line {number}, or {_OTHER_FILE}; nothing was changed",
         )
     return NotACorpus(f"{path} is not a corpus: line {number} {wrong}", f"{_OTHER_FILE}; nothing was changed")
-
-
-def _check_start(path: Path, head: bytes) -> None:
-    """Raise NotACorpus, with what the file is instead, if its first bytes cannot begin a line of JSON."""
-    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
-    if not text or text.startswith(b"{"):
-        return
-    first = text.partition(b"\n")[0]
-    kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
-    if not kind and b"\0" in first:
-        kind = "a binary file"
-    elif not kind and text.startswith(b"["):
-        kind = "a JSON array, not one JSON object a line"
-    elif not kind:
-        words = first.decode(errors="replace")
-        form = "CSV" if any(mark in words for mark in ",;\t") else "text"
-        kind = f"{form}, which begins with {words[:40].strip()!r}"
-    raise NotACorpus(f"{path} is not a corpus but {kind}", f"{_OTHER_FILE}; nothing was changed")

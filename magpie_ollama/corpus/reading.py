@@ -1,0 +1,191 @@
+"""Reads any JSONL file of instruction data as a stream of rows: this tool's corpora and those of others.
+
+Where ``scan`` guards the corpus that is appended to, this serves the commands that look at data and clean it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jsonlines
+
+from magpie_ollama.corpus import lines, shapes, sniffing
+from magpie_ollama.corpus.scan import check_schema
+from magpie_ollama.errors import CorpusError, NotACorpus, UsageError
+
+LONGEST = 64 * 2**20
+"""Bytes of a line beyond which it is a bad one: it would have to be held in memory."""
+
+_STEP = 2**20
+"""Bytes between two reports of the progress."""
+
+_REMEDIES = {
+    "a gzip archive": "unpack it first: gunzip -k {path}",
+    "a zip archive": "unpack it first: unzip {path}",
+    "a zstd archive": "unpack it first: unzstd {path}",
+    "a JSON array, not one JSON object a line": "make lines of it: jq -c '.[]' {path} > {stem}.jsonl",
+    "a Parquet file": 'make lines of it: python -c "import pyarrow.parquet as p; '
+    "p.read_table('{path}').to_pandas().to_json('{stem}.jsonl', orient='records', lines=True)\"",
+    "UTF-16 text, not UTF-8": "convert it: iconv -f UTF-16 -t UTF-8 {path} > {stem}-utf8.jsonl",
+}
+
+
+@dataclass(slots=True)
+class Row:
+    """One line of a file. ``number`` counts lines from 1; ``line`` are its bytes as they stand, without the newline;
+    ``data`` is the object; ``shape`` the key that the pair was found under (see ``shapes``)."""
+
+    number: int
+    line: bytes
+    data: dict[str, Any]
+    shape: str
+    instruction: str
+    response: str
+
+    @property
+    def id(self) -> str:
+        """The record's own id, else "line 7"."""
+        return str(self.data.get("id") or f"line {self.number}")
+
+    def text(self, key: str) -> str:
+        """The value of a key that is text; "" where it is not there or something else."""
+        value = self.data.get(key)
+        return value if type(value) is str else ""
+
+    @property
+    def model(self) -> str:
+        return self.text("model") or self.text("model_name")
+
+    @property
+    def confidence(self) -> float:
+        """0.0 where it was not measured."""
+        value = self.data.get("confidence")
+        return float(value) if type(value) in (float, int) else 0.0
+
+
+class Rows:
+    """The rows of a file, one at a time: ``for row in Rows(path)``.
+
+    ``bad`` are the lines that were no record: (number, why). A bad last line that lacks its newline was torn, by a
+    crash or because it is being written: it is always passed over. Any other raises CorpusError, unless ``skip_bad``.
+    ``size`` is the file's in bytes, 0 for a stream; ``on_progress`` is called with the bytes read so far.
+    """
+
+    def __init__(
+        self, path: Path, *, skip_bad: bool = False, on_progress: Callable[[int], None] = lambda done: None
+    ) -> None:
+        """``Path("-")`` is stdin. Raises UsageError for a missing file, NotACorpus for one of another kind."""
+        self.path = path
+        self.bad: list[tuple[int, str]] = []
+        self.count = 0
+        self._skip_bad = skip_bad
+        self._on_progress = on_progress
+        self._stream = path == Path("-")
+        self.size = 0 if self._stream else _check(path)
+
+    def __iter__(self) -> Iterator[Row]:
+        if self._stream:
+            yield from self._rows(sys.stdin.buffer)
+            return
+        with self.path.open("rb") as file:
+            yield from self._rows(file)
+
+    def notice(self) -> str:
+        """A sentence on the bad lines, "" where there were none."""
+        if not self.bad:
+            return ""
+        number, why = self.bad[0]
+        more = f", and {len(self.bad) - 1} others" if len(self.bad) > 1 else ""
+        return f"Passed over line {number} of {self.path}, which {why}{more}."
+
+    def _rows(self, file: BinaryIO) -> Iterator[Row]:
+        reader = lines.reader(source := _Source(file, self._on_progress))
+        while True:
+            try:
+                value = reader.read(skip_empty=True)
+                wrong = ""
+            except EOFError:
+                return
+            except jsonlines.InvalidLineError as error:
+                wrong = source.wrong or sniffing.fault(error)
+            if wrong:
+                self._pass_over(source, wrong)
+            elif not isinstance(value, dict):
+                self._pass_over(source, "is no JSON object")
+            else:
+                check_schema(value, self.path)
+                found = shapes.pair(value)
+                if found is None:
+                    self._pass_over(source, f"has no instruction (its keys: {_keys(value)})")
+                else:
+                    self.count += 1
+                    yield Row(source.number, source.line.rstrip(b"\r\n"), value, *found)
+
+    def _pass_over(self, source: _Source, wrong: str) -> None:
+        torn = self.count and not source.line.endswith(b"\n") and not source.wrong
+        self.bad.append((source.number, "is torn" if torn else wrong))
+        if torn or self._skip_bad:
+            return
+        if self.count:
+            raise CorpusError(f"line {source.number} of {self.path} {wrong}", "mend the line, or add --skip-bad")
+        raise NotACorpus(
+            f"{self.path} holds no instruction data: line {source.number} {wrong}",
+            "give a JSONL file with messages, conversations, instruction and output, or prompt and completion",
+        )
+
+
+class _Source:
+    """The lines of ``file``. ``wrong`` says what is wrong with the last one before it is even parsed."""
+
+    def __init__(self, file: BinaryIO, on_progress: Callable[[int], None]) -> None:
+        self._file = file
+        self._on_progress = on_progress
+        self.line = b""
+        self.number = 0
+        self.wrong = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        done = told = 0
+        while line := self._file.readline(LONGEST):
+            self.number += 1
+            self.line = line
+            self.wrong = ""
+            done += len(line)
+            if len(line) == LONGEST and not line.endswith(b"\n"):
+                self.wrong = f"is longer than {LONGEST >> 20} MB"
+                self.line = b"\n"
+                while line and not line.endswith(b"\n"):
+                    line = self._file.readline(LONGEST)
+                    done += len(line)
+                yield b"!"  # no JSON: the reader of these lines refuses it
+            else:
+                yield line
+            if done - told >= _STEP:
+                self._on_progress(done)
+                told = done
+        self._on_progress(done)
+
+
+def _check(path: Path) -> int:
+    """The size of a file that may hold rows. Raises UsageError and NotACorpus."""
+    try:
+        with path.open("rb") as file:
+            kind = sniffing.kind(file.read(sniffing.HEAD))
+            size = file.seek(0, 2) if file.seekable() else 0
+    except OSError as error:
+        remedy = "check its name, or make it with `magpie-ollama generate`" if not path.exists() else "check its rights"
+        raise UsageError(f"{path} cannot be read: {error.strerror}", remedy) from error
+    if kind:
+        remedy = _REMEDIES.get(kind, "give a JSONL file: one JSON object a line")
+        raise NotACorpus(f"{path} is {kind}", remedy.format(path=path, stem=path.with_suffix("")))
+    if not size:
+        raise NotACorpus(f"{path} is empty", "make records with `magpie-ollama generate`")
+    return size
+
+
+def _keys(value: dict[str, Any]) -> str:
+    return ", ".join(str(key)[:30] for key in list(value)[:8]) or "none"

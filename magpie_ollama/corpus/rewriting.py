@@ -1,0 +1,168 @@
+"""Files that are written as a whole: there at the end, or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from magpie_ollama.corpus import system
+from magpie_ollama.corpus.appender import cause_and_remedy, write_all
+from magpie_ollama.corpus.lock import CorpusLock
+from magpie_ollama.errors import CorpusError, UsageError
+
+BUFFER = 2**20
+
+
+class Output:
+    """Lines on their way to a file, or to stdout. ``count`` of them were written.
+
+    ``backup`` is where the old content is kept, once a file was changed in place. With ``unchanged`` set, the block's
+    end leaves the file as it was.
+    """
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
+        self._name = name
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self.count = 0
+        self.backup: Path | None = None
+        self.unchanged = False
+
+    def write(self, line: bytes) -> None:
+        """Add a line, given without its newline. Raises CorpusError; BrokenPipeError for a closed stream."""
+        self._waiting.append(line)
+        self._size += len(line) + 1
+        self.count += 1
+        if self._size >= BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        waiting, self._waiting, self._size = self._waiting, [], 0
+        if waiting:
+            with self._told():
+                write_all(self._fd, b"\n".join(waiting) + b"\n")
+
+    def finish(self) -> None:
+        """Force all of it to the disk and close the file: Windows renames no open one."""
+        self.flush()
+        with self._told():
+            system.sync_file(self._fd)
+        self.close()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            cause, remedy = cause_and_remedy(error)
+            raise CorpusError(f"cannot write to {self._name}: {cause}", f"{remedy}; no file was changed") from error
+
+
+@contextmanager
+def new_file(path: Path, *, force: bool = False) -> Iterator[Output]:
+    """A file that takes its name when the block ends, and none at all if the block fails. ``Path("-")`` is stdout.
+
+    Raises UsageError where the file exists already (unless ``force``) or cannot be made.
+    """
+    if path == Path("-"):
+        output = Output(sys.stdout.fileno(), "stdout")
+        sys.stdout.flush()
+        yield output
+        output.flush()
+        return
+    check_new(path, force)
+    with _written(path) as (output, temporary):
+        yield output
+        output.finish()
+        check_new(path, force)  # another program may have made it meanwhile
+        system.replace(temporary, path)
+
+
+@contextmanager
+def in_place(path: Path) -> Iterator[Output]:
+    """The new content of ``path``, which replaces it when the block ends; the old one is kept beside it.
+
+    Nobody else may write to the corpus meanwhile. Raises UsageError, CorpusLocked, CorpusError.
+    """
+    path = path.resolve()
+    if not path.is_file():
+        raise UsageError(f"{path} is no file", "leave out --in-place and name an output with -o")
+    folder = path.with_name(path.name + ".magpie")
+    lock = CorpusLock(folder, path) if folder.is_dir() else None  # without the folder, nobody appends
+    if lock is not None:
+        lock.acquire()
+    try:
+        before = path.stat()
+        with _written(path) as (output, temporary):
+            yield output
+            if output.unchanged:
+                return
+            output.finish()
+            now = path.stat()
+            if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                raise CorpusError(f"another program wrote to {path} meanwhile", "run the same command again")
+            temporary.chmod(before.st_mode & 0o7777)
+            output.backup = _keep(path)
+            system.replace(temporary, path)
+            system.sync_folder(path.parent)
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def check_new(path: Path, force: bool) -> None:
+    """Raises UsageError where ``path`` is there already, or its folder is not."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", f"name a file in it: -o {path / 'new.jsonl'}")
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {path.parent}")
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already", "choose another name with -o, or add --force to replace it")
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[tuple[Output, Path]]:
+    """A temporary file beside ``path``, which is gone at the end unless it was renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        fd = os.open(temporary, system.APPEND | os.O_CREAT | os.O_TRUNC, 0o666)
+    except OSError as error:
+        raise UsageError(
+            f"the folder {path.parent} cannot be written to: {error.strerror}", "choose another place with -o"
+        ) from error
+    output = Output(fd, str(path))
+    try:
+        yield output, temporary
+    finally:
+        output.close()
+        temporary.unlink(missing_ok=True)
+
+
+def _keep(path: Path) -> Path:
+    """A second name for the file as it is: ``it.jsonl.bak``, or ``.bak2`` where that is taken."""
+    for number in count(1):
+        backup = path.with_name(f"{path.name}.bak{number if number > 1 else ''}")
+        try:
+            os.link(path, backup)
+        except FileExistsError:
+            continue
+        except OSError:  # a file system without hard links
+            import shutil
+
+            if backup.exists():
+                continue
+            shutil.copy2(path, backup)
+        return backup
+    raise AssertionError("count() has no end")

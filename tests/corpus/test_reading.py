@@ -1,0 +1,107 @@
+"""Rows of any tool's JSONL file."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from magpie_ollama.corpus import reading
+from magpie_ollama.corpus.reading import Rows
+from magpie_ollama.errors import CorpusError, NotACorpus, UsageError
+
+GOOD = {"messages": [{"role": "user", "content": "Chi?"}, {"role": "assistant", "content": "Io."}]}
+
+SHAPES = {
+    "messages": GOOD,
+    "conversations": {"conversations": [{"from": "human", "value": "Chi?"}, {"from": "gpt", "value": "Io."}]},
+    "conversation": {"conversation": [{"role": "system", "content": "S"}, *GOOD["messages"]]},
+    "instruction": {"instruction": "Chi?", "output": "Io."},
+    "prompt": {"prompt": [GOOD["messages"][0]], "completion": [GOOD["messages"][1]]},
+}
+
+
+def write(path: Path, *rows: object) -> Path:
+    path.write_bytes(b"".join(r if isinstance(r, bytes) else json.dumps(r).encode() + b"\n" for r in rows))
+    return path
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_shape_gives_its_pair(tmp_path: Path, shape: str) -> None:
+    (row,) = Rows(write(tmp_path / "a.jsonl", SHAPES[shape]))
+    assert (row.shape, row.instruction, row.response) == (shape, "Chi?", "Io.")
+    assert json.loads(row.line) == SHAPES[shape]
+
+
+def test_alpaca_input_belongs_to_the_instruction(tmp_path: Path) -> None:
+    (row,) = Rows(write(tmp_path / "a.jsonl", {"instruction": "Sum.", "input": "1 2", "output": "3"}))
+    assert row.instruction == "Sum.\n\n1 2"
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (b"not json\n", r"line 2 .* is not valid JSON"),
+        (b'"text"\n', r"line 2 .* is no JSON object"),
+        (b'{"a": "\xff"}\n', r"line 2 .* is not UTF-8"),
+        (b'{"a": 1}\n', r"line 2 .* has no instruction"),
+    ],
+)
+def test_a_bad_line_is_refused_by_number_or_skipped(tmp_path: Path, bad: bytes, why: str) -> None:
+    path = write(tmp_path / "a.jsonl", GOOD, bad, GOOD)
+    with pytest.raises(CorpusError, match=why):
+        list(Rows(path))
+    rows = Rows(path, skip_bad=True)
+    assert [row.number for row in rows] == [1, 3]
+    assert [number for number, _ in rows.bad] == [2]
+    assert "line 2" in rows.notice()
+
+
+def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
+    rows = Rows(write(tmp_path / "a.jsonl", GOOD, b'{"messages": [{"ro'))
+    assert len(list(rows)) == 1
+    assert rows.bad == [(2, "is torn")]
+
+
+def test_a_line_too_long_to_hold_is_a_bad_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LONGEST", 200)
+    long = {"instruction": "x" * 1000, "output": ""}
+    path = write(tmp_path / "a.jsonl", GOOD, long, GOOD)
+    with pytest.raises(CorpusError, match=r"line 2 .* is longer than"):
+        list(Rows(path))
+    rows = Rows(path, skip_bad=True)
+    assert [row.number for row in rows] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "cause", "remedy"),
+    [
+        (b"", NotACorpus, "is empty", "generate"),
+        (gzip.compress(b"{}"), NotACorpus, "gzip", "gunzip -k"),
+        (b"a,b\n1,2\n", NotACorpus, "CSV", "JSONL"),
+        (b'[{"instruction": "a"}]', NotACorpus, "JSON array", "jq -c"),
+        (b'{"a": 1}\n', NotACorpus, "no instruction data: line 1 has no instruction", "messages"),
+        (b'{"schema": 99, "messages": []}\n', CorpusError, "newer magpie-ollama", "pip install"),
+    ],
+)
+def test_other_files_are_named(tmp_path: Path, content: bytes, error: type, cause: str, remedy: str) -> None:
+    path = write(tmp_path / "a.jsonl", content)
+    with pytest.raises(error) as caught:
+        list(Rows(path))
+    assert cause in caught.value.cause
+    assert remedy in caught.value.remedy
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        Rows(tmp_path / "none.jsonl")
+
+
+def test_progress_ends_at_the_size(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", GOOD, GOOD)
+    told: list[int] = []
+    rows = Rows(path, on_progress=told.append)
+    list(rows)
+    assert told[-1] == rows.size == path.stat().st_size

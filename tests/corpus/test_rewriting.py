@@ -1,0 +1,88 @@
+"""Files written as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from magpie_ollama.corpus.lock import CorpusLock
+from magpie_ollama.corpus.rewriting import in_place, new_file
+from magpie_ollama.errors import CorpusError, CorpusLocked, UsageError
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_new_file_is_there_when_the_block_ends_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with new_file(path) as output:
+        output.write(b"1")
+        output.flush()
+        assert not path.exists()
+        output.write(b"2")
+    assert path.read_bytes() == b"1\n2\n"
+    assert names(tmp_path) == {"a.jsonl"}
+
+
+def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), new_file(tmp_path / "a.jsonl") as output:
+        output.write(b"1")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == set()
+
+
+def test_a_file_that_is_there_needs_force(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"old\n")
+    with pytest.raises(UsageError, match="there already"), new_file(path):
+        pass
+    with new_file(path, force=True) as output:
+        output.write(b"new")
+    assert path.read_bytes() == b"new\n"
+
+
+def test_in_place_keeps_the_old_content_under_another_name_each_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"first\n")
+    path.chmod(0o640)
+    for text in (b"second", b"third"):
+        with in_place(path) as output:
+            output.write(text)
+    assert path.read_bytes() == b"third\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "a.jsonl.bak").read_bytes() == b"first\n"
+    assert (tmp_path / "a.jsonl.bak2").read_bytes() == b"second\n"
+    assert names(tmp_path) == {"a.jsonl", "a.jsonl.bak", "a.jsonl.bak2"}
+
+
+def test_in_place_can_leave_it_unchanged(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"first\n")
+    with in_place(path) as output:
+        output.unchanged = True
+    assert names(tmp_path) == {"a.jsonl"}
+
+
+def test_in_place_refuses_a_corpus_in_use(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"first\n")
+    folder = tmp_path / "a.jsonl.magpie"
+    folder.mkdir()
+    lock = CorpusLock(folder, path)
+    lock.acquire()
+    with pytest.raises(CorpusLocked), in_place(path):
+        pass
+    lock.release()
+
+
+def test_in_place_loses_no_line_that_came_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"first\n")
+    with pytest.raises(CorpusError, match="meanwhile"), in_place(path) as output:
+        output.write(b"new")
+        with path.open("ab") as other:
+            other.write(b"second\n")
+    assert path.read_bytes() == b"first\nsecond\n"
+    assert names(tmp_path) == {"a.jsonl"}
