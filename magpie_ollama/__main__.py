@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 
@@ -11,10 +12,22 @@ import click
 COMMANDS = {
     "generate": "Make instruction data: the model writes users' instructions, then answers them.",
     "compare": "Measure which steering works for which language, on your own models.",
+    "doctor": "Check server, model and template, and what a run would take; each finding with its remedy.",
+    "stats": "What is in a corpus: languages, ways, lengths, duplicates, and what its runs cost.",
+    "view": "Read a corpus, one record a page.",
+    "sample": "Draw some records at random.",
+    "filter": "Keep the records that pass: by language, length, confidence, tag, or the Magpie paper's rules.",
+    "dedup": "Remove duplicates and near-duplicates.",
+    "drop": "Remove records by id or line.",
+    "tag": "Let a local model judge quality, difficulty, category and safety.",
+    "import": "Turn other tools' instruction data into records of a corpus.",
+    "export": "Write the form that a trainer wants: messages, prompt/completion, Alpaca, ShareGPT, Parquet.",
+    "push": "Publish a corpus on the Hugging Face Hub, with its dataset card.",
     "languages": "List the languages that have steering data.",
     "template": "Show the chat templates that models are asked with.",
 }
-"""Each command with its short help, so that --help imports none. ``commands/<name>.py`` has its ``command``."""
+"""Each command with its short help, so that --help imports none. ``commands/<name>.py`` has its ``command``; a name that
+Python keeps for itself has an underscore behind it."""
 
 
 class _Commands(click.Group):
@@ -24,7 +37,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"magpie_ollama.commands.{cmd_name}").command
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"magpie_ollama.commands.{module}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

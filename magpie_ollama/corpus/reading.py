@@ -64,7 +64,7 @@ class Row:
     def confidence(self) -> float:
         """0.0 where it was not measured."""
         value = self.data.get("confidence")
-        return float(value) if type(value) in (float, int) else 0.0
+        return float(value) if isinstance(value, (float, int)) else 0.0
 
 
 class Rows:

@@ -13,12 +13,12 @@ from magpie_ollama.run.funnel import DROPPED, KEPT
 
 AUTO_WAYS: Mapping[str, float] = {
     "exemplar+opener": 0.7,
-    "system+opener": 0.4,
-    "exemplar": 0.45,
-    "opener": 0.25,
-    "prefix+system": 0.15,
-    "system": 0.15,
-    "prefix": 0.15,
+    "exemplar": 0.5,
+    "system+opener": 0.25,
+    "opener": 0.15,
+    "prefix+system": 0.1,
+    "system": 0.1,
+    "prefix": 0.1,
 }
 """The ways that auto tries, each with the share of useful instructions that it is expected to have before anything is
 measured: the order that they had on SmolLM2-135M in five languages (docs/steering.md), with a good chance left to
@@ -30,8 +30,14 @@ PRIOR_ATTEMPTS = 2.0
 EARLIER_ATTEMPTS = 30.0
 """At most so many attempts do earlier measurements of a model and language count for: prompts and data change."""
 
-PRIOR_TOKENS = 60.0
+PRIOR_TOKENS = 100.0
 """Expected tokens of an instruction, before any is written."""
+
+HASTE = 3.0
+"""Each attempt counts for so many, in the draws only. Plain Thompson sampling (1.0) is made for the long run: in the
+first 200 attempts it spends a quarter of the tokens on finding out. With 3.0, auto has .90 of the best way's yield by
+then, and where the prior is wrong about everything .82 of 300 draws still go to the best ways (simulated on measured
+outcomes)."""
 
 FLOOR = 0.02
 """Share of the draws that goes to a way at random, so that none that yields is shut out for ever."""
@@ -154,9 +160,10 @@ class AutoWays:
         own, prior = self._own[way], self._prior[way]
         attempts = own.attempts + prior.attempts
         successes = own.passed + prior.passed
-        passes = draw.betavariate(successes + 0.01, attempts - successes + 0.01)
+        passes = draw.betavariate(HASTE * successes + 0.01, HASTE * (attempts - successes) + 0.01)
         # The mean of so many draws of a quantity about as wide as its mean (lengths are): a gamma variate.
-        tokens = (own.tokens + prior.tokens) / attempts * draw.gammavariate(attempts + 1, 1 / (attempts + 1))
+        shape = HASTE * attempts + 1
+        tokens = (own.tokens + prior.tokens) / attempts * draw.gammavariate(shape, 1 / shape)
         kept = (own.kept + prior.kept + 1) / (own.passed + prior.passed + 1)
         return passes * kept / (tokens + passes * response + 1)
 

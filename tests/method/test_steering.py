@@ -11,7 +11,7 @@ import pytest
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages, steering
 from magpie_ollama.method.languages import Exemplar
-from magpie_ollama.method.steering import NONE, PARTS, Steered, default_way, parse_way, steer
+from magpie_ollama.method.steering import BLOCK, EXEMPLARS, NONE, PARTS, Steered, default_way, parse_way, steer
 
 ITALIAN = languages.load("it")
 OPENERS = {opener for group in ITALIAN.openers.values() for opener in group}
@@ -56,13 +56,13 @@ def test_what_each_part_brings(way: str, seed: int) -> None:
     assert steered.way == way
     roles = [message["role"] for message in steered.messages]
     assert roles[:1] == (["system"] if "system" in parts or "exemplar" in parts else [])
-    assert roles[1:] == (["user", "assistant"] if "exemplar" in parts else [])
+    assert roles[1:] == (["user", "assistant"] * EXEMPLARS if "exemplar" in parts else [])
     if roles:
         assert steered.messages[0]["content"] == ITALIAN.system
     if "exemplar" in parts:
-        (shown,) = steered.exemplars
-        assert shown in ITALIAN.exemplars
-        assert [message["content"] for message in steered.messages[1:]] == list(shown)
+        assert set(steered.exemplars) <= set(ITALIAN.exemplars)
+        contents = [message["content"] for message in steered.messages[1:]]
+        assert contents == [text for exemplar in steered.exemplars for text in exemplar]
     else:
         assert steered.exemplars == ()
     assert (steered.opener in OPENERS) == ("opener" in parts)
@@ -96,10 +96,18 @@ def test_other_seeds_draw_others() -> None:
 def test_every_opener_and_exemplar_comes_up_and_no_kind_of_opener_outweighs_another() -> None:
     steered = [steer("exemplar+opener", ITALIAN, seed) for seed in range(4000)]
     assert {one.opener for one in steered} == OPENERS
-    assert {one.exemplars[0] for one in steered} == set(ITALIAN.exemplars)
+    assert {one.exemplars[0] for one in steered} == {one.exemplars[-1] for one in steered} == set(ITALIAN.exemplars)
     kind_of = {opener: kind for kind, group in ITALIAN.openers.items() for opener in group}
     kinds = Counter(kind_of[one.opener] for one in steered)
     assert all(900 <= count <= 1100 for count in kinds.values())
+
+
+def test_a_block_of_seeds_shares_the_beginning_of_the_prompt() -> None:
+    blocks = [[steer("exemplar", ITALIAN, seed) for seed in range(start, start + BLOCK)] for start in (0, 10 * BLOCK)]
+    for block in blocks:
+        assert len({str(one.messages[:5]) for one in block}) == 1
+        assert len({one.exemplars[-1] for one in block}) > 4
+    assert blocks[0][0].exemplars[:2] != blocks[1][0].exemplars[:2]
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 10, 99])
