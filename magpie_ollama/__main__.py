@@ -26,8 +26,8 @@ COMMANDS = {
     "languages": "List the languages that have steering data.",
     "template": "Show the chat templates that models are asked with.",
 }
-"""Each command with its short help, so that --help imports none. ``commands/<name>.py`` has its ``command``; a name that
-Python keeps for itself has an underscore behind it."""
+"""Each command with its short help, so that --help imports none. ``commands/<name>.py`` has its ``command``; a name
+that Python keeps for itself has an underscore behind it."""
 
 
 class _Commands(click.Group):

@@ -26,18 +26,22 @@ ASKS = re.compile(
 """A question, or how requests begin."""
 
 
+def _run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OLLAMA", "MAGPIE"))}
+    environment |= {"PYTHONPATH": str(PACKAGE), "MAGPIE_OLLAMA_DATA_DIR": str(folder / "data")}
+    done = subprocess.run(
+        [sys.executable, "-m", "magpie_ollama", *map(str, arguments), "--server", "embedded"],
+        capture_output=True, text=True, encoding="utf-8", env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 @pytest.mark.engine
 @pytest.mark.timeout(0)  # a machine that is busy otherwise writes ten tokens a second
 def test_five_english_records(tmp_path: Path) -> None:
     path = tmp_path / "en.jsonl"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OLLAMA", "MAGPIE"))}
-    environment |= {"PYTHONPATH": str(PACKAGE), "MAGPIE_OLLAMA_DATA_DIR": str(tmp_path / "data")}
-    done = subprocess.run(
-        [sys.executable, "-m", "magpie_ollama", "generate", "-l", "en", "-n", "5", "--server", "embedded",
-         "--seed", "7", "--max-response-tokens", "400", "-o", str(path)],
-        capture_output=True, text=True, encoding="utf-8", env=environment, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = _run(tmp_path, "generate", "-l", "en", "-n", "5", "--seed", "7", "--max-response-tokens", "400", "-o", path)
     assert "SmolLM2-135M-Instruct" in done.stderr, "the summary names its model"
     assert "Traceback" not in done.stderr
 
@@ -69,3 +73,21 @@ def test_five_english_records(tmp_path: Path) -> None:
     for number, text in enumerate(asked):
         assert all(similarity(text, other) < 0.8 for other in asked[:number]), f"alike: {text!r}"
     assert len(set(answered)) == 5
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(0)
+def test_a_cell_of_the_experiment(tmp_path: Path) -> None:
+    """An English model, asked for Spanish: three exemplars and an opener bring it, more often than not."""
+    done = _run(tmp_path, "compare", "-l", "es", "-s", "exemplar+opener", "-n", 8, "-o", tmp_path / "es", "--json")
+    result = json.loads(done.stdout)
+    (cell,) = result["cells"]
+    assert (cell["attempts"], cell["way"]) == (8, "exemplar+opener")
+    assert cell["language"] >= 4
+    assert cell["useful"] >= 2
+    assert 0 < cell["confidence"] < 1, "the engine tells log-probabilities"
+    assert cell["useful"] / cell["tokens"] * 1000 == pytest.approx(cell["useful_per_1000_tokens"])
+    texts = [json.loads(line)["text"] for line in (tmp_path / "es.jsonl").read_text("utf-8").splitlines()]
+    assert len(texts) == 8
+    assert result["next"] and " -s exemplar+opener " in result["next"][0]
+    assert "<svg" in (tmp_path / "es.html").read_text("utf-8")

@@ -41,6 +41,12 @@ class Output:
         if self._size >= BUFFER:
             self.flush()
 
+    def write_bytes(self, data: bytes) -> None:
+        """Add bytes as they stand, for files that are not made of lines. Raises as ``write`` does."""
+        self.flush()
+        with self._told():
+            write_all(self._fd, data)
+
     def flush(self) -> None:
         waiting, self._waiting, self._size = self._waiting, [], 0
         if waiting:

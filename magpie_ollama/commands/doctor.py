@@ -1,0 +1,67 @@
+"""``magpie-ollama doctor``: is all in place, and what would a run take."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from magpie_ollama.commands.options import debug_option, option, server_choice, server_options
+from magpie_ollama.display import consoles
+from magpie_ollama.display.diagnosis import show_end, show_finding, under_way
+from magpie_ollama.method import languages
+from magpie_ollama.method.steering import default_way
+from magpie_ollama.run.diagnosis import Diagnosis, Finding
+from magpie_ollama.run.doctor import examine
+from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.settings import Settings
+
+
+@click.command()
+@option("-l", "--language", default="en", help="Whose ways are sampled: code, English or native name.")
+@server_options
+@option("--json", "as_json", is_flag=True, help="The findings as JSON on stdout.")
+@debug_option
+def command(**given: Any) -> int:
+    """Check server, model and template, and what a run of 1,000 records would take.
+
+    Every warning and error comes with what to do about it. Nothing is written.
+    """
+    language = languages.find(given["language"])
+    settings = Settings(server_choice(given), language, default_way(language), 1)
+    return asyncio.run(_examine(settings, given["as_json"]))
+
+
+async def _examine(settings: Settings, as_json: bool) -> int:
+    out, err = consoles.stdout(), consoles.stderr()
+
+    def tell(finding: Finding) -> None:
+        if not as_json:
+            show_finding(finding, out)
+
+    diagnosis = Diagnosis(tell, Progress())
+    # A line that is drawn over again must be on the console that the findings go to, where both are one terminal.
+    async with under_way(diagnosis.progress, out if out.is_terminal and not as_json else err):
+        await examine(settings, diagnosis)
+    if as_json:
+        print(json.dumps(_values(diagnosis), ensure_ascii=False, indent=2))
+    else:
+        show_end(diagnosis, out)
+    return diagnosis.exit_code
+
+
+def _values(diagnosis: Diagnosis) -> dict[str, Any]:
+    return {
+        "findings": [asdict(finding) for finding in diagnosis.findings],
+        "tokens_per_second": _rounded(diagnosis.tokens_per_second, 1),
+        "tokens_for_1000": _rounded(diagnosis.tokens_for_1000, 0),
+        "seconds_for_1000": _rounded(diagnosis.seconds_for_1000, 0),
+        "exit_code": diagnosis.exit_code,
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

@@ -1,0 +1,113 @@
+"""``magpie-ollama push``: a corpus and its card, on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+from rich.text import Text
+
+from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.corpus.reading import Rows
+from magpie_ollama.corpus.rewriting import new_file
+from magpie_ollama.curation import card, hub, statistics
+from magpie_ollama.display import consoles
+from magpie_ollama.display.characters import inline
+from magpie_ollama.display.progress import reading_rows
+from magpie_ollama.display.words import size
+from magpie_ollama.errors import UsageError
+from magpie_ollama.run.history import history
+
+CARD = "README.md"
+DATA = "data/train.jsonl"
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("name", metavar="OWNER/NAME")
+@option(
+    "--private/--public",
+    "private",
+    envvar="MAGPIE_OLLAMA_PUSH_PRIVATE",
+    default=True,
+    help="Who may see a dataset that is made; one that is there stays as it is.",
+)
+@option("--licence", "--license", default="", help="Of the collection, as the Hub names it: cc-by-4.0, apache-2.0, ...")
+@option("--dry-run", is_flag=True, help="Show the card and the files; upload nothing.")
+@option("--skip-bad", is_flag=True, help="Leave out lines that are no records.")
+@option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+@option("-q", "--quiet", is_flag=True, help="Only errors.")
+@debug_option
+def command(
+    file: Path,
+    name: str,
+    private: bool,
+    licence: str,
+    dry_run: bool,
+    skip_bad: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Publish a corpus on the Hugging Face Hub, with its dataset card.
+
+    The card tells models, languages, ways and what was rejected, and that the data is synthetic; it is
+    written anew with each push. The token is the one of HF_TOKEN or of `hf auth login`.
+    """
+    if file == Path("-"):
+        raise UsageError("push uploads a file, and stdin is none", "write it to a file first")
+    hub.check_name(name)
+    with reading_rows(file, skip_bad=skip_bad, quiet=quiet) as rows:
+        found = statistics.of(rows)
+    runs, notices = history(file, found.kinds["runs"])
+    if not quiet:
+        for notice in notices:
+            consoles.show_notice(consoles.stderr(), inline(notice))
+    text = card.card(name.partition("/")[2], DATA, found, [run.to_dict() for run in runs], licence)
+    facts: dict[str, Any] = {
+        "dataset": name,
+        "private": private,
+        "records": found.records,
+        "files": {CARD: len(text.encode()), DATA: rows.size},
+        "uploaded": not dry_run,
+        "url": "",
+    }
+    if dry_run:
+        if as_json:
+            click.echo(json.dumps({**facts, "card": text}, ensure_ascii=False, indent=2))
+        else:
+            click.echo(text, nl=False)
+            told = ", ".join(f"{path} ({size(amount)})" for path, amount in facts["files"].items())
+            visibility = "private" if private else "public"
+            consoles.say(consoles.stderr(), Text(f"Dry run: {told} would go to the {visibility} dataset {name}."))
+        return
+    with _whole(file, rows) as data:
+        message = f"{found.records:,} records, by magpie-ollama"
+        progress = not quiet and consoles.stderr().is_terminal
+        files: dict[str, Path | bytes] = {CARD: text.encode(), DATA: data}
+        published = hub.publish(name, files, message, private=private, progress=progress)
+    facts["url"] = published.url
+    for warning in [] if quiet else published.warnings:
+        consoles.show_notice(consoles.stderr(), inline(warning))
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+    elif not quiet:
+        consoles.say(consoles.stdout(), Text(f"{found.records:,} records are at {facts['url']}"))
+
+
+@contextmanager
+def _whole(file: Path, rows: Rows) -> Iterator[Path]:
+    """The file, or a copy without the lines that were no records: ``datasets`` would refuse the whole for one."""
+    if not rows.bad:
+        yield file
+        return
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "data.jsonl"
+        with new_file(copy) as output:
+            for row in Rows(file, skip_bad=True):
+                output.write(row.line)
+        yield copy

@@ -1,0 +1,140 @@
+"""``magpie-ollama tag``: a model's judgement on each record."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from magpie_ollama.commands.options import option, output_options, server_choice, server_options
+from magpie_ollama.corpus.reading import Rows
+from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file
+from magpie_ollama.curation import tagging
+from magpie_ollama.curation.judgements import Judgements
+from magpie_ollama.display import consoles
+from magpie_ollama.display.judging import show_tags, showing
+from magpie_ollama.display.progress import reading_rows
+from magpie_ollama.errors import INTERRUPTED, UsageError
+from magpie_ollama.run.interrupts import on_interrupt
+from magpie_ollama.run.judging import JudgingProgress, open_judge
+from magpie_ollama.run.settings import ServerChoice
+
+STREAM = Path("-")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@option(
+    "-o",
+    "--output",
+    envvar="MAGPIE_OLLAMA_TAG_OUTPUT",
+    type=click.Path(path_type=Path),
+    help="The tagged file, a new one; - for stdout.",
+)
+@option("--in-place", is_flag=True, help="Replace FILE in one step; the old one is kept as FILE.bak.")
+@option("--force", is_flag=True, help="Replace the file of -o.")
+@option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
+@server_options
+@option(
+    "--parallel",
+    envvar="MAGPIE_OLLAMA_TAG_PARALLEL",
+    type=click.IntRange(1, 1024),
+    default=4,
+    help="Records in flight.",
+)
+@output_options
+def command(file: Path, **given: Any) -> int:
+    """Let a local model judge quality, difficulty, category and safety.
+
+    The scales are Magpie's. Judgements are written down as they come, in FILE.magpie/tags.jsonl: the same
+    command again asks for those that are missing only. At the end the records are written with their tags.
+    """
+    output: Path | None = given["output"]
+    if (output is None) != given["in_place"]:
+        raise UsageError("say where the tagged records go", "add either -o FILE or --in-place")
+    if file == STREAM:
+        raise UsageError("tag reads its file more than once, and stdin can be read once", "give it a file")
+    if output is not None and output != STREAM:
+        if output.exists() and file.exists() and output.samefile(file):
+            raise UsageError(f"{output} is the input itself", "change it with --in-place, which keeps the old one")
+        check_new(output, given["force"])  # now, and not after hours
+    Rows(file)  # is it there, and of the right kind
+    return asyncio.run(_tag(file, server_choice(given), given))
+
+
+async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
+    console = consoles.stderr()
+    mode = "quiet" if given["quiet"] else "live" if console.is_terminal and not given["no_progress"] else "plain"
+    progress = JudgingProgress()
+    async with showing(progress, console, mode), open_judge(choice, given["parallel"], progress) as judging:
+
+        def stop() -> None:
+            judging.stop()
+            told = f"Stopping: {progress.in_flight} judgements in flight are finished, Ctrl-C again leaves now."
+            progress.notices.append(told)
+
+        with Judgements(file, judging.judge, judging.model) as judgements, on_interrupt(stop):
+            try:
+                await judging.run(lambda: Rows(file, skip_bad=given["skip_bad"]), judgements)
+            except asyncio.CancelledError:
+                if not judging.stopped:
+                    raise
+    if judging.stopped:
+        if not given["quiet"]:
+            consoles.say(
+                console, Text(f"Stopped: {progress.total - progress.done:,} are left. The same command continues.")
+            )
+        return INTERRUPTED
+    _finish(file, judgements, judging.model, progress, given)
+    return 0
+
+
+def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingProgress, given: dict[str, Any]) -> None:
+    """Writes the tagged file, and tells what is in it."""
+    output: Path | None = given["output"]
+    quiet = given["quiet"]
+    counts: dict[str, Counter[str]] = {key: Counter() for key in tagging.KEYS}
+    with (
+        reading_rows(file, skip_bad=given["skip_bad"], quiet=quiet or output == STREAM) as rows,
+        _target(file, given) as target,
+    ):
+        changed = False
+        for row in rows:
+            tags = judgements.tags(row, tagging.key(row)) or tagging.unjudged(model)
+            same = row.data.get("tags") == tags
+            target.write(row.line if same else tagging.tagged(row, tags))
+            changed = changed or not same
+            for key in tagging.KEYS:
+                counts[key][tags[key] or "unjudged"] += 1
+        target.unchanged = given["in_place"] and not changed
+    if given["as_json"]:
+        facts = {
+            "input": str(file),
+            "output": str(output or file),
+            "backup": str(target.backup or ""),
+            "judge": model,
+            "judged": progress.judged,
+            "unjudged": counts["quality"]["unjudged"],
+            "invalid": progress.invalid,
+            "seconds": round(progress.seconds, 1),
+            "tags": {key: dict(values.most_common()) for key, values in counts.items()},
+        }
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2), err=output == STREAM)
+    elif not quiet:
+        console = consoles.stderr() if output == STREAM else consoles.stdout()
+        show_tags(counts, progress, model, console)
+        if output is None:
+            change = f"tagged; what it was is kept as {target.backup}" if target.backup else "as it was"
+            consoles.say(console, Text(f"{file} is {change}."))
+        elif output != STREAM:
+            consoles.say(console, Text(f"Written to {output}."))
+
+
+def _target(file: Path, given: dict[str, Any]) -> AbstractContextManager[Output]:
+    return in_place(file) if given["in_place"] else new_file(given["output"], force=given["force"])

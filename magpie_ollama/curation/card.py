@@ -1,0 +1,212 @@
+"""The dataset card: README.md with its YAML metadata, made from what is counted in a corpus and what its runs tell.
+
+Pure. The metadata's keys are those of the Hugging Face Hub's dataset cards. Nothing is claimed that the records do not
+bear out: "synthetic" where they name a model or a run, "Magpie" where they name a run of this tool.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from magpie_ollama.curation.statistics import Statistics, quantiles
+from magpie_ollama.curation.tagging import KEYS
+from magpie_ollama.method import languages
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+LARGEST = "1M<n<10M"
+
+MOST = 12
+"""Values told of one field; the rest are counted."""
+
+
+def card(
+    name: str, data_path: str, statistics: Statistics, runs: Sequence[Mapping[str, Any]], licence: str = ""
+) -> str:
+    """The whole README.md. ``data_path`` is the data file's in the repository; ``runs`` are ``PastRun.to_dict``s;
+    ``licence`` is an identifier of the Hub's ("cc-by-4.0"), "" where none is given."""
+    runs = [run for run in runs if run["there"]]
+    parts = (
+        _metadata(name, data_path, statistics, licence),
+        f"# {_plain(name)}",
+        _lead(statistics),
+        _contents(statistics),
+        _tags(statistics),
+        _making(statistics, runs),
+        _limits(statistics),
+        _licence(statistics, licence),
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_LIMITS = """- Responses can be wrong, made up or out of date, however sure they sound. They are no source of facts.
+- The instructions show what the model expects users to ask, which is not what users ask: some subjects come too often,
+  and much that people need is missing. The model's biases are in both texts.
+- Languages were told by a detector, and duplicates by likeness; both err. Some texts are not quite natural.
+- Nothing was filtered for safety, unless tags above say so; and a tag is one model's opinion."""
+
+
+def _metadata(name: str, data_path: str, statistics: Statistics, licence: str) -> str:
+    codes = sorted({code for part in statistics.parts.values() if (code := _hub_code(part.language))})
+    size = next((told for bound, told in SIZES if statistics.records < bound), LARGEST)
+    lines = ["---", f"pretty_name: {json.dumps(name, ensure_ascii=False)}"]
+    lines += _listed("language", codes)
+    if licence:
+        lines.append(f"license: {json.dumps(licence)}")
+    lines += [*_listed("task_categories", ["text-generation"]), *_listed("size_categories", [size])]
+    lines += _listed("language_creators", ["machine-generated"] if _synthetic(statistics) == statistics.records else [])
+    own = ["magpie", "magpie-ollama"] if _own(statistics) else []
+    lines += _listed("tags", [*(["synthetic"] if _synthetic(statistics) else []), *own, "instruction-tuning"])
+    lines += ["configs:", "- config_name: default", "  data_files:", "  - split: train"]
+    return "\n".join([*lines, f"    path: {json.dumps(data_path)}", "---"])
+
+
+def _listed(key: str, values: Iterable[str]) -> list[str]:
+    """Strings of JSON are strings of YAML: "no" is Norwegian and not false."""
+    items = [f"- {json.dumps(value)}" for value in values]
+    return [f"{key}:", *items] if items else []
+
+
+def _own(statistics: Statistics) -> int:
+    """Records that a run of this tool made."""
+    return statistics.kinds["runs"].total()
+
+
+def _synthetic(statistics: Statistics) -> int:
+    """Records that name the model that wrote them, or the run."""
+    return max(_own(statistics), statistics.kinds["models"].total())
+
+
+def _lead(statistics: Statistics) -> str:
+    models, own = _values(statistics.kinds["models"]), _own(statistics)
+    by = f", written by {models}" if models else ""
+    lead = f"{statistics.records:,} pairs of instruction and response for fine-tuning chat models{by}."
+    if not own:
+        return f"{lead} The records do not tell how they were made."
+    which = "They were" if own == statistics.records else f"{own:,} of them were"
+    rest = "" if own == statistics.records else " The others do not tell how they were made."
+    return (
+        f"{lead} {which} made with magpie-ollama by the Magpie method (Xu et al. 2024, arXiv:2406.08464): an aligned "
+        "model is given only the beginning of a user's turn, and writes the instruction itself; then it answers it."
+        f"{rest}"
+    )
+
+
+def _limits(statistics: Statistics) -> str:
+    written = _synthetic(statistics)
+    if written == statistics.records:
+        which = (
+            "**This data is synthetic.** A language model wrote the instructions as well as the responses; no human "
+        )
+        which += "being wrote or checked them. So:"
+    elif written:
+        which = f"**At least {written:,} of the {statistics.records:,} records are synthetic**: a language model wrote "
+        which += "both texts of them, and no human being checked them. So, for these at least:"
+    else:
+        which = "**The records do not tell who wrote them.** If a language model did:"
+    return f"## What to know before you use it\n\n{which}\n\n{_LIMITS}"
+
+
+def _contents(statistics: Statistics) -> str:
+    rows = []
+    for part in sorted(statistics.parts.values(), key=lambda part: -part.records):
+        medians = [quantiles(counts, (0.5,))[0] for counts in (part.instruction, part.response)]
+        rows.append((_language(part.language), f"{part.records:,}", *(f"{middle:,} {part.unit}" for middle in medians)))
+    told = [_table(("language", "records", "instruction, median", "response, median"), rows[:MOST])]
+    if len(rows) > MOST:
+        told.append(f"And {len(rows) - MOST} more languages.")
+    if _own(statistics):
+        told.append(_FORM)
+    return "\n\n".join(("## What is in it", *told))
+
+
+_FORM = """Each line has `messages`, a list of `role` and `content` as TRL and most trainers read it, and beside it
+where the pair comes from: `language`, `model`, `server`, `steering` (how the language was brought about), `seed`,
+`run`, counts of tokens, `finish_reason`, and `confidence` (how sure the model was of the instruction; 0 where it was
+not measured)."""
+
+
+def _tags(statistics: Statistics) -> str:
+    found = {key: statistics.tags[key] for key in KEYS if key in statistics.tags}
+    if not found:
+        return ""
+    judges = _values(statistics.tags.get("judge", Counter())) or "a model"
+    rows = [(key, _values(counts)) for key, counts in found.items()]
+    return f"## Tags\n\nGiven by {judges} as a judge, on the scales of Magpie.\n\n{_table(('tag', 'values'), rows)}"
+
+
+def _making(statistics: Statistics, runs: Sequence[Mapping[str, Any]]) -> str:
+    kinds = {"model": "models", "server": "servers", "steering": "ways"}
+    facts = [(name, told) for name, kind in kinds.items() if (told := _values(statistics.kinds[kind]))]
+    if not facts:
+        return ""
+    parts = ["## How it was made", _table(("", ""), facts)]
+    if runs:
+        parts += _funnel(runs)
+    else:
+        parts.append("The runs that made it left no manifest beside the file: what was rejected is not known.")
+    return "\n\n".join(parts)
+
+
+def _funnel(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    outcomes: Counter[str] = Counter()
+    for run in runs:
+        outcomes.update(run["funnel"]["outcomes"])
+    del outcomes["dropped"]  # what was in flight at an end came to nothing, but was not rejected
+    kept, there = outcomes.pop("kept", 0), sum(run["there"] for run in runs)
+    attempts = outcomes.total() + kept
+    left = "" if there == kept else f", of which {there:,} are here"
+    told = f"In {len(runs)} {'run' if len(runs) == 1 else 'runs'}, {attempts:,} attempts gave {kept:,} records{left}."
+    if not outcomes:
+        return [told]
+    rows = [(f"`{_plain(name)}`", f"{n:,}", f"{100 * n / attempts:.1f} %") for name, n in outcomes.most_common()]
+    told += " The others were rejected, each for the first reason that was met:"
+    return [told, _table(("rejected as", "attempts", "share"), rows)]
+
+
+def _licence(statistics: Statistics, licence: str) -> str:
+    models = _values(statistics.kinds["models"])
+    here = f" (here: {models})" if models else ""
+    given = f"The collection is given under `{_plain(licence)}`." if licence else "No licence was chosen for it."
+    return (
+        f"## Licence\n\n{given} What a model writes may also be subject to that model's own licence{here}, "
+        "which can restrict what its output is used for, such as training other models. Read it before you use this."
+    )
+
+
+def _values(counts: Mapping[str, int]) -> str:
+    """ "llama3.2 (90 %), qwen3:4b (10 %)", the most frequent first; a single value alone."""
+    total = sum(counts.values())
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    if len(ordered) == 1:
+        return f"`{_plain(ordered[0][0])}`"
+    told = [f"`{_plain(value)}` ({100 * n / total:.0f} %)" for value, n in ordered[:MOST]]
+    return ", ".join(told) + (f" and {len(ordered) - MOST} more" if len(ordered) > MOST else "")
+
+
+def _language(code: str) -> str:
+    if not code:
+        return "not named"
+    return f"{languages.load(code).english} (`{code}`)" if code in languages.codes() else f"`{_plain(code)}`"
+
+
+def _hub_code(code: str) -> str:
+    """The Hub knows ISO 639 codes, without scripts and regions; "" for what is none."""
+    first = re.split("[-_]", code)[0]
+    return first if re.fullmatch("[a-z]{2,3}", first) else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rows = list(rows)
+    if not rows:
+        return ""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Text of a file, within Markdown: one line, and nothing that ends a code span or a cell."""
+    return " ".join(text.replace("`", "'").replace("|", "/").split())[:100]

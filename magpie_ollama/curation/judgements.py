@@ -1,0 +1,71 @@
+"""The judgements on a file's records, written down as they come: ``it.jsonl.magpie/tags.jsonl``.
+
+They are kept by what was judged, and not by line or id: they hold however the file is cut, filtered or added to.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from magpie_ollama.corpus import lines
+from magpie_ollama.corpus.appender import Appender, failure
+from magpie_ollama.corpus.reading import Row
+from magpie_ollama.curation.export import encode
+from magpie_ollama.curation.tagging import Judge, Tags, check
+
+
+class Judgements:
+    """Those that ``model`` made with these scales; others in the file are left alone. A context manager."""
+
+    def __init__(self, source: Path, judge: Judge, model: str) -> None:
+        """For the records of ``source``. Raises CorpusError."""
+        self.path = source.resolve().with_name(f"{source.resolve().name}.magpie") / "tags.jsonl"
+        self._judge = judge
+        self._model = model
+        self._appender: Appender | None = None
+        self._found: dict[str, Tags] = {}
+        try:
+            self._read()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise failure(error, self.path) from error
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._appender is not None:
+            self._appender.close()
+
+    def tags(self, row: Row, key: str) -> Tags | None:
+        """Those written down for a row, else those that stand in it; None where the judge gave none."""
+        return self._found.get(key) or check(row.data.get("tags"), self._judge, self._model)
+
+    def add(self, key: str, tags: Tags) -> None:
+        """Write a judgement down: it is in the file, whole, when this returns. Raises CorpusError."""
+        if self._appender is None:
+            try:
+                self.path.parent.mkdir(exist_ok=True)
+                self._appender = Appender(self.path, create=not self.path.exists(), sync="second")
+            except OSError as error:
+                raise failure(error, self.path) from error
+            self._appender.end_line()
+        self._appender.append(encode({"record": key, "scales": self._judge.mark, **tags}) + b"\n")
+        self._found[key] = tags
+
+    def _read(self) -> None:
+        with self.path.open("rb") as file:
+            # Half a line is all that a crash leaves of a judgement: it is skipped, wherever it stands.
+            for value in lines.reader(file).iter(type=dict, skip_empty=True, skip_invalid=True):
+                if (value.get("judge"), value.get("scales")) == (self._model, self._judge.mark):
+                    tags = check(value, self._judge, self._model)
+                    if tags is not None and isinstance(value.get("record"), str):
+                        self._found[value["record"]] = tags

@@ -1,0 +1,118 @@
+"""What a judge is asked and what it may answer: prompt, JSON schema, and the tags in an answer. Pure.
+
+The scales stand in ``prompts/judges/magpie.toml``, with their source.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from typing import Any
+
+from magpie_ollama import prompts
+from magpie_ollama.corpus.reading import Row
+from magpie_ollama.curation.export import encode
+from magpie_ollama.records import Message
+
+KEYS = ("quality", "difficulty", "category", "safety")
+"""The tags of a record, in the order of its line. "judge" follows them: the model that gave them."""
+
+Tags = dict[str, str]
+"""A value for each of ``KEYS``, and ``judge``. Values are "" where the judge gave no valid one: a line without the key
+would give ``datasets`` another column."""
+
+LONGEST = 6000
+"""Characters of an instruction, and of a response, that a judge is shown. Both and the scales fit a context of 4096
+tokens in most languages; ``request`` is asked for less where they do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """``scales`` are the values of each key with their meanings; ``mark`` changes whenever anything here does."""
+
+    system: str
+    request: str
+    scales: Mapping[str, Mapping[str, str]]
+    mark: str
+
+
+@cache
+def load() -> Judge:
+    data = prompts.read(prompts.folder("judges") / "magpie.toml")
+    scales = {key: table for key, table in data.items() if isinstance(table, dict)}
+    told = "\n\n".join(
+        f"{key}, one of:\n" + "\n".join(f"- {value}: {meaning}" for value, meaning in table.items())
+        for key, table in scales.items()
+    )
+    system = data["system"].strip().replace("{scales}", told)
+    request = data["request"].strip()
+    return Judge(system, request, scales, blake2b((system + request).encode(), digest_size=4).hexdigest())
+
+
+def schema(judge: Judge) -> dict[str, Any]:
+    """The JSON schema that holds the model to the scales while it writes."""
+    return {
+        "type": "object",
+        "properties": {key: {"type": "string", "enum": list(values)} for key, values in judge.scales.items()},
+        "required": list(judge.scales),
+        "additionalProperties": False,
+    }
+
+
+def request(judge: Judge, row: Row, longest: int = LONGEST) -> list[Message]:
+    """The judge's messages for a row. The system message is the same for all: servers keep it in their cache."""
+    before, between, after = re.split(r"\{instruction\}|\{response\}", judge.request)
+    shown = _shortened(row.instruction, longest), _shortened(row.response, longest) or "(none)"
+    content = f"{before}{shown[0]}{between}{shown[1]}{after}"
+    return [{"role": "system", "content": judge.system}, {"role": "user", "content": content}]
+
+
+def parse(answer: str, judge: Judge, model: str) -> Tags | None:
+    """The tags in a judge's answer; None where it is no JSON object with a value of the scale for each key."""
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError):
+        return None
+    return check(found, judge, model)
+
+
+def check(found: Any, judge: Judge, model: str) -> Tags | None:
+    """The tags among some values; None where one is missing or not on its scale, or another model gave them."""
+    if not isinstance(found, dict) or found.get("judge", model) != model:
+        return None
+    tags = {}
+    for key in KEYS:
+        value = found.get(key)
+        if not isinstance(value, str) or value not in judge.scales[key]:
+            return None
+        tags[key] = sys.intern(value)
+    return {**tags, "judge": model}
+
+
+def unjudged(model: str) -> Tags:
+    return {**dict.fromkeys(KEYS, ""), "judge": model}
+
+
+def key(row: Row) -> str:
+    """16 hexadecimal digits, the same for the same instruction and response."""
+    digest = blake2b(row.instruction.encode("utf-8", "replace"), digest_size=8)
+    digest.update(b"\0" + row.response.encode("utf-8", "replace"))
+    return digest.hexdigest()
+
+
+def tagged(row: Row, tags: Tags) -> bytes:
+    """The row's line, with its tags."""
+    return encode({**row.data, "tags": tags})
+
+
+def _shortened(text: str, longest: int) -> str:
+    """Beginning and end, where the whole is too long: what is asked often stands at the end."""
+    text = text.strip()
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest * 3 // 4]}\n[...]\n{text[-longest // 4 :]}"

@@ -1,0 +1,193 @@
+"""A model judges records: in parallel, each judgement written down as it comes, invalid ones asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from magpie_ollama.corpus.reading import Row
+from magpie_ollama.curation import tagging
+from magpie_ollama.curation.judgements import Judgements
+from magpie_ollama.curation.tagging import Tags
+from magpie_ollama.errors import PromptTooLong, RequestRefused, ServerError, TransientError
+from magpie_ollama.run.connect import choose_model, connect
+from magpie_ollama.run.retrying import retrying
+from magpie_ollama.run.settings import ServerChoice
+from magpie_ollama.run.watchdog import watch_server
+from magpie_ollama.servers.base import Sampling, Server
+from magpie_ollama.servers.ollama import PullProgress
+
+TRIES = 4
+"""The first greedy; the others at ``AGAIN``, each with its seed: a greedy judge would only repeat itself."""
+
+FIRST = Sampling(temperature=0.0, max_tokens=200)
+AGAIN = Sampling(temperature=0.7, max_tokens=200)
+"""A judgement has some 40 tokens; the rest is room for the blanks that some servers let a model write in JSON."""
+
+NO_ANSWERS = 8
+"""So many records in a row without any answer, each in several tries: the server is broken."""
+
+
+@dataclass(slots=True)
+class JudgingProgress:
+    """The state of the judging, for whoever displays it. ``total`` are the records that were not judged before;
+    ``invalid`` counts answers without valid tags, ``unjudged`` records that never got any."""
+
+    total: int = 0
+    judged: int = 0
+    invalid: int = 0
+    unjudged: int = 0
+    in_flight: int = 0
+    step: str = ""
+    started: float = 0.0
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        return self.judged + self.unjudged
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started if self.started else 0.0
+
+    def per_minute(self) -> float:
+        return 60 * self.done / self.seconds if self.seconds else 0.0
+
+    def seconds_left(self) -> float | None:
+        """By the rate so far; None before the first judgement."""
+        return (self.total - self.done) * self.seconds / self.done if self.done else None
+
+
+class Judging:
+    """A model at work as a judge. ``stop`` has it begin no more; those in flight are finished."""
+
+    def __init__(self, server: Server, model: str, parallel: int, progress: JudgingProgress) -> None:
+        self.model = model
+        self.judge = tagging.load()
+        self.stopped = False
+        self._schema = tagging.schema(self.judge)
+        self._server = server
+        self._parallel = parallel
+        self._progress = progress
+        self._no_answers = 0
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    async def run(self, read: Callable[[], Iterable[Row]], judgements: Judgements) -> None:
+        """Judges the rows that ``read`` gives, but for those that are judged already; and then those that were added
+        meanwhile. Raises the ``MagpieError`` that ended it: what was judged is written down."""
+        tried: set[str] = set()
+        while not self.stopped:
+            self._progress.step = "Reading the records"
+            more = await asyncio.to_thread(lambda: sum(1 for _ in self._pending(read(), judgements, set(tried))))
+            self._progress.step = ""
+            if not more:
+                return
+            self._progress.total += more
+            await self._judge_all(self._pending(read(), judgements, tried), judgements)
+
+    def _pending(self, rows: Iterable[Row], judgements: Judgements, tried: set[str]) -> Iterator[Row]:
+        """Those without tags of this judge, each pair of instruction and response once. ``tried`` has the keys of those
+        given out before, and gets these."""
+        for row in rows:
+            key = tagging.key(row)
+            if key not in tried and judgements.tags(row, key) is None:
+                tried.add(key)
+                yield row
+
+    async def _judge_all(self, rows: Iterator[Row], judgements: Judgements) -> None:
+        progress = self._progress
+        progress.started = progress.started or time.monotonic()
+        try:
+            async with asyncio.TaskGroup() as group:
+                watchdog = group.create_task(watch_server(self._server, lambda: progress.in_flight))
+                workers = [group.create_task(self._work(rows, judgements)) for _ in range(self._parallel)]
+                await asyncio.wait(workers)
+                watchdog.cancel()
+        except BaseExceptionGroup as failures:
+            first = failures.exceptions[0]
+            raise first from first.__cause__  # which --debug shows
+
+    async def _work(self, rows: Iterator[Row], judgements: Judgements) -> None:
+        progress = self._progress
+        while not self.stopped and (row := next(rows, None)) is not None:
+            progress.in_flight += 1
+            try:
+                tags = await self._tags(row)
+            except RequestRefused:
+                if not len(judgements):  # else it is this record's fault: others were judged
+                    raise
+                tags = None
+            finally:
+                progress.in_flight -= 1
+            if tags is None:
+                progress.unjudged += 1
+            else:
+                judgements.add(tagging.key(row), tags)
+                progress.judged += 1
+            progress.total = max(progress.total, progress.done)  # the file may have grown since it was counted
+
+    async def _tags(self, row: Row) -> Tags | None:
+        longest = tagging.LONGEST
+        for number in range(TRIES):
+            messages = tagging.request(self.judge, row, longest)
+            sampling = AGAIN.seeded(number) if number else FIRST
+
+            ask = partial(
+                self._server.chat, self.model, messages, sampling, think=False, watch=_never, schema=self._schema
+            )
+            try:
+                completion = await retrying(ask, self._server.address)
+            except PromptTooLong:
+                longest //= 2
+                continue
+            except TransientError as error:
+                self._failed(error)
+                return None
+            self._no_answers = 0
+            tags = tagging.parse(completion.text, self.judge, self.model)
+            if tags is not None:
+                return tags
+            self._progress.invalid += 1
+        return None
+
+    def _failed(self, error: TransientError) -> None:
+        self._no_answers += 1
+        if self._no_answers >= NO_ANSWERS:
+            raise ServerError(
+                f"The server fails again and again: {error.cause}", "look into its log, then run the same command"
+            ) from error
+
+
+@asynccontextmanager
+async def open_judge(choice: ServerChoice, parallel: int, progress: JudgingProgress) -> AsyncIterator[Judging]:
+    """Connects, finds the model and loads it, each step told in ``progress``. Closes the server at the end.
+
+    The small model of the embedded engine is no judge that steps in by itself: "auto" is Ollama here.
+    """
+    if choice.kind == "auto" and choice.model_path is None:
+        choice = replace(choice, kind="ollama")
+    progress.step = "Looking for the server"
+    server, _, _ = await connect(choice, parallel, None)
+    try:
+        progress.step = "Looking for the model"
+
+        def on_pull(step: PullProgress) -> None:
+            progress.step = f"Pulling {choice.model}: {step.status}"
+
+        model = await choose_model(server, choice.model, choice.pull, on_pull)
+        progress.step = f"Loading {model.name}"
+        await retrying(lambda: server.load(model.name), server.address)
+        progress.step = ""
+        yield Judging(server, model.name, parallel, progress)
+    finally:
+        await server.close()
+
+
+def _never(text: str) -> bool:
+    return False

@@ -1,0 +1,131 @@
+"""``magpie-ollama compare`` as a user meets it: the table, the rows, the page, and the command to run next."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from commands.support import Runner, check_error, records
+from fake_ollama import Ask, FakeModel, FakeOllama, Reply, question
+
+from magpie_ollama.method import languages
+
+ITALIAN, ARABIC = languages.load("it"), languages.load("ar")
+
+IN_ARABIC = (
+    "كيف يمكنني تعلم الطبخ في وقت قصير؟",
+    "ما هي أفضل طريقة لزراعة الطماطم في الحديقة؟",
+    "اشرح لي بكلمات بسيطة كيف تعمل الطائرة.",
+    "أحتاج إلى نصيحة قبل شراء سيارة مستعملة.",
+    "لماذا تتغير ألوان الأوراق في الخريف؟",
+    "اكتب رسالة قصيرة أعتذر فيها لصديقي عن التأخير.",
+    "ما الفرق بين القهوة التركية والقهوة العربية؟",
+    "اقترح لي ثلاثة كتب عن تاريخ الأندلس.",
+    "كم ساعة من النوم يحتاج الطفل كل يوم؟",
+)
+
+
+def script(ask: Ask) -> Reply:
+    """In the language of the system message in three of four seeds; else English."""
+    seed = int(ask.options.get("seed", 0))
+    if ask.kind == "chat":
+        return Reply("Certo che si può: basta cominciare presto e avere un po' di pazienza ogni giorno.")
+    for language in (ITALIAN, ARABIC):
+        if language.system in ask.prompt and seed % 4:
+            return Reply(question(seed, "it") if language is ITALIAN else IN_ARABIC[seed % len(IN_ARABIC)])
+    return Reply(question(seed, "en"))
+
+
+class _Page(HTMLParser):
+    """What stands in a page: its tags, and whatever it would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [f"{tag} {name}" for name, _ in attrs if name in ("src", "href")]
+
+
+def test_it_ends_in_a_table_a_page_and_the_next_command(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        fake.script = script
+        done = run("compare", "-l", "it,ar", "-s", "none,system", "-n", 12, "--host", fake.url)
+        assert done.code == 0, done.err
+        assert "m:1b: 4 cells of 12 attempts, about " in done.err, "the time is told first"
+        rows = records("compare.jsonl")
+        assert len(rows) == 48
+        assert {(row["language"], row["way"]) for row in rows} == {
+            (c, w) for c in ("it", "ar") for w in ("none", "system")
+        }
+        lines = done.out.splitlines()
+        assert re.search(r"★ +system", done.out)
+        following = "magpie-ollama generate -l {} -m m:1b -s system -n 100 --host " + fake.url
+        assert lines[-2:] == [following.format(code) for code in ("it", "ar")]
+
+        page = Path("compare.html").read_text("utf-8")
+        parts = _Page(page)
+        assert parts.fetched == [], "self-contained"
+        assert "script" not in parts.tags
+        assert parts.tags.count("svg") == 2
+        assert 'dir="rtl"' in page
+        useful = next(row["text"] for row in rows if row["outcome"] == "kept")
+        assert useful in page, "samples to read"
+
+        next_command = shlex.split(lines[-2])[1:]
+        assert run(*next_command, "-n", 2).code == 0, "the command it names runs"
+
+
+def test_the_same_command_continues_and_asks_nothing_twice(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        fake.script = script
+        base = ("compare", "-l", "it", "-s", "system", "--host", fake.url, "-o", "mine", "--json")
+        first = json.loads(run(*base, "-n", 6).out)
+        again = json.loads(run(*base, "-n", 9).out)
+    assert [cell["attempts"] for cell in (*first["cells"], *again["cells"])] == [6, 9]
+    indices = [row["index"] for row in records("mine.jsonl")]
+    assert sorted(indices) == list(range(9))
+
+
+def test_two_models_are_told_apart_and_the_better_one_is_named(run: Runner) -> None:
+    def by_model(ask: Ask) -> Reply:
+        seed = int(ask.options.get("seed", 0))
+        return Reply(question(seed, "it" if ask.model == "good:1b" else "en"))
+
+    with FakeOllama(models=[FakeModel("bad:1b"), FakeModel("good:1b")]) as fake:
+        fake.script = by_model
+        done = run("compare", "-m", "bad:1b,good:1b", "-l", "it", "-s", "system", "-n", 5, "--json", "--host", fake.url)
+    result = json.loads(done.out)
+    assert {cell["model"]: cell["useful"] for cell in result["cells"]} == {"bad:1b": 0, "good:1b": 5}
+    assert result["next"] == [f"magpie-ollama generate -l it -m good:1b -s system -n 100 --host {fake.url}"]
+
+
+def test_without_any_success_it_says_so(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        fake.script = lambda ask: Reply(question(int(ask.options.get("seed", 0)), "en"))
+        done = run("compare", "-l", "it", "-s", "system", "-n", 4, "--host", fake.url)
+    assert done.code == 0
+    assert done.out.splitlines()[-1] == "Italian: no way gave a useful instruction; try another model"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("-l", "itlian"), 2, ("itlian", "Italian")),
+        (("-l", "it", "-s", "magic"), 2, ("magic", "exemplar+opener")),
+        (("-l", ","), 2, ("-l is empty",)),
+        (("-l", "it", "-o", "none/such"), 2, ("none does not exist", "mkdir -p none")),
+        (("-l", "it", "-m", "nosuch"), 3, ("nosuch",)),
+    ],
+)
+def test_bad_input(run: Runner, options: tuple[str, ...], code: int, words: tuple[str, ...]) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        done = run("compare", *options, "-n", 2, "--host", fake.url, "-q")
+    check_error(done, code, *words)

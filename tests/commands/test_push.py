@@ -1,0 +1,162 @@
+"""``push`` against a Hub on a socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands.support import Runner, check_error, finished, process
+from fake_hub import TOKEN, FakeHub
+from fake_ollama import FakeOllama, Fault
+
+DATA = "data/train.jsonl"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> Iterator[FakeHub]:
+    from huggingface_hub import constants
+
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HF_OIDC_RESOURCE"):
+        monkeypatch.delenv(name, raising=False)
+    with FakeHub() as fake:
+        # Read when the library was imported: in a process of its own HF_ENDPOINT alone would do.
+        monkeypatch.setattr(constants, "ENDPOINT", fake.url)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(own_folder.parent / "token"))
+        monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(own_folder.parent / "harnesses.json"))
+        monkeypatch.setenv("HF_ENDPOINT", fake.url)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield fake
+
+
+def write(path: Path, count: int = 3) -> Path:
+    turns = [{"role": "user", "content": "Quanto fa 2 + 2?"}, {"role": "assistant", "content": "4."}]
+    record = {"messages": turns, "language": "it", "model": "llama3.2:latest", "run": "r"}
+    path.write_text("".join(json.dumps({"id": str(n), **record}) + "\n" for n in range(count)), "utf-8")
+    return path
+
+
+def test_data_and_card_are_uploaded_in_one_commit_to_a_private_dataset(run: Runner, hub: FakeHub) -> None:
+    source = write(Path("it.jsonl"))
+    done = run("push", source, "maria/ricette-it", "--licence", "cc-by-4.0")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"3 records are at {hub.url}/datasets/maria/ricette-it\n"
+    dataset = hub.datasets["maria/ricette-it"]
+    assert dataset.private
+    assert len(dataset.messages) == 1
+    assert dataset.files.keys() == {"README.md", DATA}
+    assert dataset.files[DATA] == source.read_bytes()
+    assert b'license: "cc-by-4.0"' in dataset.files["README.md"]
+    assert b"**This data is synthetic.**" in dataset.files["README.md"]
+
+
+def test_the_same_again_replaces_the_data_and_public_is_said(run: Runner, hub: FakeHub) -> None:
+    source = write(Path("it.jsonl"))
+    assert run("push", source, "maria/x", "--public").code == 0
+    assert not hub.datasets["maria/x"].private
+    write(source, 5)
+    check_error(run("push", source, "maria/x"), 2, "there already, and public", "--public")
+    assert run("push", source, "maria/x", "--public", "--json").code == 0
+    assert hub.datasets["maria/x"].files[DATA] == source.read_bytes()
+    assert len(hub.requests_to("/api/repos/create")) == 1
+
+
+def test_a_private_dataset_stays_private(run: Runner, hub: FakeHub) -> None:
+    source = write(Path("it.jsonl"))
+    assert run("push", source, "maria/x").code == 0
+    assert run("push", source, "maria/x", "--public").code == 0
+    assert hub.datasets["maria/x"].private
+
+
+def test_a_dry_run_asks_the_hub_for_nothing(run: Runner, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    source = write(Path("it.jsonl"))
+    done = run("push", source, "maria/x", "--dry-run")
+    assert done.code == 0
+    assert done.out.startswith("---\npretty_name:")
+    assert "README.md" in done.err and DATA in done.err and "private dataset maria/x" in done.err
+    report = json.loads(run("push", source, "maria/x", "--dry-run", "--json").out)
+    assert (report["card"], report["uploaded"], report["files"][DATA]) == (done.out, False, source.stat().st_size)
+    assert not hub.requests
+
+
+def test_the_card_tells_the_funnel_of_the_runs(run: Runner, hub: FakeHub) -> None:
+    with FakeOllama() as fake:
+        assert run("generate", "-n", 6, "-l", "en", "--seed", 1, "-q", "--host", fake.url).code == 0
+    manifest = json.loads(next(Path("en.jsonl.magpie/runs").glob("*.json")).read_text("utf-8"))
+    assert run("push", "en.jsonl", "maria/x").code == 0
+    card = hub.datasets["maria/x"].files["README.md"].decode()
+    assert f"{manifest['funnel']['attempts']} attempts gave 6 records" in card
+    assert "`smollm2:135m`" in card
+    assert fake.url not in card, "addresses are nobody's business"
+
+
+def test_lines_that_are_no_records_are_not_published(run: Runner, hub: FakeHub) -> None:
+    source = write(Path("it.jsonl"))
+    whole = source.read_bytes()
+    source.write_bytes(whole + b"{\n" + whole)
+    check_error(run("push", source, "maria/x"), 1, "Line 4", "--skip-bad")
+    assert not hub.datasets
+    assert run("push", source, "maria/x", "--skip-bad").code == 0
+    assert hub.datasets["maria/x"].files[DATA] == whole + whole
+    source.write_bytes(whole + b'{"torn')
+    assert run("push", source, "maria/x").code == 0
+    assert hub.datasets["maria/x"].files[DATA] == whole
+
+
+def test_as_a_process_with_a_file_that_goes_by_lfs(hub: FakeHub) -> None:
+    source = write(Path("it.jsonl"), 200)
+    hub.lfs_from = 20_000
+    environment = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
+    done = finished(process("push", source, "maria/x", environment=environment))
+    assert done.code == 0, done.err
+    assert done.err == ""
+    assert hub.datasets["maria/x"].files[DATA] == source.read_bytes()
+    assert len(hub.stored) == 1
+    assert TOKEN not in done.out
+
+
+def test_what_the_hub_says_of_the_card_is_told(run: Runner, hub: FakeHub) -> None:
+    hub.yaml_warnings = ["an odd tag"]
+    done = run("push", write(Path("it.jsonl")), "maria/x")
+    assert "an odd tag" in done.err
+    hub.yaml_errors = ['"license" must be one of ...']
+    check_error(run("push", "it.jsonl", "maria/x", "--licence", "mine"), 3, '"license" must be one of')
+
+
+@pytest.mark.parametrize(
+    ("fault", "path", "words"),
+    [
+        (Fault("status", status=401, text="Invalid token"), "/api/datasets/maria/x", ("hf auth login", "HF_TOKEN")),
+        (Fault("status", status=403, text="read-only token"), "/api/datasets/maria/x/commit/main", ("write access",)),
+        (Fault("status", status=404, text="gone"), "/api/datasets/maria/x/commit/main", ("no place maria/x",)),
+        (Fault("status", status=400, text="too many files"), "/api/datasets/maria/x/commit/main", ("too many files",)),
+        (Fault("drop"), "/api/repos/create", ("cannot be reached", "HF_ENDPOINT")),
+    ],
+)
+def test_failures(run: Runner, hub: FakeHub, fault: Fault, path: str, words: tuple[str, ...]) -> None:
+    source = write(Path("it.jsonl"))
+    hub.fail_next(20, fault, path)
+    done = run("push", source, "maria/x")
+    check_error(done, 3, *words)
+    assert TOKEN not in done.err
+
+
+def test_a_wrong_token_another_owner_and_no_token(run: Runner, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(Path("it.jsonl"))
+    check_error(run("push", source, "acme/x"), 3, "may not write to acme/x", "hf auth whoami")
+    check_error(run("push", source, "maria/x", HF_TOKEN="hf_wrong"), 3, "hf auth login")
+    monkeypatch.delenv("HF_TOKEN")
+    check_error(run("push", source, "maria/x"), 3, "no token", "hf auth login", "HF_TOKEN")
+    assert not hub.datasets
+
+
+@pytest.mark.parametrize("name", ["x", "a/b/c", "/x", "maria/", "ma ria/x", "https://huggingface.co/maria/x"])
+def test_a_name_that_is_none(run: Runner, own_folder: Path, name: str) -> None:
+    check_error(run("push", write(Path("it.jsonl")), name), 2, "OWNER/NAME")
+
+
+def test_no_hub_at_the_address(run: Runner, hub: FakeHub) -> None:
+    write(Path("it.jsonl"))
+    check_error(run("push", "it.jsonl", "maria/x", HF_ENDPOINT="http://127.0.0.1:9"), 3, "cannot be reached")
