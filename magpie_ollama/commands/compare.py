@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from magpie_ollama.commands.options import option, output_options, server_choice, server_options
+from magpie_ollama.commands.options import in_flight, option, output_options, server_choice, server_options
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.display import consoles
 from magpie_ollama.display.findings import LEGEND, next_commands, table
@@ -22,11 +22,12 @@ from magpie_ollama.display.report import page
 from magpie_ollama.display.words import duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
-from magpie_ollama.method.steering import parse_way
+from magpie_ollama.method.steering import EXEMPLARS, parse_way
 from magpie_ollama.run.experiment import Asked, Experiment, Results, fingerprint
 from magpie_ollama.run.findings import findings
 from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.interrupts import on_interrupt
+from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.session import open_session
 from magpie_ollama.run.settings import INSTRUCTION, Settings
 
@@ -68,11 +69,11 @@ REFRESH_SECONDS = 0.5
 @server_options
 @option("--with-responses", is_flag=True, help="Ask for the responses of useful instructions too.")
 @option("--system", default="", help="A system message of your own, in front whatever the way.")
-@option("--exemplars", type=click.IntRange(1, 8), default=1, help="Exchanges that an exemplar way shows.")
+@option("--exemplars", type=click.IntRange(1, 8), default=EXEMPLARS, help="Exchanges that an exemplar way shows.")
 @option("--temperature", type=click.FloatRange(0, 5), default=INSTRUCTION.temperature, help="Of instructions.")
 @option("--max-instruction-tokens", type=click.IntRange(min=1), default=INSTRUCTION.max_tokens, help="Their limit.")
 @option("--seed", type=click.IntRange(min=0), default=0, help="Of each cell's first attempt.")
-@option("--parallel", type=click.IntRange(1, 1024), default=4, help="Attempts in flight.")
+@option("--parallel", type=in_flight, metavar="auto|N", default="auto", help="Attempts in flight; auto is 4 here.")
 @output_options
 def command(**given: Any) -> int:
     """Measure which steering works for which language: as many attempts for each model, language and way.
@@ -95,7 +96,7 @@ def command(**given: Any) -> int:
         exemplars=given["exemplars"],
         instruction=replace(INSTRUCTION, temperature=given["temperature"], max_tokens=given["max_instruction_tokens"]),
         seed=given["seed"],
-        parallel=given["parallel"],
+        parallel=given["parallel"] or USUAL,
     )
     return asyncio.run(_compare(settings, asked, _list(given["model"], "-m") or [""], given))
 
@@ -194,7 +195,7 @@ def _carried(given: dict[str, Any], server: str) -> list[str]:
         ("template", ""),
         ("num_ctx", None),
         ("system", ""),
-        ("exemplars", 1),
+        ("exemplars", EXEMPLARS),
         ("temperature", INSTRUCTION.temperature),
     ):
         if given[name] != default:

@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from magpie_ollama.commands.options import option, output_options, server_choice, server_options
+from magpie_ollama.commands.options import option, output_options, parallel_option, server_choice, server_options
 from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
 from magpie_ollama.display import consoles, live, summary
 from magpie_ollama.display.plan import show_plan
 from magpie_ollama.errors import INTERRUPTED, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import Rules
-from magpie_ollama.method.steering import default_way, parse_way
+from magpie_ollama.method.steering import EXEMPLARS, default_way, parse_way
 from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.interrupts import on_interrupt
 from magpie_ollama.run.session import open_session
@@ -36,7 +36,7 @@ from magpie_ollama.servers.base import Sampling
     help="none, auto, or parts joined by +: prefix, system, exemplar, opener. Default: none in English, else auto.",
 )
 @option("--system", default="", help="A system message of your own, in front whatever the steering.")
-@option("--exemplars", type=click.IntRange(1, 8), default=1, help="Exchanges that an exemplar steering shows.")
+@option("--exemplars", type=click.IntRange(1, 8), default=EXEMPLARS, help="Exchanges that an exemplar steering shows.")
 @option("--bootstrap", is_flag=True, help="Use accepted records of the run as exemplars too.")
 @option("--language-file", type=click.Path(path_type=Path), help="A language of your own, instead of -l.")
 @option("--temperature", type=click.FloatRange(0, 5), default=INSTRUCTION.temperature, help="Of instructions.")
@@ -67,7 +67,7 @@ from magpie_ollama.servers.base import Sampling
 @option("--min-confidence", type=click.FloatRange(0, 1), default=0.0, help="Of an instruction; see docs/steering.md.")
 @option("--keep-truncated", is_flag=True, help="Keep responses that the token limit cut.")
 @option("--seed", type=click.IntRange(min=0), help="Of the first attempt. Default: drawn.")
-@option("--parallel", type=click.IntRange(1, 1024), default=4, help="Attempts in flight.")
+@parallel_option
 @option(
     "--max-attempts",
     type=click.IntRange(min=1),

@@ -84,6 +84,26 @@ def server_choice(given: Mapping[str, Any]) -> ServerChoice:
     )
 
 
+def in_flight(value: str) -> int:
+    """A number from 1 to 1024, or 0 for "auto"."""
+    if value == "auto":
+        return 0
+    if not value.isdecimal() or not 1 <= int(value) <= 1024:
+        raise click.BadParameter(f"{value!r} is neither auto nor a number from 1 to 1024.")
+    return int(value)
+
+
+def parallel_option(command: F) -> F:
+    """How many attempts are in flight."""
+    return option(
+        "--parallel",
+        type=in_flight,
+        metavar="auto|N",
+        default="auto",
+        help="Attempts in flight. auto finds out while the run goes on, up to 256; 4 for fewer than 16 records.",
+    )(command)
+
+
 def output_options(command: F) -> F:
     """How much is told, and how."""
     for decorate in reversed(

@@ -33,6 +33,8 @@ def as_dict(session: Session) -> dict[str, Any]:
         "seconds": round(progress.seconds, 1),
         "kept_here": progress.kept_here,
         "attempts_here": progress.attempts_here,
+        "parallel": progress.level,
+        "tokens_per_second_with": {str(level): round(rate, 1) for level, rate in progress.rates.items()},
         "tokens_per_kept": round(funnel.all_tokens / funnel.kept, 1) if funnel.kept else 0.0,
         "token_yield": round(funnel.tokens[KEPT] / funnel.all_tokens, 3) if funnel.all_tokens else 0.0,
         "funnel": funnel.to_dict(),
@@ -66,6 +68,9 @@ def _rows(session: Session) -> dict[str, str]:
             f"{funnel.all_tokens:,} generated, {funnel.all_tokens / funnel.kept:,.0f} a record, "
             f"{share(funnel.tokens[KEPT], funnel.all_tokens)} of them in kept records"
         )
+    if rates := session.progress.rates:
+        measured = " · ".join(f"{level}: {found:.0f}" for level, found in rates.items())
+        rows["in flight"] = f"{session.progress.level} (tokens/s with {measured})"
     rows["model"] = f"{session.model.name} on {session.server.kind} ({session.version})"
     if session.corpus.path is not None:
         rows["corpus"] = f"{session.corpus.path} ({session.corpus.records:,} records)"

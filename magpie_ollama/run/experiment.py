@@ -13,7 +13,7 @@ from pathlib import Path
 from magpie_ollama.corpus import runs
 from magpie_ollama.corpus.appender import Appender
 from magpie_ollama.corpus.lines import encode
-from magpie_ollama.errors import CorpusError, TemplateError
+from magpie_ollama.errors import CorpusError, TemplateError, UsageError
 from magpie_ollama.method.detection import check
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import Reason
@@ -82,6 +82,8 @@ class Results:
         self.path = path
         self.settings = settings
         self.rows: dict[Cell, list[Row]] = {}
+        if not path.parent.is_dir():
+            raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {path.parent}")
         try:
             for row in self._read():
                 if row.settings == settings:

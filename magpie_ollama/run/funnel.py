@@ -73,7 +73,8 @@ RATE_SECONDS = 30.0
 class Progress:
     """The state of a run, for whoever displays it. ``funnel`` is that of the whole run, ``kept`` and ``target`` too;
     the rates are those of this process. ``step`` says what goes on before the first attempt; where its size is known,
-    ``step_done`` of ``step_total`` bytes of it are done.
+    ``step_done`` of ``step_total`` bytes of it are done. At the end of a run ``level`` is how many attempts it had
+    in flight, and ``rates`` are the tokens a second with as many, where --parallel auto found that out.
     """
 
     target: int = 0
@@ -85,6 +86,8 @@ class Progress:
     newest: str = ""
     in_flight: int = 0
     responding: int = 0
+    level: int = 0
+    rates: dict[int, float] = field(default_factory=dict)
     funnel: Funnel = field(default_factory=Funnel)
     shares: dict[str, float] = field(default_factory=dict)
     tokens: int = 0

@@ -18,6 +18,7 @@ from magpie_ollama.method.screening import count_words
 from magpie_ollama.records import Attempt, Record, new_id
 from magpie_ollama.run.asking import Asker, Draft
 from magpie_ollama.run.funnel import DROPPED, KEPT, Progress
+from magpie_ollama.run.parallel import TICK, Throttle, throttle_for
 from magpie_ollama.run.prompting import Prompter
 from magpie_ollama.run.settings import Settings
 from magpie_ollama.run.watchdog import watch_server
@@ -54,14 +55,20 @@ class Pipeline:
         self._corpus = corpus
         self._run = run
         self._progress = progress
-        self._asker = Asker(settings, server, model, prompter, seen, self._count_tokens)
+        self._asker = Asker(settings, server, model, prompter, seen, self._count_tokens, self._refused)
         self._keep = keep
         self._next_index = run.next_index
         self._attempts_left = settings.attempt_bound
         self._stopping = False
         self._changed = asyncio.Event()
-        self._asking: set[asyncio.Task[None]] = set()
+        self._asking: dict[asyncio.Task[None], Draft] = {}
+        self._responding: dict[int, Draft] = {}
         self._pool: deque[Exemplar] = deque(maxlen=POOL)
+        self._throttle: Throttle | None = None
+        if not settings.parallel:
+            self._throttle = throttle_for(server, run.target - run.kept, settings.think and model.thinks is not False)
+        self._level = self._throttle.level if self._throttle else settings.parallel
+        self._workers = 0
 
     async def run(self) -> None:
         """Raises ``ShortOfTarget`` at the bound on attempts, or the ``MagpieError`` that ended the run."""
@@ -71,12 +78,17 @@ class Pipeline:
         try:
             async with asyncio.TaskGroup() as group:
                 watchdog = group.create_task(watch_server(self._server, lambda: self._progress.in_flight))
-                workers = [group.create_task(self._work()) for _ in range(self._settings.parallel)]
-                await asyncio.wait(workers)
+                self._fill(group)
+                gauge = group.create_task(self._gauge(group, self._throttle)) if self._throttle else None
+                await self._until(lambda: not self._workers)
                 watchdog.cancel()
+                if gauge is not None:
+                    gauge.cancel()
         except BaseExceptionGroup as failures:
             first = failures.exceptions[0]
             raise first from first.__cause__  # which --debug shows
+        finally:
+            self._tell_level()
         if not self._stopping and self._run.kept < self._run.target:
             raise self._short()
 
@@ -86,15 +98,46 @@ class Pipeline:
         self._drop_instructions()
         return self._progress.responding
 
+    def _fill(self, group: asyncio.TaskGroup) -> None:
+        for _ in range(self._level - self._workers):
+            self._workers += 1
+            group.create_task(self._work())
+
     async def _work(self) -> None:
+        """Attempts, one after another, for as long as there are no more workers than the level has."""
+        try:
+            while self._workers <= self._level:
+                await self._until(lambda: self._over or self._has_room)
+                if self._over or not self._attempts_left:
+                    return
+                self._attempts_left -= 1
+                index, self._next_index = self._next_index, self._next_index + 1
+                way = self._ways.choose(index)
+                await self._attempt(self._asker.draft(index, self._run.seed + index, way, self._pool))
+        finally:
+            self._workers -= 1
+            self._signal()
+
+    async def _gauge(self, group: asyncio.TaskGroup, throttle: Throttle) -> None:
+        """Never returns; sets the level by what the throttle finds. When it falls, attempts in flight are let end."""
         while True:
-            await self._until(lambda: self._over or self._has_room)
-            if self._over or not self._attempts_left:
-                return
-            self._attempts_left -= 1
-            index, self._next_index = self._next_index, self._next_index + 1
-            way = self._ways.choose(index)
-            await self._attempt(self._asker.draft(index, self._run.seed + index, way, self._pool))
+            await asyncio.sleep(TICK)
+            asked = len(self._asking) + len(self._responding)
+            writing = sum(draft.instruction_tokens > 0 for draft in self._asking.values())
+            writing += sum(draft.response_tokens > 0 for draft in self._responding.values())
+            self._level = throttle.look(asked, writing, self._progress.tokens, self._progress.attempts_here)
+            self._fill(group)
+
+    def _refused(self) -> None:
+        if self._throttle is not None:
+            self._level = self._throttle.refuse()
+
+    def _tell_level(self) -> None:
+        self._progress.level = self._level
+        if self._throttle is not None:
+            self._progress.rates = self._throttle.found()
+            if advice := self._throttle.advice(self._server):
+                self._progress.notices.append(advice)
 
     async def _attempt(self, draft: Draft) -> None:
         self._progress.in_flight += 1
@@ -115,7 +158,7 @@ class Pipeline:
 
     async def _make(self, draft: Draft) -> Record | str:
         """A record, or the reason why there is none."""
-        with self._droppable():
+        with self._droppable(draft):
             reason = await self._asker.instruction(draft)
         if reason is not None:
             return reason
@@ -123,11 +166,13 @@ class Pipeline:
         await self._until(lambda: self._over or self._has_room)
         if self._over:
             return DROPPED
-        self._progress.responding += 1
+        self._responding[draft.index] = draft
+        self._progress.responding = len(self._responding)
         try:
             answered = await self._asker.response(draft)
         finally:
-            self._progress.responding -= 1
+            del self._responding[draft.index]
+            self._progress.responding = len(self._responding)
         if isinstance(answered, Reason):
             return answered
         return Record(
@@ -172,15 +217,15 @@ class Pipeline:
             self._drop_instructions()
 
     @contextmanager
-    def _droppable(self) -> Iterator[None]:
+    def _droppable(self, draft: Draft) -> Iterator[None]:
         """The current attempt is dropped if the run is over before the block ends."""
         task = asyncio.current_task()
         assert task is not None
-        self._asking.add(task)
+        self._asking[task] = draft
         try:
             yield
         finally:
-            self._asking.discard(task)
+            del self._asking[task]
 
     def _drop_instructions(self) -> None:
         for task in self._asking:

@@ -10,6 +10,7 @@ from typing import Any
 
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.screening import Rules
+from magpie_ollama.method.steering import EXEMPLARS
 from magpie_ollama.servers.base import Sampling
 
 INSTRUCTION = Sampling(temperature=1.0, max_tokens=256)
@@ -37,7 +38,8 @@ class ServerChoice:
 class Settings:
     """All that makes a run what it is. ``steering`` is a way's canonical name or "auto"; ``system`` is the user's own
     system message; ``target`` records are wanted; at most ``max_attempts`` are tried in one go (0: ten for each
-    record, at least 100); ``seed`` None draws one.
+    record, at least 100); ``seed`` None draws one; ``parallel`` attempts are in flight (0: as many as it pays to have,
+    found by the run).
     """
 
     server: ServerChoice
@@ -45,14 +47,14 @@ class Settings:
     steering: str
     target: int
     system: str = ""
-    exemplars: int = 1
+    exemplars: int = EXEMPLARS
     bootstrap: bool = False
     instruction: Sampling = INSTRUCTION
     response: Sampling = RESPONSE
     rules: Rules | None = None
     think: bool = False
     seed: int | None = None
-    parallel: int = 4
+    parallel: int = 0
     max_attempts: int = 0
 
     @property

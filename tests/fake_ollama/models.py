@@ -16,7 +16,8 @@ class FakeModel:
     """`system` and `parameters` are the Modelfile's SYSTEM and PARAMETER lines as /api/show tells them.
 
     `adds_bos` says that the server puts a BOS token in front of a raw prompt by itself. `context` is what
-    the model was trained with. A model without "completion" among its capabilities only embeds.
+    the model was trained with. A model without "completion" among its capabilities only embeds. `on_gpu` is the share
+    of its memory that is a GPU's.
     """
 
     name: str = "smollm2:135m"
@@ -31,6 +32,7 @@ class FakeModel:
     size: int = 98_363_069
     parameter_size: str = "134.52M"
     quantization: str = "Q4_1"
+    on_gpu: float = 0.0
 
     def __post_init__(self) -> None:
         if ":" not in self.name.rpartition("/")[2]:

@@ -42,6 +42,7 @@ class Loaded:
     runner: tuple[object, ...]
     context: int
     expires: float
+    keep: float = 300.0
 
 
 class FakeOllama(FakeServer):
@@ -253,7 +254,8 @@ class FakeOllama(FakeServer):
             job.load_duration = 600_000_000
             state = self._loaded[job.model.name] = Loaded(runner, context, time.monotonic() + 300)
         if keep is not None:
-            state.expires = time.monotonic() + (keep if keep >= 0 else 1e8)
+            state.keep = keep if keep >= 0 else 1e8
+        state.expires = time.monotonic() + state.keep  # each request begins the time anew
         return context
 
     def _fit(self, job: Job, context: int) -> Answer | None:

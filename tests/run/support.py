@@ -29,11 +29,12 @@ ANSWER = "Start with a clear goal and write it down. Ask somebody who has done i
 
 
 def settings(fake: FakeServer, target: int, **changes: Any) -> Settings:
-    """For English without steering; ``options`` are the server's, the rest fields of ``Settings``."""
+    """For English without steering, four in flight; ``options`` are the server's, the rest fields of ``Settings``."""
     choice = ServerChoice(
         changes.pop("kind", "ollama"), fake.url, changes.pop("model", ""), options=changes.pop("options", {})
     )
     language = languages.find(changes.pop("language", "en"))
+    changes.setdefault("parallel", 4)
     return Settings(choice, language, changes.pop("steering", "none"), target, **changes)
 
 

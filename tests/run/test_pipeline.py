@@ -251,11 +251,12 @@ def test_what_the_caller_raises_ends_the_run_and_loses_nothing(tmp_path: Path) -
         with pytest.raises(Own):
             generate(settings(fake, 8, seed=0), path, keep=keep)
         stopped = Outcome(path)
-        assert Counter(stopped.outcomes)["kept"] == len(records(path)) == 3, "the journal has each, at once"
+        # A response that ends in the same turn of the event loop is kept as well.
+        assert Counter(stopped.outcomes)["kept"] == len(records(path)) == len(kept) >= 3, "the journal has each, at once"
         made = generate(settings(fake, 8, seed=0), path)
     assert made.error is None
     assert len(made.records) == 8
-    assert [record["id"] for record in made.records[:3]] == [record.id for record in kept]
+    assert [record["id"] for record in made.records[: len(kept)]] == [record.id for record in kept]
     assert len({record["seed"] for record in made.records}) == 8
     assert Counter(made.outcomes)["kept"] == 8, "each stands in the journal"
 
