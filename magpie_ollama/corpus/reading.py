@@ -78,17 +78,17 @@ class Rows:
     def __init__(
         self, path: Path, *, skip_bad: bool = False, on_progress: Callable[[int], None] = lambda done: None
     ) -> None:
-        """``Path("-")`` is stdin. Raises UsageError for a missing file, NotACorpus for one of another kind."""
+        """``Path("-")`` is stdin; a FIFO is a stream too. Raises UsageError for a missing file, NotACorpus for one of another kind."""
         self.path = path
         self.bad: list[tuple[int, str]] = []
         self.count = 0
         self._skip_bad = skip_bad
         self._on_progress = on_progress
-        self._stream = path == Path("-")
-        self.size = 0 if self._stream else _check(path)
+        self._stdin = path == Path("-")
+        self.size = 0 if self._stdin or path.is_fifo() else _check(path)
 
     def __iter__(self) -> Iterator[Row]:
-        if self._stream:
+        if self._stdin:
             yield from self._rows(sys.stdin.buffer)
             return
         with self.path.open("rb") as file:

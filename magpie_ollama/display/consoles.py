@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from magpie_ollama.display.characters import printable
 from magpie_ollama.errors import MagpieError
 
 
@@ -24,7 +25,7 @@ def show_error(error: MagpieError) -> None:
     console = stderr()
     say(console, Text.assemble(("error: ", "bold red"), _sentence(error.cause)))
     if error.remedy:
-        say(console, Text.assemble(("   next: ", "bold"), error.remedy))
+        say(console, Text.assemble(("   next: ", "bold"), printable(error.remedy)))
 
 
 def show_notice(console: Console, notice: str) -> None:
@@ -53,6 +54,7 @@ def show_facts(rows: dict[str, str], console: Console) -> None:
 
 def _sentence(text: str) -> str:
     """With a capital and a full stop, unless it begins with a name or path that has its own spelling."""
+    text = printable(text)
     if re.match(r"[a-z]+ ", text):
         text = text[0].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."

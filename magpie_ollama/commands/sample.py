@@ -1,0 +1,88 @@
+"""``magpie-ollama sample``: some records of a corpus, drawn at random."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.corpus.reading import Row, Rows
+from magpie_ollama.corpus.rewriting import check_new, new_file
+from magpie_ollama.curation.filters import language_code
+from magpie_ollama.curation.pages import page
+from magpie_ollama.curation.sampling import draw
+from magpie_ollama.display import consoles, record
+from magpie_ollama.display.progress import reading_rows
+from magpie_ollama.errors import UsageError
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@option("-n", "--count", envvar="MAGPIE_OLLAMA_SAMPLE_COUNT", type=click.IntRange(min=1), default=5, help="Records.")
+@option("--seed", envvar="MAGPIE_OLLAMA_SAMPLE_SEED", type=int, help="The same one draws the same. Default: drawn.")
+@option("-l", "--language", envvar="MAGPIE_OLLAMA_SAMPLE_LANGUAGE", default="", help="Only of this language.")
+@option(
+    "--way",
+    envvar="MAGPIE_OLLAMA_SAMPLE_WAY",
+    default="",
+    help="Only of this way of steering, for example system+opener.",
+)
+@option(
+    "-o",
+    "--output",
+    envvar="MAGPIE_OLLAMA_SAMPLE_OUTPUT",
+    type=click.Path(path_type=Path),
+    help="Write the lines as they stand to a new file; - for stdout.",
+)
+@option("--force", is_flag=True, help="Replace the file of -o.")
+@option("--skip-bad", is_flag=True, help="Pass over lines that are no record.")
+@option("--json", "as_json", is_flag=True, help="The lines as they stand on stdout, like -o -.")
+@option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
+@debug_option
+def command(
+    file: Path,
+    count: int,
+    seed: int | None,
+    language: str,
+    way: str,
+    output: Path | None,
+    force: bool,
+    skip_bad: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Draw some records at random, and print them to read. FILE is any JSONL file of instruction data; - is stdin."""
+    if as_json and output not in (None, Path("-")):
+        raise UsageError("--json and -o both say where the lines go", "leave out one of the two")
+    output = Path("-") if as_json else output
+    if output not in (None, Path("-")):
+        check_new(output, force)  # before a long reading, not after
+    seed = secrets.randbelow(2**30) if seed is None else seed
+    with reading_rows(file, skip_bad=skip_bad, quiet=quiet) as rows:
+        drawn = draw(_wanted(rows, language, way), count, seed)
+    if not drawn:
+        raise UsageError(
+            f"{file} has no records of {' and '.join(filter(None, (language, way)))}",
+            f"magpie-ollama stats {file} shows which there are",
+        )
+    if output is not None:
+        with new_file(output, force=force) as lines:
+            for _, line in drawn:
+                lines.write(line)
+    else:
+        record.show((page(number, line) for number, line in drawn), consoles.stdout())
+    if not quiet:
+        where = f" in {output}" if output else ""
+        told = f"{len(drawn):,} of {rows.count:,} records{where}; --seed {seed} draws them again."
+        consoles.say(consoles.stderr(), Text(told))
+
+
+def _wanted(rows: Rows, language: str, way: str) -> Iterator[Row]:
+    code = language_code(language)
+    for row in rows:
+        if (not code or language_code(row.text("language")) == code) and (not way or row.text("steering") == way):
+            yield row

@@ -1,0 +1,51 @@
+"""``magpie-ollama stats``: what is in a corpus, and what its runs cost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.curation import statistics
+from magpie_ollama.display import consoles
+from magpie_ollama.display import statistics as shown
+from magpie_ollama.display.characters import inline
+from magpie_ollama.display.progress import reading_rows
+from magpie_ollama.display.words import size
+from magpie_ollama.run.history import history
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@option("--near", is_flag=True, help="Count near-duplicates too, as `dedup` finds them; slower.")
+@option("--skip-bad", is_flag=True, help="Pass over lines that are no record.")
+@option("--json", "as_json", is_flag=True, help="As JSON.")
+@option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
+@debug_option
+def command(file: Path, near: bool, skip_bad: bool, as_json: bool, quiet: bool) -> None:
+    """Tell what is in a corpus: languages, ways, models, lengths, duplicates; and what its runs cost.
+
+    FILE is any JSONL file of instruction data; - is stdin. Lengths are in words, or in characters for languages
+    without spaces. A duplicate has the instruction of a record before it, but for case and spaces.
+    """
+    with reading_rows(file, skip_bad=skip_bad, quiet=quiet) as rows:
+        found = statistics.of(rows, near=near)
+    runs, notices = history(file, found.kinds["runs"]) if file != Path("-") else ([], [])
+    if not quiet:
+        for notice in notices:
+            consoles.show_notice(consoles.stderr(), inline(notice))
+    if as_json:
+        report = {
+            "file": str(file),
+            "bytes": rows.size,
+            "bad_lines": len(rows.bad),
+            **found.to_dict(),
+            "runs": [run.to_dict() for run in runs],
+        }
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
+        return
+    name = "stdin" if file == Path("-") else inline(str(file))
+    facts = {"file": f"{name} ({size(rows.size)})" if rows.size else name}
+    shown.show(found, runs, facts, consoles.stdout())

@@ -1,0 +1,167 @@
+"""A corpus as pages to read: any line of a large file at once, and what is on it."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jsonlines
+
+from magpie_ollama.corpus import lines, shapes, sniffing
+from magpie_ollama.corpus.reading import LONGEST
+
+BLOCK = 4 * 2**20
+"""Bytes indexed in one go: some milliseconds."""
+
+_TEXTS = {"instruction", "response", "output", "generation", "input", "prompt", "completion", "reasoning", "schema"}
+_CONVERSATIONS = ("messages", "conversations", "conversation")
+_NAMES = {"human": "user", "gpt": "assistant"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is on one line. ``fields`` are its values but the texts; ``texts`` are (role, text), where the first user's
+    turn is the "instruction" and the answer to it the "response". ``wrong`` says why a line is no record; its one text
+    is then the line itself."""
+
+    number: int
+    fields: dict[str, Any]
+    texts: list[tuple[str, str]]
+    wrong: str = ""
+
+
+def page(number: int, line: bytes) -> Page:
+    """The page of a line, whatever it holds. ``number`` counts from 1."""
+    wrong = ""
+    value: Any = None
+    if len(line) >= LONGEST:
+        wrong = f"is longer than {LONGEST >> 20} MB"
+        line = line[:BLOCK]
+    else:
+        try:
+            value = lines.reader([line]).read()
+        except jsonlines.InvalidLineError as error:
+            wrong = sniffing.fault(error)
+        else:
+            if not isinstance(value, dict):
+                wrong = "is no JSON object"
+    if wrong:
+        return Page(number, {}, [("line", line.decode(errors="replace").rstrip("\n"))], wrong)
+    found = shapes.pair(value)
+    if found is None:
+        return Page(number, value, [], "has no instruction")
+    shape, instruction, response = found
+    texts = [("instruction", instruction), ("response", response)]
+    if shape in _CONVERSATIONS:
+        texts = _turns(value[shape])
+    reasoning = value.get("reasoning")
+    if isinstance(reasoning, str) and reasoning:
+        texts.insert(-1, ("reasoning", reasoning))
+    return Page(number, {key: v for key, v in value.items() if key not in _TEXTS and key != shape}, texts)
+
+
+def _turns(turns: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """All turns of a conversation, of whose form ``shapes`` made sure."""
+    texts = []
+    names = {"user": "instruction", "assistant": "response"}
+    for turn in turns:
+        role, text = turn.get("role"), turn.get("content")
+        if role is None:
+            role, text = turn.get("from"), turn.get("value")
+        role = _NAMES.get(str(role), str(role))
+        first = names.pop(role, role) if role == "user" or "user" not in names else role
+        texts.append((first, str(text)))
+    return texts
+
+
+class Lines:
+    """The lines of an open file, by index from 0. Where they begin is found out bit by bit, with ``extend``.
+
+    A file that grows meanwhile is followed: what was added is found by the next ``extend``.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._starts = array("Q", [0])
+        self._scanned = 0
+        self.size = file.seek(0, 2)
+
+    @property
+    def count(self) -> int:
+        """Lines found so far; a last one without its newline counts once all is found."""
+        return len(self._starts) - 1 + (self.complete and self._starts[-1] < self.size)
+
+    @property
+    def complete(self) -> bool:
+        return self._scanned >= self.size
+
+    @property
+    def share(self) -> float:
+        """How much of the file is indexed, 0 to 1."""
+        return self._scanned / self.size if self.size else 1.0
+
+    def extend(self) -> bool:
+        """Index one block more. False at the end of the file."""
+        self._file.seek(self._scanned)
+        block = self._file.read(BLOCK)
+        at = block.find(b"\n")
+        while at >= 0:
+            self._starts.append(self._scanned + at + 1)
+            at = block.find(b"\n", at + 1)
+        self._scanned += len(block)
+        self.size = max(self.size, self._scanned)
+        return bool(block)
+
+    def __getitem__(self, index: int) -> bytes:
+        """The bytes of a line, at most ``LONGEST``. Raises IndexError for one that is not there (yet)."""
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        self._file.seek(self._starts[index])
+        return self._file.readline(LONGEST)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Lines]:
+    """The lines of a file. What can be read only once (``Path("-")`` is stdin) goes to a temporary file first."""
+    if path != Path("-") and path.is_file():
+        with path.open("rb") as file:
+            yield Lines(file)
+        return
+    with tempfile.TemporaryFile() as copy:
+        import shutil
+
+        if path == Path("-"):
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+        else:
+            with path.open("rb") as stream:
+                shutil.copyfileobj(stream, copy)
+        yield Lines(copy)
+
+
+class Search:
+    """Looks for words, in any case and with any space between them, in the texts and fields of pages."""
+
+    def __init__(self, text: str) -> None:
+        """``text`` has at least one word."""
+        words = text.split()
+        self.pattern = re.compile(r"\s+".join(map(re.escape, words)), re.IGNORECASE)
+        # Quicker looks, before the pattern. The bytes of a line hold the longest word as it stands, unless it is
+        # written in escapes or in the other case of a letter beyond ASCII.
+        self._word = max(words, key=len).lower()
+        plain = all(char.isalnum() and (char.isascii() or char.lower() == char.upper()) for char in self._word)
+        self._bytes = self._word.encode(errors="replace") if plain else b""
+
+    def finds(self, number: int, line: bytes) -> bool:
+        if self._bytes not in line.lower() and b"\\u" not in line:
+            return False
+        found = page(number, line)
+        fields = (value for value in found.fields.values() if isinstance(value, str))
+        texts = (*fields, *(text for _, text in found.texts))
+        return any(self._word in text.lower() and self.pattern.search(text) for text in texts)

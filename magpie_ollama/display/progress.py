@@ -1,0 +1,49 @@
+"""How far a large file is read: a bar on stderr, gone when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from magpie_ollama.corpus.reading import Rows
+from magpie_ollama.display import consoles
+from magpie_ollama.display.characters import inline
+from magpie_ollama.errors import NotACorpus
+
+LARGE = 20_000_000
+"""Bytes below which a file is read before a bar could be looked at."""
+
+
+@contextmanager
+def reading(label: str, size: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Gives the function to call with the bytes read so far, of ``size``. The bar is shown on a terminal only.
+
+    A command that writes lines to the same terminal meanwhile (``-o -``) has to ask for ``quiet``.
+    """
+    console = consoles.stderr()
+    if quiet or size < LARGE or not console.is_terminal:
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(label, total=size)
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def reading_rows(path: Path, *, skip_bad: bool, quiet: bool) -> Iterator[Rows]:
+    """The rows of a file with their bar and, at the end, the notice on bad lines. To be read to their end.
+
+    Raises as ``Rows`` does, and NotACorpus where there was no record at all.
+    """
+    size = path.stat().st_size if path.is_file() else 0
+    with reading(f"Reading {inline(path.name)}", size, quiet) as on_progress:
+        rows = Rows(path, skip_bad=skip_bad, on_progress=on_progress)
+        yield rows
+    if rows.bad and not quiet:
+        consoles.show_notice(consoles.stderr(), inline(rows.notice()))
+    if not rows.count:
+        raise NotACorpus(f"{path} holds no records", "make some with `magpie-ollama generate`")

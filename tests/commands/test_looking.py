@@ -1,0 +1,302 @@
+"""stats, sample and view: what they tell of a file, and that nothing in it reaches the terminal as a command."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands.support import Runner, check_error, finished, process, records
+from corpus.support import PACKAGE, record
+
+from magpie_ollama.corpus import lines
+from magpie_ollama.display.progress import LARGE
+
+FILE = Path("it.jsonl")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+EVIL = "Chi sei? \x1b[2J\x1b]0;title\x07 \x9b31m \u202etxet"
+OF_OTHERS = {
+    "instruction": {"instruction": "Chi sei?", "output": "Un modello."},
+    "conversations": {
+        "conversations": [{"from": "human", "value": "Chi sei?"}, {"from": "gpt", "value": "Un modello."}]
+    },
+}
+
+
+def write(*data: dict[str, Any] | bytes, path: Path = FILE) -> Path:
+    path.write_bytes(b"".join(one if isinstance(one, bytes) else lines.encode(one) for one in data))
+    return path
+
+
+def corpus(count: int = 20, **changes: Any) -> Path:
+    made = (record(seed=n, text=f"Domanda numero {n}, come si fa?", **changes) for n in range(count))
+    return write(*(lines.values(one) for one in made))
+
+
+def harmless(text: str) -> bool:
+    return not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+
+
+@pytest.mark.parametrize("command", ["stats", "sample", "view"])
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        (None, 2, ("cannot be read", "generate")),
+        (b"", 1, ("is empty",)),
+        (b"\n \n", 1, ("holds no",)),
+        (b"a,b\n1,2\n", 1, ("CSV",)),
+        (gzip.compress(b"{}"), 1, ("gunzip -k",)),
+        (b'{"a": 1}\n', 1, ("line 1 has no instruction",)),
+        (b'{"instruction": "caff\xe8"}\n', 1, ("line 1 is not UTF-8",)),
+    ],
+)
+def test_files_that_are_none(
+    run: Runner, command: str, content: bytes | None, code: int, words: tuple[str, ...]
+) -> None:
+    if content is not None:
+        FILE.write_bytes(content)
+    check_error(run(command, FILE), code, *words)
+
+
+@pytest.mark.parametrize("command", ["stats", "sample"])
+def test_bad_lines_are_told_or_skipped(run: Runner, command: str) -> None:
+    write(OF_OTHERS["instruction"], b"{broken\n", OF_OTHERS["conversations"])
+    check_error(run(command, FILE), 1, "ine 2 of it.jsonl", "--skip-bad")
+    done = run(command, FILE, "--skip-bad")
+    assert done.code == 0
+    assert "Passed over line 2" in done.err
+    assert "Passed" not in run(command, FILE, "--skip-bad", "-q").err
+
+
+@pytest.mark.parametrize("command", ["stats", "sample", "view"])
+def test_what_is_in_the_data_moves_no_cursor(run: Runner, command: str) -> None:
+    write(
+        {"instruction": EVIL, "output": EVIL, "model": EVIL, "language": EVIL, "tags": {EVIL: EVIL}, EVIL: EVIL},
+        {"instruction": EVIL, "output": EVIL, "model": f"{EVIL}2", "steering": EVIL, "finish_reason": "\x1b"},
+    )
+    done = run(command, FILE, FORCE_COLOR="1", NO_COLOR="1", TERM="dumb")
+    assert done.code == 0
+    assert harmless(re.sub("\x1b\\[[0-9;]*m", "", done.out + done.err).replace("\n", ""))
+    assert r"Chi sei? \x1b[2J" in done.out
+
+
+@pytest.mark.parametrize("shape", OF_OTHERS)
+def test_records_of_other_tools(run: Runner, shape: str) -> None:
+    write(OF_OTHERS[shape])
+    report = json.loads(run("stats", FILE, "--json").out)
+    assert (report["records"], report["forms"]) == (1, {shape: 1})
+    assert "Un modello." in run("sample", FILE).out
+    assert "Un modello." in run("view", FILE).out
+
+
+def test_stats(run: Runner) -> None:
+    corpus()
+    done = run("stats", FILE)
+    assert done.code == 0
+    told = " ".join(done.out.split())
+    for words in ("records 20", "duplicates none", "steering system", "model m:1b", "it Italian ██████████ 20 100 %"):
+        assert words in told
+    assert "5-9 ████████████████████ 20" in told
+    assert run("stats", FILE, "--near").out.count("near-duplicates") == 1
+
+
+def test_stats_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = corpus().read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "magpie_ollama", "stats", "-", "--json"],
+        input=content,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+        check=True,
+    )
+    report = json.loads(done.stdout)
+    assert (report["file"], report["records"], report["runs"]) == ("-", 20, [])
+
+
+def test_sample_draws_lines_as_they_stand(run: Runner) -> None:
+    content = corpus().read_bytes().splitlines()
+    done = run("sample", FILE, "-n", 3, "--seed", 4, "-o", "new.jsonl")
+    assert "3 of 20 records in new.jsonl; --seed 4 draws them again." in done.err
+    drawn = Path("new.jsonl").read_bytes().splitlines()
+    assert len(set(drawn)) == 3
+    assert set(drawn) <= set(content)
+    assert run("sample", FILE, "-n", 3, "--seed", 4, "--json").out.encode().splitlines() == drawn
+    assert run("sample", FILE, "-n", 3, "--seed", 4, "-o", "-").out.encode().splitlines() == drawn
+    check_error(run("sample", FILE, "-o", "new.jsonl"), 2, "is there already", "--force")
+    assert run("sample", FILE, "-n", 1, "-o", "new.jsonl", "--force", "-q").err == ""
+    assert len(records("new.jsonl")) == 1
+    check_error(run("sample", FILE, "-o", "new.jsonl", "--json"), 2, "--json and -o")
+
+
+def test_sample_of_a_language_and_a_way(run: Runner) -> None:
+    values = [lines.values(record(seed=n, language=code, steering=way)) for n, (code, way) in enumerate(
+        [("it", "system"), ("it", "opener"), ("es", "system"), ("es", "opener")] * 5)]  # fmt: skip
+    write(*values)
+    drawn = [
+        json.loads(line)
+        for line in run("sample", FILE, "-n", 99, "-l", "Spanish", "--way", "opener", "--json").out.splitlines()
+    ]
+    assert [(value["language"], value["steering"]) for value in drawn] == [("es", "opener")] * 5
+    check_error(run("sample", FILE, "-l", "de"), 2, "no records of de", "magpie-ollama stats")
+
+
+def test_view_prints_plainly_where_there_is_no_terminal(run: Runner) -> None:
+    corpus(3)
+    done = run("view", FILE, "--start", 2)
+    assert [line for line in done.out.splitlines() if line.startswith("line ")] == ["line 2", "line 3"]
+    assert "  Domanda numero 1, come si fa?\n\nresponse\n  Così. 你好\n" in done.out
+
+
+@pytest.mark.parametrize("args", [("view",), ("sample", "--json", "-n", "9999")])
+def test_a_closed_pipe_ends_it_quietly(args: tuple[str, ...]) -> None:
+    corpus(9999)
+    started = process(args[0], FILE, *args[1:])
+    assert started.stdout is not None
+    started.stdout.readline()
+    started.stdout.close()
+    started.stdout = None
+    assert "error" not in finished(started).err
+
+
+@posix
+def test_a_bar_is_for_large_files_on_a_terminal_only() -> None:
+    line = lines.encode(OF_OTHERS["instruction"] | {"output": "x" * 100_000})
+    write(*[line] * (LARGE // len(line) + 1))
+    assert finished(process("stats", FILE)).err == ""
+    with terminal("stats", FILE) as screen:
+        screen.wait_for("Reading it.jsonl")
+        screen.wait_for("records")
+
+
+class Screen:
+    """A terminal: the command's one, and what stands on it. Knows the sequences that the pager sends, and no other."""
+
+    def __init__(self, fd: int, started: subprocess.Popen[bytes]) -> None:
+        self.raw = b""
+        self.process = started
+        self._fd = fd
+
+    def type(self, keys: str) -> None:
+        os.write(self._fd, keys.encode())
+
+    def wait_for(self, text: str, seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while text not in "\n".join(self.rows()):
+            assert time.monotonic() < end, f"no {text!r} on\n" + "\n".join(self.rows())
+            self._receive(end - time.monotonic())
+
+    def end(self) -> int:
+        end = time.monotonic() + 30
+        while self.process.poll() is None:
+            assert time.monotonic() < end, "it does not end"
+            self._receive(0.05)
+        while self._receive(0):
+            pass
+        return self.process.returncode
+
+    def rows(self) -> list[str]:
+        rows: dict[int, str] = {}
+        row = 1
+        for piece in re.split("(\x1b\\[[0-9;?]*[A-Za-z]|\r?\n)", self.raw.decode(errors="ignore")):
+            if match := re.fullmatch("\x1b\\[([0-9]+);1H", piece):
+                row = int(match[1])
+            elif piece == "\x1b[2J":
+                rows.clear()
+            elif piece in ("\x1b[K", "\x1b[2K"):
+                rows[row] = ""
+            elif piece.endswith("\n"):
+                row += 1
+            elif not piece.startswith("\x1b"):
+                assert harmless(piece.replace("\r", "")), piece
+                rows[row] = rows.get(row, "") + piece
+        return [rows[row] for row in sorted(rows)]
+
+    def _receive(self, seconds: float) -> bytes:
+        if not select.select([self._fd], [], [], max(0, seconds))[0]:
+            return b""
+        try:
+            data = os.read(self._fd, 65536)
+        except OSError:  # the other side is gone
+            return b""
+        self.raw += data
+        return data
+
+
+@contextmanager
+def terminal(*args: object, columns: int = 60, rows: int = 12) -> Iterator[Screen]:
+    """The command with a terminal of its own."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    # As the leader of a session it makes the terminal its own; then /dev/tty is that.
+    adopt = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", adopt, sys.executable, "-m", "magpie_ollama", *map(str, args)]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    started = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, start_new_session=True, env=environment)
+    before = termios.tcgetattr(its)
+    try:
+        yield (screen := Screen(ours, started))
+        screen.end()
+        assert termios.tcgetattr(its) == before
+    finally:
+        started.kill()
+        started.wait()
+        os.close(ours)
+        os.close(its)
+
+
+@posix
+def test_view_on_a_terminal() -> None:
+    import fcntl
+    import struct
+    import termios
+
+    write(
+        lines.values(record(text="Prima domanda?")),
+        lines.values(record(text=EVIL)),
+        lines.values(record(text="雪は なぜ 白い？ " * 12, language="ja")),
+        lines.values(record(text="מה שלומך?", language="he")),
+    )
+    with terminal("view", FILE) as screen:
+        screen.wait_for("Prima domanda?")
+        assert screen.raw.startswith(b"\x1b[?1049h")
+        screen.type("n")
+        screen.wait_for(r"Chi sei? \x1b[2J\x1b]0;title\x07 \x9b31m \u202etxet")
+        screen.type("\x1b[C")
+        screen.wait_for("雪は なぜ 白い？")
+        assert "3 of 4" in screen.rows()[0]
+        fcntl.ioctl(screen._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 30, 0, 0))
+        screen.wait_for("rows 1-4 of")
+        screen.type("/שלומך\r")
+        screen.wait_for("מה שלומך?")
+        screen.type("1\r")
+        screen.wait_for("1 of 4")
+        screen.type("q")
+        assert screen.end() == 0
+        assert screen.raw.endswith(b"\x1b[?7h\x1b[?25h\x1b[?1049l")
+
+
+@posix
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_terminal_comes_back_however_view_is_ended(number: int, code: int) -> None:
+    corpus(3)
+    with terminal("view", FILE) as screen:
+        screen.wait_for("Domanda numero 0")
+        screen.process.send_signal(number)
+        assert screen.end() == code
+        assert screen.raw.rstrip().endswith(b"\x1b[?7h\x1b[?25h\x1b[?1049l")

@@ -1,0 +1,102 @@
+"""Pages of any line, and lines of any file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magpie_ollama.corpus import reading
+from magpie_ollama.curation import pages
+from magpie_ollama.curation.pages import Page, Search, opened, page
+
+PAIR = [("instruction", "Chi?"), ("response", "Io.")]
+
+
+def line(value: Any, **options: Any) -> bytes:
+    return json.dumps(value, **options).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"messages": [{"role": "user", "content": "Chi?"}, {"role": "assistant", "content": "Io."}], "schema": 1},
+        {"conversations": [{"from": "human", "value": "Chi?"}, {"from": "gpt", "value": "Io."}]},
+        {"instruction": "Chi?", "output": "Io."},
+        {"prompt": "Chi?", "completion": "Io."},
+    ],
+)
+def test_the_pair_of_each_shape_with_its_fields(value: dict[str, Any]) -> None:
+    assert page(3, line({"id": "a", **value, "language": "it"})) == Page(3, {"id": "a", "language": "it"}, PAIR)
+
+
+def test_all_turns_and_the_reasoning() -> None:
+    turns = [("system", "S"), ("user", "Chi?"), ("assistant", "Io."), ("user", "E lui?"), ("assistant", "Lui.")]
+    value = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    assert page(1, line(value)).texts == [("system", "S"), *PAIR, ("user", "E lui?"), ("assistant", "Lui.")]
+    told = page(1, line({"instruction": "Chi?", "output": "Io.", "reasoning": "Mah."}))
+    assert told.texts == [PAIR[0], ("reasoning", "Mah."), PAIR[1]]
+
+
+@pytest.mark.parametrize(
+    ("bad", "wrong", "texts"),
+    [
+        (b"{broken\n", "is not valid JSON", [("line", "{broken")]),
+        (b'"text"\n', "is no JSON object", [("line", '"text"')]),
+        (b'{"a": "\xff"}\n', "is not UTF-8", [("line", '{"a": "\ufffd"}')]),
+        (b'{"a": 1}\n', "has no instruction", []),
+    ],
+)
+def test_a_line_that_is_no_record_is_a_page_too(bad: bytes, wrong: str, texts: list[tuple[str, str]]) -> None:
+    found = page(7, bad)
+    assert found.wrong.startswith(wrong)
+    assert found.texts == texts
+
+
+def test_a_line_too_long_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "LONGEST", 100)
+    assert "is longer than" in page(1, line({"instruction": "x" * 1000})).wrong
+
+
+def test_lines_are_found_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "BLOCK", 5)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"one\n\nthree\nfour, torn")
+    with opened(path) as lines:
+        assert (lines.count, lines.complete) == (0, False)
+        assert lines.extend()
+        assert (lines.count, lines[0], lines.complete) == (2, b"one\n", False)
+        with pytest.raises(IndexError):
+            lines[2]
+        while lines.extend():
+            pass
+        assert [lines[n] for n in range(lines.count)] == [b"one\n", b"\n", b"three\n", b"four, torn"]
+        with path.open("ab") as file:  # a run goes on
+            file.write(b" no more\nfive\n")
+        while lines.extend():
+            pass
+        assert (lines.count, lines[3], lines[4]) == (5, b"four, torn no more\n", b"five\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("perché no", True),
+        ("PERCHÉ   NO", True),
+        ("perche", False),
+        ("雪", True),
+        ("exemplar+opener", True),
+        ("abc", False),
+        ('say "no"', True),
+    ],
+)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_search(text: str, found: bool, ascii_only: bool) -> None:
+    value = {"instruction": 'Perché\nno? Say "no".', "output": "雪", "steering": "exemplar+opener"}
+    assert Search(text).finds(1, line(value, ensure_ascii=ascii_only)) is found
+
+
+def test_a_huge_line_has_one_constant() -> None:
+    assert pages.LONGEST == reading.LONGEST
