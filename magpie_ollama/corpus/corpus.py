@@ -1,7 +1,8 @@
 """The corpus: one JSONL file that the user owns, and beside it a folder with what the tool needs.
 
     it.jsonl             one record a line, only ever appended to
-    it.jsonl.magpie/     lock, runs/ (see ``corpus.runs``), torn-*.txt (ends of lines that a crash cut)
+    it.jsonl.magpie/     lock, runs/ (see ``corpus.runs``), torn-*.txt (ends of lines that a crash cut),
+                         cache/ (see ``corpus.cache``; may be deleted at any time)
 
 Without the folder no record is lost, but earlier runs cannot be continued.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from magpie_ollama.corpus import lines, runs, system
+from magpie_ollama.corpus import cache, lines, runs, system
 from magpie_ollama.corpus.appender import Appender, Sync, cause_and_remedy, failure, write_all
 from magpie_ollama.corpus.lock import CorpusLock
 from magpie_ollama.corpus.runs import Run
@@ -82,9 +83,20 @@ class Corpus(ABC):
         """The servers that the records came from."""
         return set(self._contents.servers)
 
-    def instructions(self) -> Iterator[tuple[str, str]]:
-        """(record id, instruction) of each record, streamed from disk. Nothing for a stream."""
+    def instructions(self, *, new: bool = False) -> Iterator[tuple[str, str]]:
+        """(record id, instruction) of each record, streamed from disk; with ``new``, of those only that ``recall`` does
+        not cover. Nothing for a stream."""
         return iter(())
+
+    def recall(self) -> bytes:
+        """What ``remember`` was given when the corpus was open before, b"" where that is not known any more."""
+        return b""
+
+    def remember(self, state: bytes) -> None:  # noqa: B027, a stream has no place for it
+        """Keep ``state``, which says something of all records that were there at the opening, for later openings.
+
+        It may be lost at any time, and is never given back for other records than these.
+        """
 
     def append(self, record: Record) -> None:
         """Add a record: it is in the file, whole, when this returns, and counted in its run's ``kept``.
@@ -148,6 +160,7 @@ class _FileCorpus(Corpus):
         self._runs_folder: Path = self._folder / "runs"
         self._lock = CorpusLock(self._folder, path)
         self._appender: Appender | None = None
+        self._cache = cache.Cache(self._folder)
         if not path.parent.is_dir():
             raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {path.parent}")
         if path.exists():
@@ -166,8 +179,17 @@ class _FileCorpus(Corpus):
     def notices(self) -> list[str]:
         return self._mended + (self._appender.notices if self._appender else [])
 
-    def instructions(self) -> Iterator[tuple[str, str]]:
-        return instructions(self.path) if self.path.exists() else iter(())
+    def instructions(self, *, new: bool = False) -> Iterator[tuple[str, str]]:
+        if not self.path.exists():
+            return iter(())
+        size, number = self._cache.covered if new else (0, 0)
+        return instructions(self.path, size=size, number=number)
+
+    def recall(self) -> bytes:
+        return self._cache.state()
+
+    def remember(self, state: bytes) -> None:
+        self._cache.write(self.path, state)
 
     def start_run(self, settings: Mapping[str, Any], manifest: Mapping[str, Any], target: int) -> Run:
         self._begin()
@@ -213,9 +235,9 @@ class _FileCorpus(Corpus):
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def _scan(self, *, first_only: bool = False) -> Contents:
+    def _scan(self, *, first_only: bool = False, known: Contents | None = None) -> Contents:
         try:
-            return scan(self.path, first_only=first_only)
+            return scan(self.path, first_only=first_only, known=known)
         except OSError as error:
             raise UsageError(f"{self.path} cannot be read: {_words(error)}", _OTHER_FILE) from error
 
@@ -228,7 +250,8 @@ class _FileCorpus(Corpus):
                     f"{self.path} cannot be written to: {_words(error)}",
                     f"chmod u+w {self.path}, or {_OTHER_FILE}",
                 ) from error
-            self._contents = self._scan()
+            self._contents = self._scan(known=self._cache.contents())
+            self._cache.opened(self._contents)
             if self._contents.torn:
                 self._set_aside(appender)
             elif appender.end_line():

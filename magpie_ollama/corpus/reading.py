@@ -78,7 +78,10 @@ class Rows:
     def __init__(
         self, path: Path, *, skip_bad: bool = False, on_progress: Callable[[int], None] = lambda done: None
     ) -> None:
-        """``Path("-")`` is stdin; a FIFO is a stream too. Raises UsageError for a missing file, NotACorpus for one of another kind."""
+        """``Path("-")`` is stdin; a FIFO is a stream too.
+
+        Raises UsageError for a missing file, NotACorpus for one of another kind.
+        """
         self.path = path
         self.bad: list[tuple[int, str]] = []
         self.count = 0

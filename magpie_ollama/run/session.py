@@ -23,6 +23,7 @@ from magpie_ollama.run.funnel import Funnel, Progress
 from magpie_ollama.run.pipeline import Pipeline
 from magpie_ollama.run.prompting import Prompter
 from magpie_ollama.run.retrying import retrying
+from magpie_ollama.run.seen import index
 from magpie_ollama.run.settings import Settings
 from magpie_ollama.run.ways import AUTO_WAYS, AutoWays, FixedWay
 from magpie_ollama.servers.base import Model, Server
@@ -133,7 +134,7 @@ class Session:
         progress.funnel = Funnel.of(run.attempts())
         progress.kept, progress.target = run.kept, run.target
         progress.enter("Reading the corpus" if self.corpus.records else "")
-        seen = await asyncio.to_thread(self._index)
+        seen = await asyncio.to_thread(index, self.corpus)
         progress.enter("")
         self._pipeline = Pipeline(
             self.settings, self.server, self.model, self._prompter, ways, self.corpus, run, seen, progress, keep
@@ -209,11 +210,6 @@ class Session:
     def _steer(self, way: str, seed: int) -> Steered:
         settings = self.settings
         return steer(way, settings.language, seed, system=settings.system, exemplars=settings.exemplars)
-
-    def _index(self) -> DuplicateIndex:
-        seen = DuplicateIndex()
-        seen.add_many(instruction for _, instruction in self.corpus.instructions())
-        return seen
 
     def _seconds(self, run: Run) -> float:
         return round(float(run.manifest.get("seconds", 0.0)) + self.progress.seconds, 1)

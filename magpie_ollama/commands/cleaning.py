@@ -1,0 +1,157 @@
+"""What the commands that clean a file share: where its records go, and the report of what was removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.text import Text
+
+from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.corpus.reading import Row, Rows
+from magpie_ollama.corpus.rewriting import Output, in_place, new_file
+from magpie_ollama.curation.removals import BAD_LINE, Removals
+from magpie_ollama.display import consoles, removals
+from magpie_ollama.display.progress import reading
+from magpie_ollama.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STREAM = Path("-")
+
+
+def file_argument(command: F) -> F:
+    return click.argument("file", type=click.Path(path_type=Path))(command)
+
+
+def writing_options(name: str) -> Callable[[F], F]:
+    """Where the records that stay are written, and what is told, for the command of that name."""
+    options = (
+        option(
+            "-o",
+            "--output",
+            envvar=f"MAGPIE_OLLAMA_{name.upper()}_OUTPUT",
+            type=click.Path(path_type=Path),
+            help="The new file; - for stdout. Without it and --in-place, nothing is written, only told.",
+        ),
+        option("--in-place", is_flag=True, help="Replace FILE in one step; the old one is kept as FILE.bak."),
+        option("--force", is_flag=True, help="Replace the file of -o."),
+        option("--skip-bad", is_flag=True, help="Remove lines that are no records."),
+        option("--json", "as_json", is_flag=True, help="The report as JSON on stdout (stderr with -o -)."),
+        option("-q", "--quiet", is_flag=True, help="Only errors."),
+        debug_option,
+    )
+
+    def decorate(command: F) -> F:
+        for one in reversed(options):
+            command = one(command)
+        return command
+
+    return decorate
+
+
+@dataclass(slots=True)
+class Cleaning:
+    """One file on its way through a command. ``facts`` are further keys of the report as JSON."""
+
+    rows: Rows
+    output: Output | None
+    again: Callable[[], AbstractContextManager[Rows]]
+    """The rows once more, from the beginning, for what has to see all of them first."""
+    removals: Removals = field(default_factory=Removals)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def settle(self, row: Row, reason: str | None) -> None:
+        """Write a row that stays (None), or count the reason why it does not."""
+        self.removals.count(reason)
+        if reason is None and self.output is not None:
+            self.output.write(row.line)
+
+
+@contextmanager
+def cleaning(
+    file: Path, explanations: Mapping[str, str], given: Mapping[str, Any], *, prints: bool = False
+) -> Iterator[Cleaning]:
+    """The block says of each row whether it stays. What is written is there, whole, when the block has ended; then the
+    report is given. Where the block fails, nothing is written. ``given`` are the options of ``writing_options``. Where
+    the block itself ``prints``, no progress bar takes its lines away."""
+    output: Path | None = given["output"]
+    no_bar = given["quiet"] or prints or output == STREAM
+    _check(file, output, given["in_place"])
+
+    @contextmanager
+    def read() -> Iterator[Rows]:
+        size = file.stat().st_size if file.is_file() else 0
+        with reading(f"Reading {file.name}", size, no_bar) as on_progress:
+            yield Rows(file, skip_bad=given["skip_bad"], on_progress=on_progress)
+
+    with _until_closed():
+        with read() as rows, _target(file, output, given) as target:
+            job = Cleaning(rows, target, read)
+            yield job
+            job.removals.count(BAD_LINE, len(rows.bad))
+            if target is not None and given["in_place"]:
+                target.unchanged = not job.removals.removed
+        if rows.bad and not given["quiet"]:
+            consoles.show_notice(consoles.stderr(), rows.notice())
+        _report(file, job, explanations, given)
+
+
+def _check(file: Path, output: Path | None, replace: bool) -> None:
+    if output is not None and replace:
+        raise UsageError("-o and --in-place both say where the records go", "leave out one of the two")
+    if replace and file == STREAM:
+        raise UsageError("stdin cannot be changed in place", "name an output with -o, or -o - for stdout")
+    if output is not None and output != STREAM and output.exists() and file.exists() and output.samefile(file):
+        raise UsageError(f"{output} is the input itself", "change it with --in-place, which keeps the old one")
+
+
+def _target(file: Path, output: Path | None, given: Mapping[str, Any]) -> AbstractContextManager[Output | None]:
+    if given["in_place"]:
+        return in_place(file)
+    return nullcontext() if output is None else new_file(output, force=given["force"])
+
+
+def _report(file: Path, job: Cleaning, explanations: Mapping[str, str], given: Mapping[str, Any]) -> None:
+    output: Path | None = file if given["in_place"] else given["output"]
+    backup = job.output.backup if job.output else None
+    if given["as_json"]:
+        facts = {
+            "input": str(file),
+            "output": str(output or ""),
+            "backup": str(backup or ""),
+            "read": job.removals.read,
+            "kept": job.removals.kept,
+            "removed": dict(job.removals.reasons.most_common()),
+        }
+        click.echo(json.dumps(facts | job.facts, ensure_ascii=False, indent=2), err=output == STREAM)
+        return
+    if given["quiet"]:
+        return
+    console = consoles.stderr() if output == STREAM else consoles.stdout()
+    removals.show(job.removals, explanations, console)
+    if output is None:
+        consoles.show_notice(consoles.stderr(), "Nothing was written: add -o FILE or --in-place.")
+    elif given["in_place"]:
+        change = f"changed; what it was is kept as {backup}" if backup else "as it was"
+        consoles.say(console, Text(f"{file} is {change}."))
+    elif output != STREAM:
+        consoles.say(console, Text(f"Written to {output}."))
+
+
+@contextmanager
+def _until_closed() -> Iterator[None]:
+    """A reader that closes stdout has had enough, as ``head`` has: the command ends, and that is no failure."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+        raise click.exceptions.Exit(0) from None

@@ -1,0 +1,61 @@
+"""``magpie-ollama dedup``: each instruction once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from magpie_ollama.commands.cleaning import STREAM, cleaning, file_argument, writing_options
+from magpie_ollama.commands.options import option
+
+EXPLANATIONS = {
+    "duplicate": "an earlier instruction, but for case, punctuation and spaces",
+    "near_duplicate": "nearly an earlier instruction",
+    "bad_line": "no record (--skip-bad), or torn",
+}
+
+
+@click.command()
+@file_argument
+@option("--exact", is_flag=True, help="Leave near-duplicates in.")
+@option(
+    "--threshold",
+    type=click.FloatRange(0.5, 1),
+    default=0.7,
+    help="Similarity of a near-duplicate: the share of common runs of five characters, estimated to 0.06.",
+)
+@option("--show", is_flag=True, help="Print each removed instruction with the one that is kept.")
+@writing_options("dedup")
+def command(file: Path, **given: Any) -> None:
+    """Remove records whose instruction repeats an earlier one, exactly or nearly. The first is kept.
+
+    FILE is a corpus, or any other tool's JSONL of instruction data; - is stdin. `generate` already keeps duplicates out
+    of its own corpus, by the same measure.
+    """
+    from magpie_ollama.curation.deduplication import Deduplicator, deduplicated
+    from magpie_ollama.display import consoles
+    from magpie_ollama.display.removals import show_pair
+
+    show = given["show"] and (given["as_json"] or not given["quiet"])
+    console = consoles.stderr() if given["output"] == STREAM else consoles.stdout()
+    kept: list[tuple[int, str]] = []
+    pairs: list[dict[str, Any]] = []
+    deduplicator = Deduplicator(threshold=given["threshold"], exact=given["exact"])
+    with cleaning(file, EXPLANATIONS, given, prints=show) as job:
+        for row, twin in deduplicated(((row.instruction, row) for row in job.rows), deduplicator):
+            job.settle(row, twin.reason if twin else None)
+            if not show:
+                continue
+            if twin is None:
+                kept.append((row.number, row.instruction))
+                continue
+            number, text = kept[twin.first]
+            if given["as_json"]:
+                pair = {"similarity": round(twin.similarity, 2), "kept_line": number, "removed_line": row.number}
+                pairs.append({**pair, "kept": text, "removed": row.instruction})
+            else:
+                show_pair((number, text), (row.number, row.instruction), twin.similarity, console)
+        if show and given["as_json"]:
+            job.facts["pairs"] = pairs

@@ -1,0 +1,140 @@
+"""``magpie-ollama filter``: the records that pass."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from magpie_ollama.commands.cleaning import STREAM, cleaning, file_argument, writing_options
+from magpie_ollama.commands.options import option
+from magpie_ollama.corpus.reading import Row
+from magpie_ollama.curation.filters import EXPLANATIONS, Criteria, Rule, first_reason, language_code, rules
+from magpie_ollama.errors import UsageError
+
+
+@click.command()
+@file_argument
+@option(
+    "-l",
+    "--language",
+    "spoken",
+    multiple=True,
+    envvar="MAGPIE_OLLAMA_FILTER_LANGUAGE",
+    help="Of these languages, by what the record names: it,nl. Repeatable, as are --way, --model, --tag and --match.",
+)
+@option("--redetect", is_flag=True, help="Read both texts to find whether they are in -l, or else in what it names.")
+@option("--way", envvar="MAGPIE_OLLAMA_FILTER_WAY", multiple=True, help="Of these ways of steering: system,exemplar.")
+@option(
+    "-m",
+    "--model",
+    multiple=True,
+    envvar="MAGPIE_OLLAMA_FILTER_MODEL",
+    help="Of these models; llama3.2 stands for all its tags.",
+)
+@option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    envvar="MAGPIE_OLLAMA_FILTER_MIN_CONFIDENCE",
+    help="Where it was measured.",
+)
+@option(
+    "--min-words",
+    type=click.IntRange(min=0),
+    default=0,
+    envvar="MAGPIE_OLLAMA_FILTER_MIN_WORDS",
+    help="Of the instruction.",
+)
+@option("--max-words", type=click.IntRange(min=0), envvar="MAGPIE_OLLAMA_FILTER_MAX_WORDS", help="Of the instruction.")
+@option("--min-response-words", type=click.IntRange(min=0), default=0, help="Of the response.")
+@option("--max-response-words", type=click.IntRange(min=0), help="Of the response.")
+@option("--match", multiple=True, metavar="REGEX", help="Found in the instruction or the response.")
+@option("--not-match", multiple=True, metavar="REGEX", help="Found in neither.")
+@option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="Tagged so: quality=good,excellent. Names: quality, difficulty, category, safety.",
+)
+@option("--magpie", is_flag=True, help="By the Magpie paper's rules that need no reward model; see docs/corpus.md.")
+@option("--longest", type=click.IntRange(min=1), metavar="N", help="Of what passes, the N longest responses.")
+@writing_options("filter")
+def command(file: Path, **given: Any) -> None:
+    """Keep the records that pass all that is asked, and tell how many did not, and why.
+
+    FILE is a corpus, or any other tool's JSONL of instruction data; - is stdin. Lines that stay are written as they
+    stand, in their order.
+    """
+    criteria = _criteria(given)
+    wanted = rules(criteria)
+    longest = given["longest"]
+    if not wanted and longest is None:
+        raise UsageError("nothing says which records to keep", "add for example -l it, --min-words 5 or --magpie")
+    if longest is not None and file == STREAM:
+        raise UsageError("--longest reads the records twice, and stdin can be read once", "give it a file")
+    lengths: list[tuple[int, int]] = []
+    with cleaning(file, EXPLANATIONS, given) as job:
+        for row, reason in _decide(job.rows, wanted, criteria.magpie):
+            if reason is None and longest is not None:
+                lengths.append((len(row.response), -row.number))
+            else:
+                job.settle(row, reason)
+        if longest is not None:
+            chosen = {-number for _, number in heapq.nlargest(longest, lengths)}  # of equal ones the first
+            job.removals.count("not_longest", len(lengths) - len(chosen))
+            with job.again() as rows:
+                for row in rows:
+                    if row.number in chosen:
+                        job.settle(row, None)
+
+
+def _decide(rows: Iterable[Row], wanted: list[Rule], once: bool) -> Iterator[tuple[Row, str | None]]:
+    """Each row with the reason to remove it, or None; with ``once``, an instruction like an earlier one has one too."""
+    if not once:
+        for row in rows:
+            yield row, first_reason(row, wanted)
+        return
+    from magpie_ollama.curation.deduplication import Deduplicator, deduplicated
+
+    judged = ((row, first_reason(row, wanted)) for row in rows)
+    items = ((row.instruction if reason is None else None, (row, reason)) for row, reason in judged)
+    for (row, reason), twin in deduplicated(items, Deduplicator()):
+        yield row, "magpie_repetition" if twin else reason
+
+
+def _criteria(given: dict[str, Any]) -> Criteria:
+    from magpie_ollama.method.steering import parse_way
+
+    return Criteria(
+        languages=tuple(language_code(name) for name in _values(given["spoken"])),
+        redetect=given["redetect"],
+        ways=tuple(parse_way(way) for way in _values(given["way"])),
+        models=tuple(_values(given["model"])),
+        min_confidence=given["min_confidence"],
+        min_words=given["min_words"],
+        max_words=given["max_words"],
+        min_response_words=given["min_response_words"],
+        max_response_words=given["max_response_words"],
+        match=given["match"],
+        not_match=given["not_match"],
+        tags=tuple(_tag(text) for text in given["tags"]),
+        magpie=given["magpie"],
+    )
+
+
+def _tag(text: str) -> tuple[str, tuple[str, ...]]:
+    name, _, values = text.partition("=")
+    wanted = tuple(value.lower() for value in _values((values,)))
+    if not name.strip() or not wanted:
+        raise UsageError(f"--tag {text!r} is no NAME=VALUES", "write for example --tag quality=good,excellent")
+    return name.strip(), wanted
+
+
+def _values(given: tuple[str, ...]) -> list[str]:
+    """Repeated options and lists separated by commas, all together."""
+    return [part.strip() for text in given for part in text.split(",") if part.strip()]

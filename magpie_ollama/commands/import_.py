@@ -1,0 +1,121 @@
+"""``magpie-ollama import``: other tools' instruction data as records of a corpus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from magpie_ollama.commands.cleaning import STREAM, file_argument
+from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.reading import Row, Rows
+from magpie_ollama.curation.importing import EXPLANATIONS, Importer
+from magpie_ollama.curation.removals import BAD_LINE, Removals
+from magpie_ollama.display import consoles, removals
+from magpie_ollama.display.progress import reading
+from magpie_ollama.errors import UsageError
+from magpie_ollama.records import Record
+
+
+@click.command()
+@file_argument
+@option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="MAGPIE_OLLAMA_IMPORT_OUTPUT",
+    help="The corpus that the records are appended to, new or there already.",
+)
+@option(
+    "-l",
+    "--language",
+    default="",
+    envvar="MAGPIE_OLLAMA_IMPORT_LANGUAGE",
+    help="Their language. Default: what each one names.",
+)
+@option("--redetect", is_flag=True, help="Read the texts: to find the language, or to keep out what is not in -l.")
+@option(
+    "-m",
+    "--model",
+    default="",
+    envvar="MAGPIE_OLLAMA_IMPORT_MODEL",
+    help="The model that wrote them. Default: what each one names.",
+)
+@option("--keep-duplicates", is_flag=True, help="Let in instructions that the corpus, or FILE before, has already.")
+@option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
+@option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+@option("-q", "--quiet", is_flag=True, help="Only errors.")
+@debug_option
+def command(file: Path, output: Path, language: str, **given: Any) -> None:
+    """Turn other tools' instruction data into records of a corpus: of a conversation, its first exchange.
+
+    FILE is JSONL with messages, conversations, instruction and output (or response), or prompt and completion; - is
+    stdin. Its records name `import` as their server; those of another corpus of this tool keep theirs.
+    """
+    if output == STREAM:
+        raise UsageError("a corpus is a file, not stdout", "name one: -o it.jsonl")
+    if output.exists() and file.exists() and output.samefile(file):
+        raise UsageError(f"{file} is the corpus itself", "name another one with -o")
+    importer = Importer(language and _code(language), given["redetect"], given["model"])
+    quiet, counts = given["quiet"], Removals()
+    with reading(f"Reading {file.name}", file.stat().st_size if file.is_file() else 0, quiet) as on_progress:
+        rows = Rows(file, skip_bad=given["skip_bad"], on_progress=on_progress)
+        with Corpus.open(output) as corpus:
+            for row, made in _made(rows, importer, None if given["keep_duplicates"] else corpus):
+                if isinstance(made, Record):
+                    corpus.append(made)
+                    importer.take_note(row)
+                counts.count(made if isinstance(made, str) else None)
+            notices, records = corpus.notices, corpus.records
+    counts.count(BAD_LINE, len(rows.bad))
+    left_out = {name: count for name, count in importer.left_out.most_common() if count}
+    if given["as_json"]:
+        facts = {"input": str(file), "output": str(output), "read": counts.read, "imported": counts.kept}
+        passed_over = dict(counts.reasons.most_common())
+        facts |= {"passed_over": passed_over, "left_out": left_out, "records": records}
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+    if quiet:
+        return
+    for notice in (*notices, *filter(None, (rows.notice(), _left_out(left_out)))):
+        consoles.show_notice(consoles.stderr(), notice)
+    if not given["as_json"]:
+        removals.show(counts, EXPLANATIONS, consoles.stdout(), "Imported", "passed over")
+        consoles.say(consoles.stdout(), Text(f"{output} has {records:,} records."))
+
+
+def _made(rows: Rows, importer: Importer, corpus: Corpus | None) -> Iterator[tuple[Row, Record | str]]:
+    """Each row with its record, or the reason why it has none: one is that ``corpus`` or an earlier row has it."""
+    made = ((row, importer.record(row)) for row in rows)
+    if corpus is None:
+        yield from made
+        return
+    from magpie_ollama.curation.deduplication import TOGETHER, Deduplicator, deduplicated
+
+    seen = Deduplicator()
+    there = (text for _, text in corpus.instructions())
+    while batch := list(islice(there, TOGETHER)):
+        seen.look(batch)
+    items = ((one.instruction if isinstance(one, Record) else None, (row, one)) for row, one in made)
+    for (row, one), twin in deduplicated(items, seen):
+        yield row, twin.reason if twin else one
+
+
+def _code(name: str) -> str:
+    from magpie_ollama.method import languages
+
+    return languages.find(name).code
+
+
+def _left_out(counts: dict[str, int]) -> str:
+    if not counts:
+        return ""
+    shown = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:8])
+    more = f" and {len(counts) - 8} more" if len(counts) > 8 else ""
+    return f"Left out what a record has no place for: {shown}{more}."

@@ -1,0 +1,110 @@
+"""Records of our schema out of any tool's rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from magpie_ollama.corpus.reading import Row
+from magpie_ollama.curation.filters import language_code
+from magpie_ollama.records import KEYS, Record, new_id
+
+SERVER = "import"
+"""The ``server`` of a record that another tool made."""
+
+EXPLANATIONS = {
+    "no_instruction": "the instruction is empty",
+    "no_response": "there is no response",
+    "no_language": "names no language (-l gives it, --redetect finds it)",
+    "unknown_language": "too short to tell the language (-l gives it)",
+    "wrong_language": "the instruction is in another language than -l",
+    "response_wrong_language": "the response is in another language than -l",
+    "duplicate": "an instruction that the corpus has, but for case, punctuation and spaces",
+    "near_duplicate": "nearly an instruction that the corpus has",
+    "bad_line": "no record (--skip-bad), or torn",
+}
+
+_OTHERS: dict[str, Any] = {
+    "id": "",
+    "server": SERVER,
+    "steering": "",
+    "seed": 0,
+    "created_at": "",
+    "instruction_tokens": 0,
+    "response_tokens": 0,
+    "finish_reason": "",
+    "reasoning": "",
+    "confidence": 0.0,
+}
+"""What another tool's record does not say; one of ours keeps its own. Its run is left behind with its corpus."""
+
+_READ = KEYS | {"conversations", "conversation", "instruction", "input", "output", "response", "generation", "prompt"}
+_READ |= {"completion", "model_name"}
+"""Keys that nothing is lost of."""
+
+
+@dataclass(slots=True)
+class Importer:
+    """Makes records of rows. ``language`` is a code, "" for each row's own; with ``redetect`` the texts are read.
+
+    ``left_out`` counts what rows had and a record has no place for: columns by name, and parts of conversations.
+    """
+
+    language: str = ""
+    redetect: bool = False
+    model: str = ""
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def record(self, row: Row) -> Record | str:
+        """The record, or the name of the reason why there is none."""
+        if not row.instruction.strip():
+            return "no_instruction"
+        if not row.response.strip():
+            return "no_response"
+        language = self._language(row)
+        if language in EXPLANATIONS:
+            return language
+        own = row.data if row.data.keys() >= KEYS else {}
+        kept = {key: own[key] if type(own.get(key)) is type(default) else default for key, default in _OTHERS.items()}
+        return Record(
+            **{
+                **kept,
+                "id": kept["id"] or new_id(),
+                "messages": [
+                    {"role": "user", "content": row.instruction},
+                    {"role": "assistant", "content": row.response},
+                ],
+                "language": language,
+                "model": self.model or row.model,
+                "run": "",
+                "created_at": kept["created_at"] or datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        )
+
+    def take_note(self, row: Row) -> None:
+        """Count what is left out of a row that became a record."""
+        for key, value in row.data.items():
+            if key not in _READ and value is not None:
+                self.left_out[str(key)] += 1
+        turns = row.data[row.shape]
+        if row.shape == "prompt" and isinstance(turns, list):
+            turns = [*turns, *row.data["completion"]]
+        if isinstance(turns, list):
+            roles = [turn.get("role") or turn.get("from") for turn in turns]
+            self.left_out["(system message)"] += "system" in roles
+            self.left_out["(further turns)"] += len(roles) - ("system" in roles) > 2
+
+    def _language(self, row: Row) -> str:
+        """A code, or the name of a reason."""
+        named = self.language or language_code(row.text("language"))
+        if not self.redetect:
+            return named or "no_language"
+        from magpie_ollama.method.detection import Verdict, check, identify
+
+        if not self.language:
+            return identify(f"{row.instruction}\n{row.response}") or named or "unknown_language"
+        if check(row.instruction, named) is Verdict.NO:
+            return "wrong_language"
+        return "response_wrong_language" if check(row.response, named) is Verdict.NO else named

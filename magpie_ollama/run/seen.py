@@ -1,0 +1,22 @@
+"""The instructions that a corpus already has, as an index of duplicates."""
+
+from __future__ import annotations
+
+from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.method import index_state
+from magpie_ollama.method.duplicates import DuplicateIndex
+
+WORTH_KEEPING = 2000
+"""Instructions that take 0.1 s to read and hash: so many new ones, and the next opening shall find them done."""
+
+
+def index(corpus: Corpus) -> DuplicateIndex:
+    """Reads and hashes what has come since the index was last kept beside the corpus, and keeps it anew where that was
+    much. About 40 microseconds an instruction. For a corpus to which nothing was added since it was opened."""
+    kept = index_state.from_bytes(corpus.recall())
+    seen = kept or DuplicateIndex()
+    before = len(seen)
+    seen.add_many(text for _, text in corpus.instructions(new=kept is not None))
+    if len(seen) - before >= WORTH_KEEPING:
+        corpus.remember(index_state.to_bytes(seen))
+    return seen

@@ -1,0 +1,121 @@
+"""import: other tools' data as records of a corpus."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands.support import Runner, check_error, records
+from corpus.support import record
+
+from magpie_ollama.corpus import Corpus, lines
+from magpie_ollama.method import languages
+from magpie_ollama.records import KEYS
+
+SOURCE = Path("other.jsonl")
+TARGET = Path("it.jsonl")
+PAIR = {"instruction": "Chi sei?", "output": "Un modello."}
+CHAT = [("system", "S"), ("human", "Chi sei?"), ("gpt", "Un modello."), ("human", "E poi?"), ("gpt", "Basta.")]
+
+
+def write(*data: dict[str, Any] | bytes, path: Path = SOURCE) -> Path:
+    path.write_bytes(b"".join(one if isinstance(one, bytes) else lines.encode(one) for one in data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("row", "model", "left_out"),
+    [
+        (PAIR | {"language": "italiano"}, "", {}),
+        (PAIR | {"language": "IT", "model": "phi3", "score": 3, "none": None}, "phi3", {"score": 1}),
+        (
+            {"conversations": [{"from": who, "value": text} for who, text in CHAT], "language": "it"},
+            "",
+            {"(system message)": 1, "(further turns)": 1},
+        ),
+        ({"prompt": "Chi sei?", "completion": "Un modello.", "language": "it", "model_name": "m"}, "m", {}),
+    ],
+)
+def test_every_shape_becomes_a_record(run: Runner, row: dict[str, Any], model: str, left_out: dict[str, int]) -> None:
+    done = run("import", write(row), "-o", TARGET, "--json")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert (told["imported"], told["records"], told["left_out"]) == (1, 1, left_out)
+    (made,) = records(TARGET)
+    assert made.keys() == KEYS
+    assert [message["content"] for message in made["messages"]] == ["Chi sei?", "Un modello."]
+    assert (made["language"], made["model"], made["server"], made["steering"]) == ("it", model, "import", "")
+    with Corpus.open(TARGET) as corpus:
+        assert (corpus.records, corpus.servers()) == (1, {"import"})
+
+
+def test_records_of_our_own_keep_what_they_say_but_for_their_run(run: Runner) -> None:
+    ours = record("20260101-000000-abcd", 7, "Chi sei?").to_dict()
+    assert run("import", write(ours), "-o", TARGET).code == 0
+    assert records(TARGET) == [ours | {"run": ""}]
+
+
+def test_what_the_corpus_has_is_passed_over(run: Runner) -> None:
+    long = "Scrivi una lettera al padrone di casa per dirgli che il rubinetto della cucina perde da due settimane."
+    with Corpus.open(TARGET) as corpus:
+        corpus.append(record(text=long))
+    texts = ["chi sei", long.replace("due", "tre"), "Come si fa il pane?", "Chi sei?"]
+    source = write(*({"instruction": text, "output": "Boh."} for text in texts))
+    done = run("import", source, "-o", TARGET, "-l", "it", "-m", "gpt")
+    assert done.out.splitlines() == [
+        "Imported 2 of 4 records, passed over 2 (50 %).",
+        "1  near_duplicate  nearly an instruction that the corpus has",
+        "1  duplicate       an instruction that the corpus has, but for case, punctuation and spaces",
+        "it.jsonl has 3 records.",
+    ]
+    assert [one["model"] for one in records(TARGET)] == ["m:1b", "gpt", "gpt"]
+    told = json.loads(run("import", source, "-o", TARGET, "-l", "it", "--keep-duplicates", "--json").out)
+    assert (told["imported"], told["records"]) == (4, 7)
+    ids = [one["id"] for one in records(TARGET)]
+    assert len(set(ids)) == len(ids)
+
+
+def test_reasons(run: Runner) -> None:
+    italian, english = (languages.load(code).exemplars[0] for code in ("it", "en"))
+    rows = [
+        {"instruction": " ", "output": "x"},
+        {"instruction": "Chi?", "output": ""},
+        {"instruction": "Chi?", "output": "Io."},
+        {"instruction": italian.instruction, "output": italian.response},
+        {"instruction": english.instruction, "output": english.response},
+    ]
+    source = write(*rows, b"no\n", rows[3])
+    told = json.loads(run("import", source, "-o", "a.jsonl", "--skip-bad", "--json").out)
+    assert told["passed_over"] == {"no_language": 4, "no_instruction": 1, "no_response": 1, "bad_line": 1}
+    told = json.loads(run("import", source, "-o", "b.jsonl", "--skip-bad", "--redetect", "--json").out)
+    assert told["passed_over"]["unknown_language"] == told["passed_over"]["duplicate"] == 1
+    assert [one["language"] for one in records("b.jsonl")] == ["it", "en"]
+    told = json.loads(run("import", source, "-o", "c.jsonl", "--skip-bad", "--redetect", "-l", "it", "--json").out)
+    assert told["passed_over"]["wrong_language"] == 1
+    assert told["imported"] == 2  # what is too short to tell is believed to be what -l says
+
+
+def test_bad_input_leaves_the_corpus_as_it_was(run: Runner) -> None:
+    with Corpus.open(TARGET) as corpus:
+        corpus.append(record())
+    before = TARGET.read_bytes()
+    check_error(run("import", "none.jsonl", "-o", TARGET), 2, "none.jsonl cannot be read")
+    check_error(run("import", write(b""), "-o", TARGET), 1, "is empty")
+    check_error(run("import", write(b"a,b\n"), "-o", TARGET), 1, "CSV")
+    check_error(run("import", TARGET, "-o", TARGET), 2, "the corpus itself")
+    check_error(run("import", write(PAIR), "-o", "-"), 2, "-o it.jsonl")
+    check_error(run("import", SOURCE, "-o", TARGET, "-l", "itt"), 2, "no language 'itt'")
+    assert TARGET.read_bytes() == before
+    write(path=Path("notes.jsonl")).write_text("dear diary\n")
+    check_error(run("import", SOURCE, "-o", "notes.jsonl", "-l", "it"), 1, "not a corpus")
+    with Corpus.open(TARGET):
+        check_error(run("import", SOURCE, "-o", TARGET, "-l", "it"), 1, "writes to")
+
+
+def test_a_bad_line_in_the_middle_keeps_what_came_before(run: Runner) -> None:
+    write(PAIR, b"no\n", {"instruction": "Come si fa il pane?", "output": "Boh."})
+    check_error(run("import", SOURCE, "-o", TARGET, "-l", "it"), 1, "Line 2", "--skip-bad")
+    done = run("import", SOURCE, "-o", TARGET, "-l", "it", "--skip-bad")
+    assert "it.jsonl has 2 records." in done.out
