@@ -40,8 +40,8 @@ class Appender:
         self._lock = threading.Lock()
         self._end = os.fstat(self._fd).st_size
         self._sync = sync
-        self._syncer = _Syncer(self._fd) if sync == "second" else None
-        if create and sync != "never":
+        self._syncer = _Syncer(self._fd, path.parent if create else None) if sync == "second" else None
+        if create and sync == "always":
             system.sync_folder(path.parent)
 
     def append(self, line: bytes) -> None:
@@ -139,14 +139,16 @@ class Appender:
 
 
 class _Syncer:
-    """A thread that forces a file to the disk at most once a second, and only after ``wake``.
+    """A thread that forces a file to the disk at most once a second, and only after ``wake``. Before the first time it
+    forces the name of a new file, in ``folder``.
 
     The first failure ends it and stays in ``error``: the system reports a lost page once.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, folder: Path | None) -> None:
         self.error: OSError | None = None
         self._fd = fd
+        self._folder = folder
         self._dirty = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -172,6 +174,9 @@ class _Syncer:
             self._dirty.clear()
             closing = self._closing.is_set()  # read after the clear, or a close between the two is missed
             try:
+                if self._folder is not None:
+                    system.sync_folder(self._folder)
+                    self._folder = None
                 system.sync_file(self._fd)
             except OSError as error:
                 self.error = error

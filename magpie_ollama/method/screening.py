@@ -59,6 +59,13 @@ class Verdicts:
     language: str = ""
 
 
+def prepare(language: Language) -> None:
+    """Loads the voices' patterns and the language model: for a thread, or the first text that is being written keeps
+    all others waiting for a second."""
+    speaks_as_assistant("")
+    check(language.system, language.code, scripts=language.scripts)
+
+
 def count_words(text: str, spaces: bool = True) -> int:
     """Words of a text; where a language writes no spaces, two letters count as a word."""
     if spaces:

@@ -45,7 +45,8 @@ class Draft:
 
 
 class Asker:
-    """Asks one model. ``on_tokens`` is called with each change of the number of tokens generated so far."""
+    """Asks one model. ``on_tokens`` is called with each change of the number of tokens generated so far, ``on_busy``
+    each time that the server refuses a request for want of room."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Asker:
         prompter: Prompter,
         seen: DuplicateIndex,
         on_tokens: Callable[[int], None],
+        on_busy: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._rules = settings.screening
@@ -63,6 +65,7 @@ class Asker:
         self._prompter = prompter
         self._seen = seen
         self._on_tokens = on_tokens
+        self._on_busy = on_busy
         self._answers = 0
         self._no_answers = 0
 
@@ -144,9 +147,13 @@ class Asker:
     async def _answer(self, draft: Draft, stage: str, ask: Callable[[], Awaitable[Completion]]) -> Completion | None:
         """The completion, after retries; None where the server is there but gives no complete one."""
 
-        def again() -> Awaitable[Completion]:
+        async def again() -> Completion:
             setattr(draft, stage, 0)  # what an attempt that failed generated is nobody's
-            return ask()
+            try:
+                return await ask()
+            except Busy:
+                self._on_busy()
+                raise
 
         before = self._answers
         try:

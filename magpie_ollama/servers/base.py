@@ -114,9 +114,18 @@ class Server(Protocol):
         """Continues ``prompt`` as it stands, no template applied (raw mode)."""
 
     async def chat(
-        self, model: str, messages: Sequence[Message], sampling: Sampling, think: bool, watch: Watch
+        self,
+        model: str,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        think: bool,
+        watch: Watch,
+        schema: Mapping[str, Any] | None = None,
     ) -> Completion:
-        """The assistant's next turn."""
+        """The assistant's next turn; with a JSON schema, in JSON that follows it.
+
+        Servers hold the model to the schema while it writes. One that stops at ``max_tokens`` leaves broken JSON.
+        """
 
     def silent_for(self) -> float:
         """Seconds since the last byte came on any stream, or since the last request began."""

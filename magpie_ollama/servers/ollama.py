@@ -32,7 +32,7 @@ from magpie_ollama.errors import (
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
 from magpie_ollama.servers.base import Completion, Model, Sampling, Watch, is_hidden
-from magpie_ollama.servers.connections import LOOK, Connections, client_settings
+from magpie_ollama.servers.connections import LOOK, Connections, client_settings, json_object
 
 DEFAULT_PORT = 11434
 START = "start it with `ollama serve` (or open the Ollama app), or point --host at it"
@@ -46,6 +46,16 @@ class PullProgress(NamedTuple):
     status: str
     completed: int
     total: int
+
+
+class Loaded(NamedTuple):
+    """A model in memory: its bytes in all, and those of them on a GPU (what is left, the CPU computes). ``parameters``
+    and ``quantisation`` are in Ollama's own words ("134.52M", "Q4_1"), "" where it does not tell."""
+
+    size: int
+    on_gpu: int
+    parameters: str
+    quantisation: str
 
 
 class OllamaServer:
@@ -104,6 +114,19 @@ class OllamaServer:
         await self._http.json("POST", "/api/generate", self._body(model, {}, stream=False))
         self._context = await self._loaded_context(model)
 
+    async def loaded(self, model: str) -> Loaded | None:
+        """What of the model is in memory; None where it is not."""
+        running = await self._running(model)
+        if running is None:
+            return None
+        details = running.details
+        return Loaded(
+            size=int(running.size or 0),
+            on_gpu=int(running.size_vram or 0),
+            parameters=(details and details.parameter_size) or "",
+            quantisation=(details and details.quantization_level) or "",
+        )
+
     def pull(self, model: str) -> AsyncIterator[PullProgress]:
         """Fetches ``model`` from Ollama's registry; ends when it is there."""
         return self._pull(model)
@@ -137,10 +160,18 @@ class OllamaServer:
         return completion
 
     async def chat(
-        self, model: str, messages: Sequence[Message], sampling: Sampling, think: bool, watch: Watch
+        self,
+        model: str,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        think: bool,
+        watch: Watch,
+        schema: Mapping[str, Any] | None = None,
     ) -> Completion:
         body = self._body(model, _sampling(sampling))
         body |= {"messages": messages, "think": think, "truncate": False}
+        if schema is not None:
+            body["format"] = schema
         return await self._stream("/api/chat", body, watch)
 
     def silent_for(self) -> float:
@@ -201,9 +232,12 @@ class OllamaServer:
             raise NoServer(f"No Ollama answers at {self.address}.", START) from error
 
     async def _loaded_context(self, model: str) -> int:
+        running = await self._running(model)
+        return (running and running.context_length) or 0
+
+    async def _running(self, model: str) -> ollama.ProcessResponse.Model | None:
         running = await self._ask(self._client.ps())
-        loaded = (m for m in running.models if m.model in (model, f"{model}:latest"))
-        return next((m.context_length or 0 for m in loaded), 0)
+        return next((m for m in running.models if m.model in (model, f"{model}:latest")), None)
 
     async def _ask(self, question: Awaitable[T]) -> T:
         try:
@@ -261,13 +295,10 @@ def refusal(status: int, body: str, address: str, model: str) -> MagpieError:
 
 
 def _piece(line: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
+    piece = json_object(line)
+    if piece is None:
         raise TransientError(f"Ollama sent a line that is no JSON object ({len(line)} bytes).", LOOK)
-    return value
+    return piece
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from magpie_ollama.errors import (
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
 from magpie_ollama.servers.base import Completion, Model, Sampling, Watch, is_hidden
-from magpie_ollama.servers.connections import LOOK, Connections
+from magpie_ollama.servers.connections import LOOK, Connections, json_object
 
 DEFAULT_PORT = 8000
 
@@ -108,9 +108,18 @@ class OpenAIServer:
         return await self._stream("/v1/completions", body, watch, raw=True)
 
     async def chat(
-        self, model: str, messages: Sequence[Message], sampling: Sampling, think: bool, watch: Watch
+        self,
+        model: str,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        think: bool,
+        watch: Watch,
+        schema: Mapping[str, Any] | None = None,
     ) -> Completion:
         body = self._body(model, sampling) | {"messages": messages}
+        if schema is not None:
+            wanted = {"name": "answer", "schema": schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": wanted}
         if self._engine or think:
             body["chat_template_kwargs"] = {"enable_thinking": think}
         return await self._stream("/v1/chat/completions", body, watch)
@@ -233,13 +242,10 @@ class OpenAIServer:
 
 
 def _event(data: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
+    event = json_object(data)
+    if event is None:
         raise TransientError(f"The server sent an event that is no JSON object ({len(data)} bytes).", LOOK)
-    return value
+    return event
 
 
 def _code(error: Any) -> int:

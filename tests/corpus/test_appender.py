@@ -223,6 +223,20 @@ class TestSync:
         assert {name for _, name in synced} == {"corpus-sync"}
         appender.close()
 
+    @pytest.mark.parametrize(
+        ("policy", "threads"), [("always", ["MainThread"]), ("second", ["corpus-sync"]), ("never", [])]
+    )
+    def test_a_new_name_is_forced_once_where_its_lines_are(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, policy: module.Sync, threads: list[str]
+    ) -> None:
+        names: list[str] = []
+        monkeypatch.setattr(system, "sync_folder", lambda folder: names.append(threading.current_thread().name))
+        for create in (True, False):
+            appender = Appender(path, create=create, sync=policy)
+            appender.append(b"one\n")
+            appender.close()
+        assert names == threads
+
     def test_second_forces_on_close_without_waiting(self, path: Path, synced: list[object]) -> None:
         appender = Appender(path, create=True, sync="second")
         appender.append(b"one\n")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magpie_ollama.method import languages
+from magpie_ollama.method import duplicates, languages
 from magpie_ollama.method.duplicates import BATCH, RECENT, DuplicateIndex, normalise, similarity
 
 LONG = (
@@ -131,6 +131,20 @@ def test_a_corpus_added_at_once_or_one_by_one_finds_the_same() -> None:
             assert seen.find(text) == "duplicate"
             assert seen.find(changed) == "near_duplicate"
     assert not any(at_once.find(text) for text in _many(RECENT + BATCH + 900)[len(texts) :])
+
+
+def test_several_blocks_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "BLOCK", RECENT)
+    texts = _many(4 * RECENT + 100)
+    seen = index(*texts[: 2 * RECENT + 100])
+    for text in texts[2 * RECENT + 100 :]:
+        seen.add(text)
+    assert len(seen._blocks) == 5
+    assert len(seen) == len(texts)
+    for text in itertools.islice(texts, 0, None, 97):
+        assert seen.find(text) == "duplicate"
+        assert seen.find(text.replace(text.split()[7], "altogether", 1)) == "near_duplicate"
+    assert not any(seen.find(text) for text in _many(len(texts) + 100)[len(texts) :])
 
 
 def test_similarity_is_the_share_of_common_shingles() -> None:

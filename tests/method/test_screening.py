@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from method.test_repetition import GREEDY, TRUE_TEXTS
 from method.texts import PASS, REJECT
 
-from magpie_ollama.method import languages
+from magpie_ollama.method import extraction, identifier, languages
 from magpie_ollama.method.detection import Verdict
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import Reason, extract
@@ -20,6 +20,7 @@ from magpie_ollama.method.screening import (
     ResponseWatch,
     Rules,
     count_words,
+    prepare,
     screen_instruction,
     screen_response,
 )
@@ -314,3 +315,11 @@ def test_a_response_that_drifts_is_cut() -> None:
     rest = " ".join(exemplar.response for exemplar in ENGLISH.language.exemplars)
     assert 0 < fed(watch, f"{start} {rest}") <= 1200
     assert watch.reason is Reason.RESPONSE_WRONG_LANGUAGE
+
+
+def test_prepared_nothing_is_left_to_load() -> None:
+    loaded = (identifier._scorer, extraction._voice)
+    for one in loaded:
+        one.cache_clear()
+    prepare(ENGLISH.language)
+    assert all(one.cache_info().currsize for one in loaded)

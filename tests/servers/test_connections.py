@@ -1,4 +1,4 @@
-"""Connections: several small pools, reused, closed; lines whole however they arrive."""
+"""Connections: one for each request in flight, reused, closed; lines whole however they arrive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from servers.support import canned, served
 
 from magpie_ollama.errors import ConnectionLost, NotThisServer, TransientError
 from magpie_ollama.servers import connections
-from magpie_ollama.servers.connections import POOL, Connections
+from magpie_ollama.servers.connections import Connections, json_object
 from magpie_ollama.servers.ollama import OllamaServer, refusal
 
 BODY = {"model": "smollm2:135m", "messages": [{"role": "user", "content": "Why?"}]}
@@ -43,8 +43,8 @@ def test_connections_are_reused() -> None:
         pool = connect(fake.url)
         for _ in range(5):
             await lines(pool)
-            opened.append({id(one) for one in pool._pools[0].client._transport._pool.connections})  # type: ignore[attr-defined]
-        assert len(pool._pools) == 1
+            opened.append({id(one) for one in pool._clients[0]._transport._pool.connections})  # type: ignore[attr-defined]
+        assert len(pool._clients) == 1
         await pool.close()
 
     with FakeOllama() as fake:
@@ -53,20 +53,19 @@ def test_connections_are_reused() -> None:
     assert len(set(map(frozenset, opened))) == 1
 
 
-def test_many_small_pools_and_no_request_waits_for_one() -> None:
-    count = 3 * POOL + 1
+def test_a_connection_for_each_request_in_flight_and_none_waits_for_one() -> None:
+    count = 25
 
     async def go() -> None:
         pool = connect(fake.url)
         tasks = [asyncio.create_task(lines(pool)) for _ in range(count)]
         await asyncio.to_thread(fake.wait_until, lambda: fake.max_in_flight == count)
-        assert len(pool._pools) == 4
+        assert len(pool._clients) == count and not pool._free
         gate.set()
         answers = await asyncio.gather(*tasks)
         assert all(json.loads(answer[-1])["done"] for answer in answers)
         await lines(pool)
-        assert len(pool._pools) == 4, "used again"
-        assert not any(one.in_flight for one in pool._pools)
+        assert len(pool._clients) == len(pool._free) == count, "used again"
         await pool.close()
 
     gate = threading.Event()
@@ -160,7 +159,7 @@ def test_a_cancelled_task_closes_its_connection() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not server._http._pools[0].in_flight
+        assert len(server._http._free) == 1
 
     with FakeOllama(script=lambda ask: Reply("word " * 5000, delay=0.001)) as fake:
         served(OllamaServer(fake.url), go)
@@ -220,3 +219,20 @@ def test_refused() -> None:
     with canned({}) as url:
         pass
     asyncio.run(go(url))
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b'{"a": "\\ud83d\\ude00"}', {"a": "\U0001f600"}),
+        (b'{"a": "\\ud83d"}', {"a": "\ud83d"}),  # half a pair, and infinity: Python's servers may write them
+        (b'{"a": -Infinity}', {"a": float("-inf")}),
+        (b'{"a": "\xff"}', None),
+        (b"[1]", None),
+        (b"{", None),
+        (b'{"a":' * 100_000, None),
+        (b"", None),
+    ],
+)
+def test_what_is_a_json_object(data: bytes, value: object) -> None:
+    assert json_object(data) == value
