@@ -252,7 +252,7 @@ def test_what_the_caller_raises_ends_the_run_and_loses_nothing(tmp_path: Path) -
             generate(settings(fake, 8, seed=0), path, keep=keep)
         stopped = Outcome(path)
         # A response that ends in the same turn of the event loop is kept as well.
-        assert Counter(stopped.outcomes)["kept"] == len(records(path)) == len(kept) >= 3, "the journal has each, at once"
+        assert Counter(stopped.outcomes)["kept"] == len(records(path)) == len(kept) >= 3, "the journal has each"
         made = generate(settings(fake, 8, seed=0), path)
     assert made.error is None
     assert len(made.records) == 8
