@@ -219,7 +219,7 @@ def test_ctrl_c_twice() -> None:
         return Reply(default_script(ask).text, delay=0.001 if ask.index < 12 else 2.0)
 
     with FakeOllama(script=script) as fake:
-        started = process("generate", "-n", 1000, "--host", fake.url)
+        started = process("generate", "-n", 1000, "--parallel", 4, "--host", fake.url)
         # All four attempts wait for a response or an instruction that would take minutes.
         fake.wait_until(lambda: len([one for one in generating(fake) if one.generation >= 12]) >= 4, timeout=60)
         started.send_signal(signal.SIGINT)

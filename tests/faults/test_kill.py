@@ -1,0 +1,117 @@
+"""kill -9 at any moment, again and again: nothing lost, doubled or torn, and the next process goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from commands.support import Runner, finished
+from corpus.support import python
+from fake_ollama import FakeOllama
+from faults.trial import Trial, paced, wait_for
+
+from magpie_ollama.corpus import Corpus
+
+ROUNDS = int(os.environ.get("FAULT_KILLS", "8"))
+"""Of the whole command. One costs two seconds, nearly all of them for its start."""
+
+WRITING = """
+import os, sys
+from pathlib import Path
+from corpus.support import record
+from magpie_ollama.corpus import Corpus
+from magpie_ollama.records import Attempt
+
+def write(path):
+    print("begun", os.getpid(), flush=True)
+    with Corpus.open(path) as corpus:
+        run = corpus.unfinished({}) or corpus.start_run({}, {}, 10**9)
+        run.resume(10**9)
+        while True:
+            index = run.next_index
+            one = record(run.id, run.seed + index, text="Perché? " * (index % 50 if index % 8 else 3000))
+            corpus.append(one)
+            os.write(1, f"{one.run} {one.seed}\\n".encode())  # in one piece, or the kill may cut it
+            run.journal(Attempt(index, "kept", "system"))
+
+for path in sys.stdin:  # each by a process of its own, without its start
+    pid = os.fork()
+    if not pid:
+        write(Path(path.strip()))
+    os.waitpid(pid, 0)
+    print("killed", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+@pytest.mark.parametrize("chain", range(10))
+def test_appending(tmp_path: Path, chain: int) -> None:
+    """Ten chains of ten rounds. The records are appended as fast as can be, every eighth over several pages: the
+    write itself may be cut in two."""
+    trial, chance = Trial(tmp_path / "it.jsonl"), random.Random(chain)
+    with python(WRITING) as child:
+        assert child.stdin
+        assert child.stdout
+        for round_ in range(1, 11):
+            print(trial.path, file=child.stdin, flush=True)
+            begun = child.stdout.readline().split()
+            assert begun, child.stderr and child.stderr.read()
+            # After so many records, or, with none to wait for, amid its opening and mending.
+            killer = threading.Timer(chance.uniform(0, 0.004), os.kill, (int(begun[1]), signal.SIGKILL))
+            left = chance.choice((0, 1, chance.randrange(30)))
+            if not left:
+                killer.start()
+            while (told := child.stdout.readline()) != "killed\n":
+                run, seed = told.split()
+                trial.acknowledged.add((run, int(seed)))
+                left -= 1
+                if not left:
+                    killer.start()
+            killer.join()
+            sure = len(trial.acknowledged)
+            Corpus.open(trial.path).close()  # a torn line is set aside here
+            assert len(trial.lines()) <= sure + round_, "at most one a round was not acknowledged"
+            trial.check("kill -9 while appending")
+        child.stdin.close()
+    assert len(trial.acknowledged) > 10, "the rounds were long enough to mean something"
+    assert len(trial.manifests()) == 1, "each round went on with the run of the one before"
+    with Corpus.open(trial.path) as corpus:
+        again = corpus.unfinished({})
+        assert again
+        again.resume(10**9)
+        seeds = [json.loads(line)["seed"] - again.seed for line in trial.lines()]
+        assert seeds == list(range(again.kept)), "none left out"
+        assert [one.index for one in again.attempts()] == seeds, "and the journal has each once"
+
+
+@pytest.mark.timeout(300 + 20 * ROUNDS)
+def test_the_command(run: Runner, trial: Trial) -> None:
+    chance = random.Random(3)
+    amid = 0
+    with FakeOllama(script=paced) as fake:
+
+        def answers() -> int:
+            return sum(one.finished and one.path == "/api/chat" and one.generation >= 0 for one in fake.requests)
+
+        for _ in range(ROUNDS):
+            there = len(trial.lines())
+            started = trial.start("--host", fake.url)
+            # The clock starts with one of the first answers: before there is one, there is nothing to lose.
+            wanted = answers() + chance.randrange(10)
+            wait_for(fake, lambda wanted=wanted: answers() >= wanted, started)
+            killer = threading.Timer(chance.uniform(0.0, 0.05), started.kill)
+            killer.start()
+            done = finished(started)
+            killer.join()
+            assert done.code < 0 or done.code == 1, done.err
+            amid += len(trial.lines()) > there
+            trial.check("kill -9 of the command")
+        made = trial.go_on("kill -9 of the command", run, fake)
+    assert amid > ROUNDS / 4, "the rounds were long enough to mean something"
+    assert len(trial.journaled()) == len(made), "and the journal has each once"
