@@ -108,10 +108,11 @@ class Corpus(ABC):
         self._contents.count(fields)
 
     def unfinished(self, settings: Mapping[str, Any]) -> Run | None:
-        """The newest run of equal settings that is short of its target. ``Run.resume`` goes on with it."""
+        """The newest run of equal settings that did not end as done; it may have its last record all the same, where a
+        crash came right after it. ``Run.resume`` goes on with it."""
         mark = runs.fingerprint(settings)
         for run in reversed(self._runs):
-            if run.manifest["fingerprint"] == mark and run.status != "done" and run.kept < run.target:
+            if run.manifest["fingerprint"] == mark and run.status != "done":
                 return run
         return None
 

@@ -6,10 +6,12 @@ Loading takes 0.5 s and 100 MB, so it happens at the first question and not at i
 
 from __future__ import annotations
 
+import tempfile
 import unicodedata
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from magpie_ollama.errors import MagpieError
 from magpie_ollama.method.writing import SCRIPTS
 
 if TYPE_CHECKING:
@@ -24,7 +26,13 @@ def _scorer() -> Callable[[str], dict[str, float]]:
     import numpy as np
     from py3langid.langid import MODEL_FILE, LanguageIdentifier, visit_counts
 
-    model: Any = LanguageIdentifier.from_model_file(MODEL_FILE)
+    try:
+        model: Any = LanguageIdentifier.from_model_file(MODEL_FILE)
+    except OSError as error:  # it is unpacked into a temporary file
+        raise MagpieError(
+            f"The language identifier cannot be unpacked in {tempfile.gettempdir()}: {error.strerror}.",
+            "free 70 MB there, or point TMPDIR elsewhere, then run the same command again",
+        ) from error
     columns = [i for i, code in enumerate(model.nb_classes) if code in SCRIPTS]
     codes = [model.nb_classes[i] for i in columns]
     # A code may head two columns (Serbian in either script): the better one counts.

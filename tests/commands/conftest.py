@@ -9,10 +9,6 @@ import pytest
 from commands.support import Runner
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "kill: kills the real command again and again; about half a minute")
-
-
 @pytest.fixture(autouse=True)
 def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in list(os.environ):

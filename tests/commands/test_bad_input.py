@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from commands.support import TARGET, Runner, check_error, finished, process, records
-from corpus.support import without_privileges
+from commands.support import TARGET, Done, Runner, check_error, finished, process, records
+from corpus.support import PACKAGE, without_privileges
 from fake_ollama import FakeModel, FakeOllama, Reply, base_model, default_script, embedder, harmony, llama3
 from fake_ollama.openai import FakeOpenAI
 from run.support import generating
@@ -277,3 +278,14 @@ def test_bos_probe_is_all_that_a_dry_run_may_ask(run: Runner) -> None:
     with FakeOllama(models=[FakeModel("llama3.2", llama3())]) as fake:
         assert run("generate", "--dry-run", "--host", fake.url).code == 0
         assert [one.body["options"] for one in generating(fake)] == [{"num_predict": 1}]
+
+
+@posix
+def test_no_room_to_unpack_the_language_identifier() -> None:
+    with FakeOllama() as fake:
+        limited = ["sh", "-c", 'ulimit -f 20 && exec "$@"', "sh", sys.executable, "-m", "magpie_ollama"]
+        done = subprocess.run(
+            [*limited, "generate", "-l", "it", "-s", "system", "-n", "1", "--host", fake.url],
+            capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+        )  # fmt: skip
+    check_error(Done(done.returncode, done.stdout, done.stderr), 1, "cannot be unpacked", "TMPDIR")

@@ -133,7 +133,7 @@ class TestContinue:
         assert manifest_of(path, first)["target"] == 8
         assert manifest_of(path, first)["status"] == "running"
 
-    @pytest.mark.parametrize(("kept", "status"), [(5, "done"), (5, None), (5, "interrupted"), (2, "done")])
+    @pytest.mark.parametrize(("kept", "status"), [(5, "done"), (2, "done")])
     def test_a_finished_run_is_followed_by_a_new_one(self, path: Path, kept: int, status: Status | None) -> None:
         first = make(path, 5, kept, status)
         with Corpus.open(path) as corpus:
@@ -141,6 +141,13 @@ class TestContinue:
             second = corpus.start_run(SETTINGS, {}, 3)
             assert second.id != first
             assert (second.kept, corpus.records) == (0, kept)
+
+    def test_a_run_that_was_killed_after_its_last_record_is_not_begun_anew(self, path: Path) -> None:
+        first = make(path, 5, 5, None)
+        with Corpus.open(path) as corpus:
+            again = corpus.unfinished(SETTINGS)
+            assert again is not None
+            assert (again.id, again.kept, again.target) == (first, 5, 5)
 
     def test_other_settings_are_another_run(self, path: Path) -> None:
         make(path, 5, 2, "interrupted")

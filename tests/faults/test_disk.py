@@ -126,11 +126,13 @@ def bound_by_permissions(folder: Path) -> list[str]:
     folder.chmod(0o555)
     try:
         tried = subprocess.run([*prefix, "sh", "-c", f'touch "{folder}/it" 2>&1'], capture_output=True, text=True)
+        why = "" if "denied" in tried.stdout else tried.stderr
     except FileNotFoundError:
-        pytest.skip("root writes to anything, and there is no setpriv")
+        why = "there is no setpriv"
     finally:
         folder.chmod(0o755)
-    assert "denied" in tried.stdout, tried
+    if prefix and why:
+        pytest.skip(f"root writes to anything, and cannot do without that here: {why.strip()}")
     return prefix
 
 

@@ -18,7 +18,7 @@ from faults.trial import Trial, paced, wait_for
 
 from magpie_ollama.corpus import Corpus
 
-ROUNDS = int(os.environ.get("FAULT_KILLS", "8"))
+ROUNDS = int(os.environ.get("FAULT_KILLS", "5"))
 """Of the whole command. One costs two seconds, nearly all of them for its start."""
 
 WRITING = """

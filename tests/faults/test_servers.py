@@ -61,7 +61,7 @@ def test_for_good(run: Runner, trial: Trial, kind: str) -> None:
     with FakeOllama(script=script) as fake:
         with impatient():
             # Eight attempts without an answer end a run; where there are answers, the bound on attempts does.
-            done = run(*trial.arguments(MANY, "--max-attempts", 14 if code == 3 else 6, "--host", fake.url))
+            done = run(*trial.arguments(MANY, "--max-attempts", 14 if code == 3 else 5, "--host", fake.url))
         trial.ended(done, code, words)
         assert trial.check(kind)
         trial.go_on(kind, run, fake)
