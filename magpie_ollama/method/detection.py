@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -96,7 +96,7 @@ def check(text: str, code: str, *, scripts: Sequence[str] | None = None) -> Verd
         return Verdict.NO
     pieces = [_piece(sentence, found, code, wanted) for sentence, found in sentences]
     lost = sum(piece.letters for piece in pieces if piece.lost)
-    if lost * 5 > letters or _lost_at_the_end(reversed(pieces)) >= 60:
+    if lost * 5 > letters or _lost_at_the_end(pieces) >= 60:
         return Verdict.NO
     scored = [piece for piece in pieces if piece.scores]
     if not scored:
@@ -122,8 +122,7 @@ def drifted(text: str, code: str, *, scripts: Sequence[str] | None = None) -> bo
         return True
     if letters < 60:
         return False
-    # From the end, and mostly no further than its last sentence: this is asked again and again of the same text.
-    return _lost_at_the_end(_piece(sentence, found, code, wanted) for sentence, found in reversed(sentences)) >= 40
+    return _lost_at_the_end([_piece(sentence, found, code, wanted) for sentence, found in sentences]) >= 40
 
 
 def identify(text: str) -> str:
@@ -219,10 +218,10 @@ def _rivals(script: str) -> tuple[str, ...]:
     return tuple(code for code, own in SCRIPTS.items() if script in own and code != "nb")
 
 
-def _lost_at_the_end(backwards: Iterable[_Piece]) -> int:
-    """Letters in the run of lost sentences that a text ends with, given the last one first."""
+def _lost_at_the_end(pieces: list[_Piece]) -> int:
+    """Letters in the run of lost sentences that ``pieces`` end with."""
     tail = 0
-    for piece in backwards:
+    for piece in reversed(pieces):
         if piece.letters >= FEW:
             if not piece.lost:
                 break
