@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from magpie_ollama.corpus.runs import Run, Status
 from magpie_ollama.errors import RequestRefused, ShortOfTarget, TemplateError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import Language
+from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered, steer
 from magpie_ollama.method.template import Template
 from magpie_ollama.records import Message, Record
@@ -142,6 +144,7 @@ class Session:
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()
         status: Status = "failed"
+        gc.freeze()  # what is loaded by now stays: a full collection would go through it and stop all streams for 40 ms
         try:
             await self._pipeline.run()
             status = "done" if run.kept >= run.target else "interrupted"
@@ -152,6 +155,7 @@ class Session:
             status = "interrupted"
             raise
         finally:
+            gc.unfreeze()
             if isinstance(ways, AutoWays):
                 measurements.add(self.model, self.settings.language.code, ways.tallies())
             progress.notices += self.corpus.notices[self._told :]
@@ -235,7 +239,10 @@ async def open_session(
 
         model = await choose_model(server, settings.server.model, settings.server.pull, on_pull)
         progress.enter(f"Loading {model.name}")
-        await retrying(lambda: server.load(model.name), server.address)
+        await asyncio.gather(
+            retrying(lambda: server.load(model.name), server.address),
+            asyncio.to_thread(prepare, settings.language),
+        )
         # Its context is known once it is loaded.
         model = await retrying(lambda: server.describe(model.name), server.address)
         progress.enter("")

@@ -107,9 +107,9 @@ def generate(
 
 
 @contextmanager
-def impatient() -> Iterator[None]:
-    """Retries without the waits between them."""
-    stamina.set_testing(True, attempts=1000, cap=True)
+def impatient(cap: bool = True) -> Iterator[None]:
+    """Retries without the waits between them; without ``cap``, many more, since no time passes."""
+    stamina.set_testing(True, attempts=1000, cap=cap)
     try:
         yield
     finally:

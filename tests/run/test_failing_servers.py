@@ -174,7 +174,7 @@ def test_a_server_that_fails_every_time_ends_the_run(tmp_path: Path) -> None:
 
 def test_more_in_flight_than_the_server_takes(tmp_path: Path) -> None:
     """The queue is full all the time: those sent away wait, and none is given up."""
-    with FakeOllama(parallel=1, max_queue=1, delay=0.0005) as fake, impatient():
+    with FakeOllama(parallel=1, max_queue=1, delay=0.0005) as fake, impatient(cap=False):
         made = generate(settings(fake, 6, seed=0, parallel=12), tmp_path / "en.jsonl")
         refused = [exchange for exchange in fake.requests if exchange.status == 503]
     assert made.error is None
