@@ -31,6 +31,7 @@ CURVES: dict[str, Curve] = {
     "one at a time": lambda level: 75,
     "grows to 64": lambda level: 20 * min(level, 64),
     "gains less and less": lambda level: {1: 76, 2: 145, 4: 230, 8: 339, 16: 460, 32: 589}.get(level, 620),
+    "disturbed": lambda level: {1: 75, 2: 13, 4: 94}.get(level, 95),
     "collapses": lambda level: {1: 40, 2: 70, 4: 110, 8: 20}.get(level, 5),
 }
 
@@ -51,6 +52,7 @@ def climbed(curve: Curve, noise: float = 0.0, seed: int = 0, most: int = MOST) -
         ("one at a time", 1, [1, 2, 4]),
         ("grows to 64", 64, [1, 2, 4, 8, 16, 32, 64, 128, 256]),
         ("gains less and less", 32, [1, 2, 4, 8, 16, 32, 64, 128]),
+        ("disturbed", 4, [1, 2, 4, 8, 16]),
         ("collapses", 4, [1, 2, 4, 8]),  # and 16 is not even tried
     ],
 )
@@ -289,8 +291,8 @@ def test_the_pipeline_finds_the_slots_of_a_server(tmp_path: Path) -> None:
     assert len({record["id"] for record in made.records}) == 40
     assert [attempt["index"] for attempt in made.attempts] == list(range(len(made.attempts)))
     assert fake.max_in_flight in (8, 16), "up to where two doublings gave nothing, or to half of the records"
-    assert 4 <= made.progress.level <= 16, "on a machine that is busy otherwise the rates waver"
-    assert made.progress.rates[4] > 1.5 * made.progress.rates[1]
+    assert 4 <= made.progress.level <= 8
+    assert made.progress.rates[4] > 2.5 * made.progress.rates[1]
     assert any("runs 4 at once; OLLAMA_NUM_PARALLEL=8 " in notice for notice in made.progress.notices)
 
 
