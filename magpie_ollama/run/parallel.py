@@ -34,7 +34,7 @@ NEAR = 0.95
 
 FALLEN = 0.75
 """Of the best: a level above ``USUAL`` as slow as this is worse than no gain (memory runs out), and the next is not
-tried. Up to it something else kept the machine busy: 75 tokens a second with 1 and 13 with 2 were seen, where 4 has 94."""
+tried. Up to it, something else kept the machine busy: 75 tokens a second with 1 and 13 with 2 were seen; 4 has 94."""
 
 WINDOWS = (2, 5)
 """At least and at most so many windows a level ..."""
