@@ -41,6 +41,16 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"magpie_ollama.commands.{module}").command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever reads stdout has had enough, as `head` has: that is no failure. Python would fail to flush it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        return result
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -90,7 +100,6 @@ def _run() -> int:
     debug = "--debug" in sys.argv or os.environ.get("MAGPIE_OLLAMA_DEBUG", "").lower() in ("1", "true", "yes", "on")
     try:
         result = cli.main(prog_name="magpie-ollama", standalone_mode=False)
-        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
         error.show()

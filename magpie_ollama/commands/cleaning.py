@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from magpie_ollama.corpus.rewriting import Output, in_place, new_file
 from magpie_ollama.curation.removals import BAD_LINE, Removals
 from magpie_ollama.display import consoles, removals
 from magpie_ollama.display.progress import reading
-from magpie_ollama.errors import UsageError
+from magpie_ollama.errors import CorpusError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,16 +90,20 @@ def cleaning(
         with reading(f"Reading {file.name}", size, no_bar) as on_progress:
             yield Rows(file, skip_bad=given["skip_bad"], on_progress=on_progress)
 
-    with _until_closed():
+    try:
         with read() as rows, _target(file, output, given) as target:
             job = Cleaning(rows, target, read)
             yield job
             job.removals.count(BAD_LINE, len(rows.bad))
             if target is not None and given["in_place"]:
                 target.unchanged = not job.removals.removed
-        if rows.bad and not given["quiet"]:
-            consoles.show_notice(consoles.stderr(), rows.notice())
-        _report(file, job, explanations, given)
+    except BrokenPipeError:
+        if output in (None, STREAM) and not given["in_place"]:
+            raise  # nothing else was to be done
+        raise CorpusError("stdout was closed before the end, and nothing was written", "leave out --show") from None
+    if rows.bad and not given["quiet"]:
+        consoles.show_notice(consoles.stderr(), rows.notice())
+    _report(file, job, explanations, given)
 
 
 def _check(file: Path, output: Path | None, replace: bool) -> None:
@@ -144,14 +146,3 @@ def _report(file: Path, job: Cleaning, explanations: Mapping[str, str], given: M
         consoles.say(console, Text(f"{file} is {change}."))
     elif output != STREAM:
         consoles.say(console, Text(f"Written to {output}."))
-
-
-@contextmanager
-def _until_closed() -> Iterator[None]:
-    """A reader that closes stdout has had enough, as ``head`` has: the command ends, and that is no failure."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
-        raise click.exceptions.Exit(0) from None

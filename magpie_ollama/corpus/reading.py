@@ -106,27 +106,24 @@ class Rows:
         return f"Passed over line {number} of {self.path}, which {why}{more}."
 
     def _rows(self, file: BinaryIO) -> Iterator[Row]:
-        reader = lines.reader(source := _Source(file, self._on_progress))
-        while True:
+        source = _Source(file, self._on_progress)
+        for line in source:
             try:
-                value = reader.read(skip_empty=True)
-                wrong = ""
-            except EOFError:
-                return
+                value = lines.parse(line)
             except jsonlines.InvalidLineError as error:
-                wrong = source.wrong or sniffing.fault(error)
-            if wrong:
-                self._pass_over(source, wrong)
-            elif not isinstance(value, dict):
-                self._pass_over(source, "is no JSON object")
-            else:
-                check_schema(value, self.path)
-                found = shapes.pair(value)
-                if found is None:
-                    self._pass_over(source, f"has no instruction (its keys: {_keys(value)})")
-                else:
-                    self.count += 1
-                    yield Row(source.number, source.line.rstrip(b"\r\n"), value, *found)
+                self._pass_over(source, source.wrong or sniffing.fault(error))
+                continue
+            if type(value) is not dict:
+                if value is not None:  # a blank line
+                    self._pass_over(source, "is no JSON object")
+                continue
+            check_schema(value, self.path)
+            found = shapes.pair(value)
+            if found is None:
+                self._pass_over(source, f"has no instruction (its keys: {_keys(value)})")
+                continue
+            self.count += 1
+            yield Row(source.number, line.rstrip(b"\r\n"), value, *found)
 
     def _pass_over(self, source: _Source, wrong: str) -> None:
         torn = self.count and not source.line.endswith(b"\n") and not source.wrong

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import jsonlines
-import orjson
 
 from magpie_ollama.corpus import lines, sniffing
 from magpie_ollama.errors import CorpusError, NotACorpus
@@ -89,14 +88,9 @@ class _Lines:
 def _values(source: _Lines) -> Iterator[Any]:
     """The values of the lines that are not blank. Raises InvalidLineError."""
     for line in source:
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            value = None
+        value = lines.parse(line)
         if value is not None:
             yield value
-        else:  # blank, bad, or to be understood by a closer look: half the time of an opening, if all lines had it
-            yield from lines.reader([line]).iter(skip_empty=True)
 
 
 class _NoRecordError(ValueError):

@@ -58,7 +58,7 @@ class Deduplicator:
     def look(self, texts: Sequence[str]) -> list[Twin | None]:
         """The twin of each text among those kept before it, in this call or earlier; None for a text that is kept."""
         plains = [normalise(text) for text in texts]
-        keys = [duplicates._key(plain) for plain in plains]
+        keys = [duplicates.exact_key(plain) for plain in plains]
         fresh = {key: plain for key, plain in zip(keys, plains, strict=True) if key not in self._exact}
         near = [None] * len(fresh) if self._only_exact else self._near(list(fresh.values()))
         outcome = dict(zip(fresh, near, strict=True))
@@ -77,8 +77,8 @@ class Deduplicator:
         if not plains:
             return []
         batches = (plains[start : start + duplicates.BATCH] for start in range(0, len(plains), duplicates.BATCH))
-        rows = np.concatenate([duplicates._signatures(batch) for batch in batches])
-        keys = duplicates._bands(rows)
+        rows = np.concatenate([duplicates.signatures(batch) for batch in batches])
+        keys = duplicates.band_keys(rows)
         base = len(self._exact)
         twins: list[Twin | None] = [None] * len(plains)
         for text, place, equal in self._matches(rows, *self._earlier(keys), self._rows):
@@ -104,9 +104,9 @@ class Deduplicator:
         pairs = []
         for run in self._runs:
             first = run.searchsorted(wanted)
-            counts = np.minimum(run.searchsorted(wanted + duplicates._PLACES) - first, CROWD)
+            counts = np.minimum(run.searchsorted(wanted + duplicates.PLACES) - first, CROWD)
             found, at = _spread(first, counts)
-            pairs.append((texts[found], (run[at] & duplicates._PLACES).astype(np.int64)))
+            pairs.append((texts[found], (run[at] & duplicates.PLACES).astype(np.int64)))
         if not pairs:
             return _NONE, _NONE
         return np.concatenate([one for one, _ in pairs]), np.concatenate([other for _, other in pairs])
@@ -165,8 +165,8 @@ def _better(twin: Twin | None, place: int, equal: int) -> Twin:
 def _among(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of a text and an earlier one of the same batch that share a band."""
     run = np.sort((keys | np.arange(len(keys), dtype=np.uint64)[:, np.newaxis]).ravel())
-    texts = (run & duplicates._PLACES).astype(np.int64)
-    bands = run & ~duplicates._PLACES
+    texts = (run & duplicates.PLACES).astype(np.int64)
+    bands = run & ~duplicates.PLACES
     first = bands.searchsorted(bands)
     found, at = _spread(first, np.minimum(np.arange(len(run)) - first, CROWD))
     return texts[found], texts[at]

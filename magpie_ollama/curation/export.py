@@ -208,4 +208,6 @@ def _turn(turn: Any) -> Turn | None:
         role, text = turn.get("from"), turn.get("value")
     if type(role) is not str or type(text) is not str:
         return None
+    if len(turn) == 2 and turn.get("role") in _SHAREGPT:
+        return turn  # as it stands, like most
     return {"role": _ROLES.get(role, role), "content": text}

@@ -12,12 +12,18 @@ from magpie_ollama.display.characters import printable
 from magpie_ollama.errors import MagpieError
 
 
+class _Stdout(Console):
+    def on_broken_pipe(self) -> None:
+        """Leaves the error to the command line's frame, which ends every command alike."""
+        raise  # noqa: PLE0704
+
+
 def stderr() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=False)
 
 
 def stdout() -> Console:
-    return Console(highlight=False)
+    return _Stdout(highlight=False)
 
 
 def show_error(error: MagpieError) -> None:

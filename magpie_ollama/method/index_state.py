@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from magpie_ollama.method import duplicates
-from magpie_ollama.method.duplicates import BLOCK, PERMUTATIONS, DuplicateIndex, _Block, normalise
+from magpie_ollama.method.duplicates import BLOCK, PERMUTATIONS, Block, DuplicateIndex, normalise
 
 _KEY = 12
 """Bytes of an exact key."""
@@ -18,8 +18,8 @@ _PROBE = "What is 2 + 3?\nPerché ΣΊΣΥΦΟΣ 为什么 ナゼ ทำไม �
 
 def to_bytes(index: DuplicateIndex) -> bytes:
     """140 bytes a text, behind the key and signature of a probe."""
-    keys = b"".join(key for block in index._blocks for key in block.exact)
-    rows = b"".join(block._rows[: len(block)].tobytes() for block in index._blocks)
+    keys = b"".join(key for block in index.blocks for key in block.exact)
+    rows = b"".join(block.rows.tobytes() for block in index.blocks)
     return b"".join((_probe(), len(keys).to_bytes(8, "little"), keys, rows))
 
 
@@ -36,14 +36,15 @@ def from_bytes(state: bytes) -> DuplicateIndex | None:
         return None
     index = DuplicateIndex()
     exact = [keys[at : at + _KEY] for at in range(0, len(keys), _KEY)]
-    signatures = np.frombuffer(rows, np.uint16).reshape(-1, PERMUTATIONS)
-    for start in range(0, len(signatures), BLOCK):
+    matrix = np.frombuffer(rows, np.uint16).reshape(-1, PERMUTATIONS)
+    for start in range(0, len(matrix), BLOCK):
         if start:
-            index._blocks.append(_Block())
-        index._blocks[-1].add(exact[start : start + BLOCK], signatures[start : start + BLOCK])
+            index.blocks.append(Block())
+        index.blocks[-1].add(exact[start : start + BLOCK], matrix[start : start + BLOCK])
+        index.blocks[-1].settle()
     return index
 
 
 def _probe() -> bytes:
     plain = normalise(_PROBE)
-    return duplicates._key(plain) + duplicates._signatures([plain]).tobytes()
+    return duplicates.exact_key(plain) + duplicates.signatures([plain]).tobytes()

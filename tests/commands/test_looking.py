@@ -158,7 +158,16 @@ def test_view_prints_plainly_where_there_is_no_terminal(run: Runner) -> None:
     assert "  Domanda numero 1, come si fa?\n\nresponse\n  Così. 你好\n" in done.out
 
 
-@pytest.mark.parametrize("args", [("view",), ("sample", "--json", "-n", "9999")])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("view",),
+        ("sample", "--json", "-n", "9999"),
+        ("export", "-o", "-"),
+        ("filter", "-l", "it", "-o", "-"),
+        ("dedup", "--show"),
+    ],
+)
 def test_a_closed_pipe_ends_it_quietly(args: tuple[str, ...]) -> None:
     corpus(9999)
     started = process(args[0], FILE, *args[1:])
@@ -166,7 +175,19 @@ def test_a_closed_pipe_ends_it_quietly(args: tuple[str, ...]) -> None:
     started.stdout.readline()
     started.stdout.close()
     started.stdout = None
-    assert "error" not in finished(started).err
+    done = finished(started)
+    assert (done.code, done.err) == (0, "")
+
+
+def test_a_pair_that_cannot_be_shown_ends_dedup_before_anything_is_written() -> None:
+    corpus(9999)
+    started = process("dedup", FILE, "--show", "-o", "new.jsonl")
+    assert started.stdout is not None
+    started.stdout.readline()
+    started.stdout.close()
+    started.stdout = None
+    check_error(finished(started), 1, "nothing was written", "--show")
+    assert not Path("new.jsonl").exists()
 
 
 @posix

@@ -139,7 +139,7 @@ def test_several_blocks_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = index(*texts[: 2 * RECENT + 100])
     for text in texts[2 * RECENT + 100 :]:
         seen.add(text)
-    assert len(seen._blocks) == 5
+    assert len(seen.blocks) == 5
     assert len(seen) == len(texts)
     for text in itertools.islice(texts, 0, None, 97):
         assert seen.find(text) == "duplicate"
