@@ -15,7 +15,7 @@ from magpie_ollama.errors import MagpieError
 class _Stdout(Console):
     def on_broken_pipe(self) -> None:
         """Leaves the error to the command line's frame, which ends every command alike."""
-        raise  # noqa: PLE0704
+        raise
 
 
 def stderr() -> Console:

@@ -36,6 +36,11 @@ one, the whole is looked at."""
 QUOTE = 200
 """Characters that a longer response may spend in another language, as on an example, before it is lost."""
 
+LONGEST_WORD = 100
+LONGEST_RESPONSE = 1_000_000
+"""Characters that no text of a model has: a server that sends more, in one piece perhaps, heeds no limit. The looks at
+it would take minutes."""
+
 COPY = 0.75
 """Similarity of character n-grams from which a text is a copy of an exemplar."""
 
@@ -120,6 +125,7 @@ class InstructionWatch:
     def __init__(self, rules: Rules, template: Template, opener: str) -> None:
         self.reason: Reason | None = None
         self._language = rules.language
+        self._longest = LONGEST_WORD * rules.max_words
         self._template = template
         self._opener = opener
         self._looked = 0
@@ -128,6 +134,9 @@ class InstructionWatch:
     def __call__(self, raw: str) -> bool:
         if len(raw) - self._looked < EVERY:
             return False
+        if len(raw) > self._longest:
+            self.reason = Reason.TOO_LONG
+            return True
         text = self._opener + ended(raw, self._template)
         if speaks_as_assistant(text, WAITING, self._looked):
             self.reason = Reason.NOT_A_USER
@@ -158,6 +167,9 @@ class ResponseWatch:
         self._doubted = False
 
     def __call__(self, text: str) -> bool:
+        if len(text) > LONGEST_RESPONSE:
+            self.reason = Reason.RESPONSE_TRUNCATED
+            return True
         if len(text) >= self._next_language:
             self._next_language = 2 * len(text)
             lost = _lost(text, self._language)

@@ -46,9 +46,15 @@ FORGET = 60
 """Windows without a refusal, about two minutes, after which one more is tried than the server refused."""
 
 
+AGAIN = 150
+"""Windows, five minutes at least, after which it is measured anew, from half the level on: what else ran on this
+machine may have spoilt the first look. Then after twice as many, and so on."""
+
+
 class Ladder:
     """The levels 1, 2, 4, ... up to ``most``, and the one that is taken in the end. ``level`` is how many attempts to
-    have in flight now. ``rates`` are the tokens a second of the levels measured so far.
+    have in flight now. ``rates`` are the tokens a second of the levels measured so far, ``settled`` those that the
+    last decision was made by.
 
     A server that refuses (503) halves the level and sets a ceiling, from below which it is raised one by one again
     (additive increase, multiplicative decrease; Chiu and Jain 1989).
@@ -60,19 +66,26 @@ class Ladder:
         self.growing = True
         """Whether the last level measured beat those before it."""
         self.rates: dict[int, float] = {}
+        self.settled: dict[int, float] = {}
         self.refused_at = 0
         self._most = most
         self._windows: list[float] = []
         self._in_vain = 0
         self._goal = self._ceiling = most
         self._quiet = 0
+        self._again = AGAIN if start < most else 0
+        self._since = 0
 
     def feed(self, in_flight: int, tokens: int, seconds: float) -> int:
         """A window in which ``in_flight`` requests, all the time, made ``tokens``. The level from now on."""
         if in_flight != self.level:
             return self.level
         if self.decided:
-            self._recover()
+            self._since += 1
+            if self.refused_at:
+                self._recover()
+            elif self._since == self._again:
+                self._look_again()
             return self.level
         self._windows.append(tokens / seconds)
         if not self._enough():
@@ -104,7 +117,15 @@ class Ladder:
         best = max(self.rates.values(), default=0.0)
         self._goal = min((level for level, rate in self.rates.items() if rate >= NEAR * best), default=self.level)
         self.decided = True
+        self.settled = dict(self.rates)
         return self._goal
+
+    def _look_again(self) -> None:
+        self._since, self._again = 0, 2 * self._again
+        self.decided = False
+        self.rates.clear()
+        self._in_vain = 0
+        self.level = max(1, self.level // 2)
 
     def _enough(self) -> bool:
         least, most = WINDOWS
@@ -199,7 +220,7 @@ class Throttle:
 
     def found(self) -> dict[int, float]:
         """The tokens a second of the levels among which one was chosen; {} where the run ended before, or was short."""
-        return self._ladder.rates if self._ladder.decided and len(self._ladder.rates) > 1 else {}
+        return self._ladder.settled if len(self._ladder.settled) > 1 else {}
 
     def advice(self, server: Server) -> str:
         """What would let the server do more, as far as the run showed it; "" for nothing."""
@@ -212,7 +233,7 @@ class Throttle:
         if not self.found():
             return ""
         if isinstance(server, EmbeddedServer):
-            if not ladder.growing or max(ladder.rates) < server.slots or server.slots >= SLOTS:
+            if not ladder.growing or max(ladder.settled) < server.slots or server.slots >= SLOTS:
                 return ""
             return (
                 f"The embedded engine gained up to its {server.slots} slots: --parallel {min(2 * server.slots, SLOTS)} "

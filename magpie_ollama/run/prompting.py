@@ -11,6 +11,9 @@ from magpie_ollama.records import Message
 from magpie_ollama.run.retrying import retrying
 from magpie_ollama.servers.base import Model, Server
 
+KEPT = 512
+"""Templates that are kept, some kilobytes each: exemplars of the run itself (--bootstrap) make ever new ones."""
+
 
 class Prompter:
     """The templates of one model on one server. ``override`` is --template's preset or file, "" for none."""
@@ -33,7 +36,10 @@ class Prompter:
                 raise TemplateError(
                     f"{self._model.name} is an embedding model: it generates no text.", "choose a chat model with -m"
                 )
-            self._cut[key] = await self._make(before)
+            template = await self._make(before)
+            if len(self._cut) >= KEPT:
+                del self._cut[next(iter(self._cut))]
+            self._cut[key] = template
         return self._cut[key]
 
     async def _make(self, before: Sequence[Message]) -> Template:

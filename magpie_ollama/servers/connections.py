@@ -6,6 +6,8 @@ for each of a stream's pieces costs more than reading it, and the OpenAI-compati
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import ssl
 import sys
@@ -19,13 +21,16 @@ from typing import Any
 import httpx
 import orjson
 
-from magpie_ollama.errors import ConnectionLost, MagpieError, NotThisServer, TransientError
+from magpie_ollama.errors import ConnectionLost, MagpieError, NotThisServer, ServerError, TransientError
 from magpie_ollama.servers.address import is_loopback
 
 LONGEST_LINE = 64 * 2**20
 """Bytes. No server writes such a line; one that does is not to fill this machine's memory."""
 
 CONNECT_SECONDS = 10.0
+
+OTHER_FILES = 128
+"""Files that are open beside the connections, generously."""
 
 if find_spec("sniffio") is None:
     # httpcore tries to import it for every lock, eight times a record: each time a search of the whole path, together a
@@ -156,6 +161,8 @@ class Connections:
                 del response.stream
 
     def _another(self) -> httpx.AsyncClient:
+        if len(self._clients) % OTHER_FILES == 0:
+            _allow_files(len(self._clients) + 2 * OTHER_FILES)
         client = httpx.AsyncClient(
             base_url=self.base_url,
             headers={"Accept-Encoding": "identity", **self._headers},
@@ -176,10 +183,35 @@ class Connections:
                 raise TransientError(f"{self.base_url} sent an endless answer.", LOOK)
         return b"".join(pieces)
 
-    def _lost(self, error: httpx.TransportError) -> ConnectionLost:
+    def _lost(self, error: httpx.TransportError) -> MagpieError:
+        if _is_for_want_of_files(error):
+            return ServerError(
+                f"This process may open no more than {len(self._clients)} connections.",
+                "allow more with `ulimit -n 4096`, or lower --parallel",
+            )
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             return ConnectionLost(f"Nothing answers at {self.base_url}.", START)
         return ConnectionLost(f"{self.base_url} dropped the connection ({type(error).__name__}).", LOOK)
+
+
+def _allow_files(count: int) -> None:
+    """So many open files, as far as the system lets a process raise its own limit: macOS begins at 256."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows, which has no such limit
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < count:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (count if hard < 0 else min(count, hard), hard))
+
+
+def _is_for_want_of_files(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        if isinstance(error, BaseExceptionGroup):
+            return any(map(_is_for_want_of_files, error.exceptions))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _start(content: bytes) -> str:

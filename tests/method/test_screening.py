@@ -186,6 +186,14 @@ def test_long_responses_of_every_language_are_never_cut(code: str) -> None:
         assert screen_response(text, "stop", "?", rules, NONE) is None
 
 
+def test_a_text_that_no_model_writes_is_not_looked_at() -> None:
+    """The looks would take minutes: a server may send ten megabytes in one line."""
+    watch, answer = InstructionWatch(ITALIAN, TEMPLATE, ""), ResponseWatch(ITALIAN)
+    assert watch("Come si fa? " * 1_000_000)
+    assert answer("Così si fa. " * 1_000_000)
+    assert (watch.reason, answer.reason) == (Reason.TOO_LONG, Reason.RESPONSE_TRUNCATED)
+
+
 @given(st.sampled_from(languages.codes()), st.data())
 def test_pieces_of_any_size_cut_nothing_that_is_true(code: str, data: st.DataObject) -> None:
     rules = Rules(languages.load(code))

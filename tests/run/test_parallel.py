@@ -12,7 +12,7 @@ from fake_ollama import FakeOllama, Reply, question
 from fake_ollama.generation import Ask
 
 from magpie_ollama.run import parallel
-from magpie_ollama.run.parallel import FORGET, MOST, SHORT, TICK, Ladder, Throttle, throttle_for
+from magpie_ollama.run.parallel import AGAIN, FORGET, MOST, SHORT, TICK, Ladder, Throttle, throttle_for
 from magpie_ollama.servers.embedded import USUAL_SLOTS, EmbeddedServer
 from magpie_ollama.servers.ollama import OllamaServer
 from magpie_ollama.servers.openai import OpenAIServer
@@ -82,6 +82,31 @@ def test_one_window_in_ten_that_is_worth_nothing() -> None:
         return ladder.level
 
     assert sum(go(seed) in (4, 8, 16) for seed in range(500)) >= 475
+
+
+def test_a_spoilt_first_look_is_made_up_for() -> None:
+    """Another program runs for the first windows; then with 4 in flight this server would make a third more."""
+    curve = MEASURED["ollama 0.33"]
+    ladder = Ladder()
+    levels = []
+    for window in range(2 * AGAIN):
+        disturbed = 0.2 if 2 <= window < 20 and ladder.level > 1 else 1.0
+        levels.append(ladder.level)
+        ladder.feed(ladder.level, round(2000 * disturbed * curve(ladder.level)), 2000.0)
+    assert levels[AGAIN - 1] == 1, "what it decided at first"
+    assert (ladder.level, ladder.decided) == (4, True)
+    assert levels.count(4) > 0.9 * AGAIN, "the second look is short"
+
+
+def test_the_second_look_finds_the_same_on_a_server_that_is_the_same() -> None:
+    ladder = climbed(MEASURED["ollama 0.33"])
+    found = dict(ladder.settled)
+    levels = set()
+    for _ in range(AGAIN + 30):
+        levels.add(ladder.level)
+        ladder.feed(ladder.level, round(2000 * MEASURED["ollama 0.33"](ladder.level)), 2000.0)
+    assert (ladder.level, levels) == (4, {2, 4, 8, 16})
+    assert ladder.settled == {level: found[level] for level in (2, 4, 8, 16)}
 
 
 def test_no_level_above_the_most() -> None:
@@ -251,7 +276,7 @@ def test_nothing_is_measured_while_attempts_wait_for_room() -> None:
 
 def test_reasoning_that_is_counted_at_its_end_is_measured_in_long_windows() -> None:
     run = simulated(lambda level: 50 * min(level, 4), unseen=True)
-    run.go(600, tokens=300, seen=False)
+    run.go(300, tokens=300, seen=False)
     assert run.throttle.level == 4
     assert run.throttle.advice(OllamaServer()) == "", "who writes was not seen"
 

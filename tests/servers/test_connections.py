@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +35,33 @@ async def lines(pool: Connections, enough: Callable[[bytes], bool] = lambda line
 
     await pool.stream("/api/chat", BODY, on_line)
     return found
+
+
+CROWD = """
+import asyncio, resource, sys
+from magpie_ollama.servers.connections import Connections
+from magpie_ollama.servers.ollama import refusal
+
+async def go(url):
+    pool = Connections(url, lambda status, text: refusal(status, text, url, "m"))
+    started = [pool.stream("/api/chat", {body}, lambda line: False) for _ in range(200)]
+    print(*{{str(error) for error in await asyncio.gather(*started, return_exceptions=True)}})
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[2])))
+asyncio.run(go(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of open files")
+@pytest.mark.parametrize(("hard", "said"), [(4096, "None"), (64, "may open no more than")])
+def test_more_connections_than_a_process_may_open_at_first(hard: int, said: str) -> None:
+    with FakeOllama() as fake:
+        script = CROWD.format(body=BODY)
+        done = subprocess.run(
+            [sys.executable, "-c", script, fake.url, str(hard)], capture_output=True, text=True, check=True
+        )
+    assert said in done.stdout
+    assert (done.stdout.strip() == "None") == (hard > 64)
 
 
 def test_connections_are_reused() -> None:
