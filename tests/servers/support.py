@@ -10,16 +10,44 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, TypeVar
 
-from magpie_ollama.servers.base import Sampling, Server
+import pytest
+from fake_ollama import Reply
+
+from magpie_ollama.records import Message
+from magpie_ollama.servers.base import Sampling, Server, Watch
 
 S = TypeVar("S", bound=Server)
 T = TypeVar("T")
 
 SAMPLING = Sampling(temperature=1.0, max_tokens=64, seed=7)
+MODEL = "smollm2:135m"
+OPTIONS = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repeat_penalty": 1.0,
+    "num_predict": 64,
+    "seed": 7,
+}
+GENERATIONS = pytest.mark.parametrize("version", ["0.24.0", "0.33.0"])
+ASKED: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
 
 
 def never(text: str) -> bool:
     return False
+
+
+def complete(prompt: str = "<|im_start|>user\n", watch: Watch = never, stops: tuple[str, ...] = ()) -> Any:
+    return lambda server: server.complete(MODEL, prompt, SAMPLING, stops, watch)
+
+
+def chat(think: bool = False, watch: Watch = never) -> Any:
+    return lambda server: server.chat(MODEL, ASKED, SAMPLING, think, watch)
+
+
+def says(text: str | list[str], **more: Any) -> Callable[[object], Reply]:
+    return lambda ask: Reply(text, **more)
 
 
 def served(server: S, call: Callable[[S], Awaitable[T]]) -> T:

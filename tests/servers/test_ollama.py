@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_ollama import FakeModel, FakeOllama, Fault, Reply, embedder, llama3, stop_parameters
-from servers.support import SAMPLING, canned, never, served
+from fake_ollama import FakeModel, FakeOllama, Fault, embedder, llama3, stop_parameters
+from servers.support import ASKED, GENERATIONS, MODEL, OPTIONS, SAMPLING, canned, chat, complete, never, says, served
 
 from magpie_ollama import errors
 from magpie_ollama.errors import (
@@ -24,34 +23,8 @@ from magpie_ollama.errors import (
     Unauthorized,
 )
 from magpie_ollama.records import Message
-from magpie_ollama.servers.base import Completion, Watch
+from magpie_ollama.servers.base import Completion
 from magpie_ollama.servers.ollama import OllamaServer, PullProgress, _was_cut
-
-MODEL = "smollm2:135m"
-OPTIONS = {
-    "temperature": 1.0,
-    "top_p": 1.0,
-    "top_k": 0,
-    "min_p": 0.0,
-    "repeat_penalty": 1.0,
-    "num_predict": 64,
-    "seed": 7,
-}
-GENERATIONS = pytest.mark.parametrize("version", ["0.24.0", "0.33.0"])
-ASKED: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
-
-
-def complete(prompt: str = "<|im_start|>user\n", watch: Watch = never, stops: tuple[str, ...] = ()) -> Any:
-    return lambda server: server.complete(MODEL, prompt, SAMPLING, stops, watch)
-
-
-def chat(think: bool = False, watch: Watch = never) -> Any:
-    return lambda server: server.chat(MODEL, ASKED, SAMPLING, think, watch)
-
-
-def says(text: str | list[str], **more: Any) -> Callable[[object], Reply]:
-    return lambda ask: Reply(text, **more)
-
 
 # Requests.
 
