@@ -97,7 +97,6 @@ def _values(contents: Contents) -> dict[str, Any]:
         "digest": contents.digest,
         "records": contents.records,
         "models": sorted(contents.models),
-        "servers": sorted(contents.servers),
         "runs": {
             run: [tally.kept, tally.top_seed, {k: v for k, v in tally.newest.items() if k not in _TEXTS}]
             for run, tally in contents.runs.items()
@@ -112,7 +111,6 @@ def _contents(head: dict[str, Any]) -> Contents:
     return Contents(
         records=int(head["records"]),
         models=set(head["models"]),
-        servers=set(head["servers"]),
         runs={run: Tally(int(kept), int(top), dict(newest)) for run, (kept, top, newest) in head["runs"].items()},
         size=int(head["size"]),
         lines=int(head["lines"]),

@@ -79,10 +79,6 @@ class Corpus(ABC):
         """The models that wrote the records."""
         return set(self._contents.models)
 
-    def servers(self) -> set[str]:
-        """The servers that the records came from."""
-        return set(self._contents.servers)
-
     def instructions(self, *, new: bool = False) -> Iterator[tuple[str, str]]:
         """(record id, instruction) of each record, streamed from disk; with ``new``, of those only that ``recall`` does
         not cover. Nothing for a stream."""

@@ -41,7 +41,6 @@ class Contents:
 
     records: int = 0
     models: set[str] = field(default_factory=set)
-    servers: set[str] = field(default_factory=set)
     runs: dict[str, Tally] = field(default_factory=dict)
     torn: bytes = b""
     size: int = 0
@@ -51,10 +50,9 @@ class Contents:
     def count(self, record: Mapping[str, Any]) -> None:
         """Add one record, of this tool or of another that writes ``messages``."""
         self.records += 1
-        for key, seen in (("model", self.models), ("server", self.servers)):
-            value = record.get(key)
-            if type(value) is str and value:
-                seen.add(value)
+        model = record.get("model")
+        if type(model) is str and model:
+            self.models.add(model)
         run, seed = record.get("run"), record.get("seed")
         if type(run) is str and run:
             tally = self.runs.setdefault(run, Tally())

@@ -35,7 +35,7 @@ def cache(path: Path) -> Path:
 def facts(path: Path) -> tuple[object, ...]:
     with Corpus.open(path) as corpus:
         tallies = {run: (t.kept, t.top_seed, t.newest["seed"]) for run, t in corpus._contents.runs.items()}
-        return corpus.records, corpus.models(), corpus.servers(), tallies, list(corpus.instructions())
+        return corpus.records, corpus.models(), tallies, list(corpus.instructions())
 
 
 def facts_without(path: Path) -> tuple[object, ...]:

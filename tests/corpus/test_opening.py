@@ -100,7 +100,6 @@ class TestContents:
         with Corpus.open(path) as corpus:
             assert corpus.records == 4
             assert corpus.models() == {"m:1b", "b"}
-            assert corpus.servers() == {"ollama", "openai"}
             assert list(corpus.instructions())[:3] == [(one.id, one.instruction) for one in RECORDS]
             corpus.append(record(model="c"))
             assert corpus.records == 5
