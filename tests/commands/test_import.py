@@ -48,7 +48,7 @@ def test_every_shape_becomes_a_record(run: Runner, row: dict[str, Any], model: s
     assert [message["content"] for message in made["messages"]] == ["Chi sei?", "Un modello."]
     assert (made["language"], made["model"], made["server"], made["steering"]) == ("it", model, "import", "")
     with Corpus.open(TARGET) as corpus:
-        assert (corpus.records, corpus.servers()) == (1, {"import"})
+        assert corpus.records == 1
 
 
 def test_records_of_our_own_keep_what_they_say_but_for_their_run(run: Runner) -> None:
