@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -44,7 +45,7 @@ class Round:
     pairs: list[Pair] = field(default_factory=list)
 
 
-class Baseline:
+class Baseline(ABC):
     """What both baselines share: the questions, without watching, screening or cutting anything."""
 
     def __init__(self, server: Server, model: Model, language: Language, settings: Settings) -> None:
@@ -65,8 +66,8 @@ class Baseline:
         self._round.seconds = time.monotonic() - begun
         return self._round
 
-    async def _step(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _step(self) -> None: ...
 
     async def _instruction(self, before: list[Message], tail: str) -> tuple[Completion, int]:
         """What the model writes behind ``before`` and ``tail``, and the attempt's seed."""

@@ -24,10 +24,11 @@ SHORT = 16
 1/2/4/8), and where only one runs at a time the others just wait."""
 
 GAIN = 1.10
-"""A doubling has to beat the best so far by so much ..."""
+"""A doubling has to beat the last one that did so by so much ..."""
 
 PATIENCE = 2
-"""... or the next one: the first often gives nothing (150/149/202/198)."""
+"""... or the next one, together with it: the first often gives nothing (150/149/202/198), and small gains add up
+(72/78/84/97/105)."""
 
 NEAR = 0.95
 """What comes so near to the best is as good: the smallest such level is taken."""
@@ -71,6 +72,7 @@ class Ladder:
         self._most = most
         self._windows: list[float] = []
         self._in_vain = 0
+        self._grown = 0.0
         self._goal = self._ceiling = most
         self._quiet = 0
         self._again = AGAIN if start < most else 0
@@ -93,8 +95,9 @@ class Ladder:
         rate, best = median(self._windows), max(self.rates.values(), default=0.0)
         self._windows.clear()
         self.rates[self.level] = rate
-        self.growing = rate >= GAIN * best
+        self.growing = rate >= GAIN * self._grown
         self._in_vain = 0 if self.growing else self._in_vain + 1
+        self._grown = rate if self.growing else self._grown
         fallen = self.level > USUAL and rate < FALLEN * best
         if self._in_vain >= PATIENCE or fallen or 2 * self.level > self._most:
             self.level = self._decide()
@@ -124,7 +127,7 @@ class Ladder:
         self._since, self._again = 0, 2 * self._again
         self.decided = False
         self.rates.clear()
-        self._in_vain = 0
+        self._in_vain, self._grown = 0, 0.0
         self.level = max(1, self.level // 2)
 
     def _enough(self) -> bool:
