@@ -67,15 +67,6 @@ class Model:
     generates: bool = True
 
 
-def is_hidden(token: Mapping[str, Any]) -> bool:
-    """Whether a token in a list of log-probabilities has no text: a control token that the server does not show.
-
-    llama-server's engine, and with it Ollama 0.30 and later, leaves such tokens out of the text, so that no stop string
-    can match them; what follows would be glued to what came before. In a user's turn it is its end.
-    """
-    return not token.get("token") and not token.get("bytes")
-
-
 class Server(Protocol):
     """A running server. ``kind`` is its name on the command line, ``address`` where it listens.
 

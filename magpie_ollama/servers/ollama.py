@@ -31,7 +31,7 @@ from magpie_ollama.errors import (
 )
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
-from magpie_ollama.servers.base import Completion, Model, Sampling, Watch, is_hidden
+from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
 from magpie_ollama.servers.connections import LOOK, Connections, client_settings, json_object
 
 DEFAULT_PORT = 11434
@@ -154,7 +154,7 @@ class OllamaServer:
     ) -> Completion:
         body = self._body(model, _sampling(sampling) | {"stop": list(stops)})
         body |= {"raw": True, "think": False, "logprobs": True, "prompt": prompt}
-        completion = await self._stream("/api/generate", body, watch, raw=True)
+        completion = await self._stream("/api/generate", body, watch)
         if _was_cut(prompt, completion.prompt_tokens, self._context):
             raise self._too_long(completion.prompt_tokens)
         return completion
@@ -184,7 +184,7 @@ class OllamaServer:
     def _body(self, model: str, options: Mapping[str, Any], stream: bool = True) -> dict[str, Any]:
         return {"model": model, "stream": stream, **self._beside, "options": {**self._options, **options}}
 
-    async def _stream(self, path: str, body: dict[str, Any], watch: Watch, raw: bool = False) -> Completion:
+    async def _stream(self, path: str, body: dict[str, Any], watch: Watch) -> Completion:
         completion = Completion()
         done = False
 
@@ -197,9 +197,6 @@ class OllamaServer:
             text = message.get("content", "") if "message" in piece else piece.get("response", "")
             completion.reasoning += message.get("thinking") or ""
             for token in piece.get("logprobs") or ():
-                if raw and is_hidden(token):
-                    completion.finish_reason = "stop"
-                    return True
                 completion.logprob = (completion.logprob or 0.0) + token["logprob"]
             if piece.get("done"):
                 done = True

@@ -26,7 +26,7 @@ from magpie_ollama.errors import (
 )
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
-from magpie_ollama.servers.base import Completion, Model, Sampling, Watch, is_hidden
+from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
 from magpie_ollama.servers.connections import LOOK, Connections, json_object
 
 DEFAULT_PORT = 8000
@@ -105,7 +105,7 @@ class OpenAIServer:
         if self._engine == "vllm":
             # Stop strings that are control tokens match only where they are not skipped.
             body |= {"add_special_tokens": False, "skip_special_tokens": False}
-        return await self._stream("/v1/completions", body, watch, raw=True)
+        return await self._stream("/v1/completions", body, watch, stops)
 
     async def chat(
         self,
@@ -146,9 +146,17 @@ class OpenAIServer:
             **self._options,
         }
 
-    async def _stream(self, path: str, body: dict[str, Any], watch: Watch, raw: bool = False) -> Completion:
+    async def _stream(
+        self, path: str, body: dict[str, Any], watch: Watch, stops: Sequence[str] | None = None
+    ) -> Completion:
+        """With ``stops`` (raw mode), a control token that the server does not show ends the text too.
+
+        llama-server's engine leaves such a token out of the text, so that no stop string can match it, and what follows
+        would be glued to what came before.
+        """
         completion = Completion()
         usage: dict[str, Any] = {}
+        empty: list[float] = []  # log-probabilities of the tokens without text since the last one with text
 
         def on_line(line: bytes) -> bool:
             nonlocal usage
@@ -164,15 +172,22 @@ class OpenAIServer:
             choice = event["choices"][0]
             delta = choice.get("delta") or {}
             completion.reasoning += delta.get("reasoning_content") or delta.get("reasoning") or ""
-            logprobs = _logprobs(choice.get("logprobs"))
-            if raw and any(map(is_hidden, (choice.get("logprobs") or {}).get("content") or ())):
-                completion.finish_reason = "stop"
-                return True
-            if logprobs:
-                completion.logprob = (completion.logprob or 0.0) + sum(logprobs)
             if choice.get("finish_reason"):
                 completion.finish_reason = choice["finish_reason"]
             text = delta.get("content") or choice.get("text") or ""
+            logprobs = _logprobs(choice.get("logprobs"))
+            unshown = stops is not None and _is_empty(choice.get("logprobs"))
+            empty.extend(logprobs if unshown else ())
+            if empty and _is_hidden(len(empty), text, stops or ()):
+                completion.finish_reason = "stop"
+                return True
+            if unshown:
+                return False
+            if text:
+                logprobs = [*empty, *logprobs]
+                empty.clear()
+            if logprobs:
+                completion.logprob = (completion.logprob or 0.0) + sum(logprobs)
             if not text:
                 return False
             completion.tokens += len(logprobs) or 1
@@ -261,6 +276,21 @@ def _logprobs(value: Any) -> list[float]:
     if value.get("content"):
         return [token["logprob"] for token in value["content"]]
     return [number for number in value.get("token_logprobs") or () if number is not None]
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether llama-server's list has a token without text."""
+    return any(not token.get("token") and not token.get("bytes") for token in (value or {}).get("content") or ())
+
+
+def _is_hidden(empty: int, text: str, stops: Sequence[str]) -> bool:
+    """Whether ``empty`` tokens without text, with ``text`` behind them if any came, are control tokens.
+
+    Text that may begin a stop string is held back, and its tokens come empty too, until the next one decides.
+    """
+    if text:
+        return not any(stop[0] in text for stop in stops)
+    return empty > max(map(len, stops), default=0)
 
 
 def _message(body: str) -> str:

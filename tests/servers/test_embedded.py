@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,21 @@ def test_a_control_token_that_the_engine_hides_ends_the_instruction() -> None:
             await server.close()
 
     asyncio.run(go())
+
+
+@pytest.mark.engine
+def test_what_may_begin_a_stop_string_stays_in_the_text() -> None:
+    """The grammar makes the model write it; the engine holds such text back until the next token decides."""
+    code = "if (a < b) {\n  say('<div>');\n}\n</"
+    server = EmbeddedServer(weights(), 1, {"num_thread": 2, "grammar": f"root ::= {json.dumps(code)}"})
+
+    async def go(server: EmbeddedServer) -> None:
+        await server.load("")
+        for stops in (["<|im_end|>"], ["<|im_end|>", "\n### Response:"]):
+            written = await server.complete("", "Code:", Sampling(0.0, 60), stops, never)
+            assert (written.text, written.finish_reason) == (code, "stop")
+
+    served(server, go)
 
 
 @pytest.mark.engine

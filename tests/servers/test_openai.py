@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -266,6 +267,39 @@ def test_streams_of_other_shapes() -> None:
     with canned(routes) as url:
         made = served(OpenAIServer(url), chat())
     assert made == Completion("Hi!", "", "stop", 5, 0, 2)
+
+
+def piece(text: str, *tokens: tuple[str, float]) -> bytes:
+    """An event of llama-server's completions; a token that it shows no text of is ""."""
+    content = [{"token": token, "bytes": list(token.encode()), "logprob": logprob} for token, logprob in tokens]
+    return b"data: " + json.dumps({"choices": [{"text": text, "logprobs": {"content": content}}]}).encode()
+
+
+END = b'data: {"choices": [{"text": "", "finish_reason": "stop"}], "usage": {"completion_tokens": 9}}'
+
+
+@pytest.mark.parametrize(
+    ("events", "text", "logprob"),
+    [
+        # As the engine writes "a < b" and "x\n\ny": what may begin a stop string comes with the next token.
+        ([piece("a ", ("a ", -1)), piece("", ("", -2)), piece("< b", (" b", -4)), END], "a < b", -7),
+        (
+            [piece("x", ("x", -1)), piece("", ("", -2)), piece("", ("", -1)), piece("\n\ny", ("y", -1)), END],
+            "x\n\ny",
+            -5,
+        ),
+        ([piece("a ", ("a ", -1)), piece("", ("", -2)), piece("<", ("<", -1)), END], "a <", -4),
+        # A control token, which is shown nowhere: the text ends with it.
+        ([piece("Why?", ("Why?", -1)), piece("", ("", -2)), piece("assistant", ("assistant", -1))], "Why?", -1),
+        ([piece("Why?", ("Why?", -1)), piece("", ("", -2)), END], "Why?", -1),
+    ],
+)
+def test_tokens_without_text(events: list[bytes], text: str, logprob: float) -> None:
+    routes = {"/v1/models": (200, b'{"data": [{"id": "m"}]}'), "/v1/completions": (200, b"\n\n".join([*events, b""]))}
+    with canned(routes) as url:
+        stops = ["<|im_end|>", "\n\n### Response:"]
+        made = served(OpenAIServer(url), lambda server: server.complete("m", "", SAMPLING, stops, never))
+    assert (made.text, made.finish_reason, made.logprob) == (text, "stop", logprob)
 
 
 @pytest.mark.parametrize("event", [b"data: [1]", b"data: nonsense", b"data: \xff", b"data:"])
