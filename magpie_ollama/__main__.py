@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import keyword
 import os
 import sys
@@ -96,6 +97,7 @@ def main() -> None:
 def _run() -> int:
     from magpie_ollama.errors import INTERRUPTED, MagpieError
 
+    _take_any_text()
     # Read here and not from the parsed command line, which an error may have come before.
     debug = "--debug" in sys.argv or os.environ.get("MAGPIE_OLLAMA_DEBUG", "").lower() in ("1", "true", "yes", "on")
     try:
@@ -119,6 +121,15 @@ def _run() -> int:
         click.echo(f"error: {type(error).__name__}: {error}", err=True)
         click.echo("   next: this is a bug; run the same command with --debug and report what it prints", err=True)
         return 1
+
+
+def _take_any_text() -> None:
+    """A letter that stdout's encoding lacks must not end a command. stderr escapes such letters by itself."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+        # Windows gives a pipe or a file an old code page, which lacks most of the world's letters.
+        if sys.platform == "win32" and not sys.stdout.isatty() and "PYTHONIOENCODING" not in os.environ:
+            sys.stdout.reconfigure(encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import orjson
 
-from magpie_ollama.errors import ConnectionLost, MagpieError, NotThisServer, ServerError, TransientError
+from magpie_ollama.errors import ConnectionLost, MagpieError, NotThisServer, ServerError, TransientError, UsageError
 from magpie_ollama.servers.address import is_loopback
 
 LONGEST_LINE = 64 * 2**20
@@ -46,14 +46,28 @@ Refusal = Callable[[int, str], MagpieError]
 
 
 def client_settings(base_url: str) -> dict[str, Any]:
-    """What every HTTP client of this project has in common."""
+    """What every HTTP client of this project has in common. ``UsageError`` for proxies that no client can have."""
+    local = is_loopback(base_url)
+    if not local:
+        _check_proxies()
     return {
         # No limit but on connecting: a request that is only slow or queued is not an error.
         "timeout": httpx.Timeout(None, connect=CONNECT_SECONDS),
         # HTTP_PROXY must not capture a server on this machine.
-        "trust_env": not is_loopback(base_url),
-        "verify": _tls(needed=not (is_loopback(base_url) and base_url.startswith("http://"))),
+        "trust_env": not local,
+        "verify": _tls(needed=not (local and base_url.startswith("http://"))),
     }
+
+
+@cache
+def _check_proxies() -> None:
+    try:
+        httpx.Client(verify=_tls(needed=False)).close()
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise UsageError(
+            f"The proxy in the environment cannot be used: {error}",
+            "mend or unset HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in capitals and small letters",
+        ) from error
 
 
 @cache

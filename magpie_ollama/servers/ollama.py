@@ -8,12 +8,12 @@ Facts are for Ollama 0.24 (its own engine) and 0.30 and later (llama-server's en
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import httpx
-import ollama
 
 from magpie_ollama.errors import (
     Busy,
@@ -33,6 +33,13 @@ from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
 from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
 from magpie_ollama.servers.connections import LOOK, Connections, client_settings, json_object
+
+_read_at_import = [name for name in os.environ if name.upper().endswith("_PROXY") or name == "OLLAMA_HOST"]
+_held = {name: os.environ.pop(name) for name in _read_at_import}
+try:
+    import ollama  # makes a client of its own, and fails where these hold what it cannot use
+finally:
+    os.environ.update(_held)
 
 DEFAULT_PORT = 11434
 START = "start it with `ollama serve` (or open the Ollama app), or point --host at it"

@@ -14,7 +14,7 @@ from corpus.support import PACKAGE, without_privileges
 from fake_ollama import FakeModel, FakeOllama, Reply, base_model, default_script, embedder, harmony, llama3
 from fake_ollama.openai import FakeOpenAI
 from run.support import generating
-from servers.support import canned
+from servers.support import MODEL, canned
 
 from magpie_ollama.corpus import Corpus, appender
 from magpie_ollama.corpus.appender import write_all
@@ -272,6 +272,32 @@ def test_texts_that_the_terminal_cannot_show() -> None:
         )  # fmt: skip
         done = finished(started)
     assert done.code == 0, done.err
+
+
+def test_letters_that_stdout_cannot_take_are_escaped() -> None:
+    done = finished(process("languages", environment={"PYTHONIOENCODING": "ascii"}))
+    assert done.code == 0, done.err
+    assert r"\u65e5\u672c\u8a9e" in done.out, "Japanese"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"ALL_PROXY": "socks5h://127.0.0.1:1"}, {"all_proxy": "nonsense://x"}, {"NO_PROXY": "localhost,fd00::/8"}]
+)
+def test_proxies_that_cannot_be_used(wrong: dict[str, str]) -> None:
+    """A server on this machine needs none; for another one they are named."""
+    with FakeOllama() as fake:
+        local = finished(process("template", "show", "-m", MODEL, "--host", fake.url, environment=wrong))
+        assert local.code == 0, local.err
+    far = finished(process("template", "show", "-m", MODEL, "--host", "ollama.invalid", environment=wrong))
+    check_error(far, 2, "The proxy in the environment cannot be used", "unset", "ALL_PROXY")
+
+
+def test_an_address_that_only_the_environment_has_wrong() -> None:
+    with FakeOllama() as fake:
+        done = finished(
+            process("template", "show", "-m", MODEL, "--host", fake.url, environment={"OLLAMA_HOST": "a:b"})
+        )
+        assert done.code == 0, done.err
 
 
 def test_bos_probe_is_all_that_a_dry_run_may_ask(run: Runner) -> None:
