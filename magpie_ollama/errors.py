@@ -71,6 +71,10 @@ class Unauthorized(ServerError):
     pass
 
 
+class Forbidden(Unauthorized):
+    """With any key: a path that a proxy does not let through."""
+
+
 class RequestRefused(ServerError):
     pass
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from magpie_ollama.errors import TemplateError
+from magpie_ollama.errors import RequestRefused, TemplateError, TransientError
 from magpie_ollama.method.template import SENTINELS, Preset, Template, cut, leading_bos, load_preset, preset_for
 from magpie_ollama.records import Message
 from magpie_ollama.run.retrying import retrying
@@ -24,6 +24,7 @@ class Prompter:
         self._preset: Preset | None = load_preset(override) if override else None
         self._bos_added: dict[str, bool] = {}
         self._cut: dict[tuple[tuple[str, str], ...], Template] = {}
+        self._carried: set[tuple[str, ...]] = set()
 
     async def template(self, before: Sequence[Message] = ()) -> Template:
         """The template behind the messages ``before`` the user's turn, without a BOS that the server adds itself.
@@ -64,7 +65,19 @@ class Prompter:
         return template
 
     async def _rendered(self, conversation: Sequence[Message]) -> str | None:
-        return await retrying(lambda: self._server.render(self._model.name, conversation), self._server.address)
+        roles = tuple(message["role"] for message in conversation)
+
+        async def ask() -> str | None:
+            try:
+                return await self._server.render(self._model.name, conversation)
+            except RequestRefused as error:
+                if roles in self._carried:  # then it is not the template that failed, but the server, for now
+                    raise TransientError(error.cause, error.remedy) from error
+                raise
+
+        text = await retrying(ask, self._server.address)
+        self._carried.add(roles)
+        return text
 
     def _find_preset(self) -> Preset:
         preset = preset_for(self._model.name)

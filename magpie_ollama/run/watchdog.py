@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from magpie_ollama.errors import Stalled
@@ -14,9 +15,13 @@ STALLED_SECONDS = 300.0
 
 async def watch_server(server: Server, in_flight: Callable[[], int]) -> None:
     """Never returns; raises ``Stalled``. To run beside the requests, in their task group."""
+    awake = time.monotonic()
     while True:
+        before = time.monotonic()
         await asyncio.sleep(STALLED_SECONDS / 60)
-        if in_flight() and server.silent_for() > STALLED_SECONDS:
+        if time.monotonic() - before > STALLED_SECONDS / 6:
+            awake = time.monotonic()  # this machine slept, which Windows counts: the server slept too, or needs a while
+        if in_flight() and min(server.silent_for(), time.monotonic() - awake) > STALLED_SECONDS:
             raise Stalled(
                 f"The server at {server.address} is stalled: not a byte for {STALLED_SECONDS / 60:.0f} minutes, "
                 f"with {in_flight()} requests in flight.",

@@ -13,6 +13,7 @@ from typing import Any
 from magpie_ollama.errors import (
     Busy,
     ConnectionLost,
+    Forbidden,
     MagpieError,
     ModelMissing,
     NoServer,
@@ -226,7 +227,7 @@ class OpenAIServer:
         """
         try:
             return await self._http.json(method, path, body)
-        except (ModelMissing, NotThisServer):
+        except (ModelMissing, NotThisServer, Forbidden):
             return {}
         except (Busy, ConnectionLost, Unauthorized):
             raise
@@ -242,7 +243,8 @@ class OpenAIServer:
         said = _message(body) or f"HTTP {status}"
         low = said.lower()
         if status in (401, 403):
-            return Unauthorized(f"{self.address} wants a key ({said}).", "set OPENAI_API_KEY")
+            kind = Forbidden if status == 403 else Unauthorized
+            return kind(f"{self.address} wants a key ({said}).", "set OPENAI_API_KEY")
         if status == 404:
             return ModelMissing(f"{self.address} answered: {said}.", "check -m, and --host for a wrong path")
         if "context size" in low or "context length" in low:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import stamina
 from fake_ollama import Ask, Exchange, FakeOllama, Fault, Reply, default_script
+from fake_ollama.faults import Kind
 from run.support import generate, generating, impatient, settings, until
 
 from magpie_ollama.errors import (
@@ -72,16 +75,18 @@ def test_tried_again(tmp_path: Path, fault: Fault) -> None:
         assert len(again) == 1, "the same request, answered once"
 
 
-def test_renderings_are_tried_again_too(tmp_path: Path) -> None:
-    """An exemplar steering has templates rendered all along the run, not only at its beginning."""
+@pytest.mark.parametrize(("kind", "spared"), [("busy", 0), ("load_crash", 2)])
+def test_renderings_are_tried_again_too(tmp_path: Path, kind: Kind, spared: int) -> None:
+    """An exemplar steering has templates rendered all along the run, not only at its beginning, when an error would be
+    taken for the template's own."""
 
-    class BusyAtFirst(FakeOllama):
+    class FailsAtFirst(FakeOllama):
         def _planned(self, exchange: Exchange) -> Fault | None:
             rendering = exchange.body is not None and "_debug_render_only" in exchange.body
-            first = rendering and exchange.raw not in (other.raw for other in self.requests if other is not exchange)
-            return Fault("busy") if first else None
+            others = {other.raw for other in self.requests if other is not exchange and other.path == "/api/chat"}
+            return Fault(kind) if rendering and len(others) >= spared and exchange.raw not in others else None
 
-    with BusyAtFirst() as fake, impatient():
+    with FailsAtFirst() as fake, impatient():
         made = generate(settings(fake, 6, steering="exemplar"), tmp_path / "en.jsonl")
     assert made.error is None
     assert len(made.records) == 6
@@ -181,6 +186,23 @@ def test_more_in_flight_than_the_server_takes(tmp_path: Path) -> None:
     assert refused
     assert set(made.outcomes) <= {"kept", "dropped"}
     assert len(made.records) == 6
+
+
+def test_a_machine_that_slept_is_no_stalled_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that counts the sleep, as Windows' does, the silence before it is over counts for nothing."""
+    clock, waited = 1000.0, 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal clock, waited
+        clock += 8 * 3600 if waited == 3 else seconds
+        waited += 1
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    server = SimpleNamespace(silent_for=lambda: clock - 1000.0, address="http://h:1")
+    with pytest.raises(Stalled):
+        asyncio.run(watchdog.watch_server(server, lambda: 1))  # type: ignore[arg-type]
+    assert waited > 4 + 60, "five whole minutes after it woke"
 
 
 def test_the_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -308,6 +308,18 @@ def test_events_that_are_none(event: bytes) -> None:
         served(OpenAIServer(url), chat())
 
 
+def test_a_proxy_that_lets_only_v1_through() -> None:
+    forbidden = (403, b"<html>forbidden</html>")
+    routes = dict.fromkeys(("/props", "/version", "/tokenize", "/apply-template"), forbidden)
+    with canned({"/v1/models": (200, b'{"data": [{"id": "m", "max_model_len": 2048}]}'), **routes}) as url:
+
+        async def go(server: OpenAIServer) -> Any:
+            return await server.version(), await server.describe("m"), await server.render("m", ASKED)
+
+        version, model, rendered = served(OpenAIServer(url), go)
+    assert (version, model.context, rendered) == ("", 2048, None)
+
+
 def test_cached_tokens() -> None:
     with FakeOpenAI("llama-server") as fake:
 
