@@ -83,7 +83,8 @@ def test_a_cell_of_the_experiment(tmp_path: Path) -> None:
     result = json.loads(done.stdout)
     (cell,) = result["cells"]
     assert (cell["attempts"], cell["way"]) == (8, "exemplar+opener")
-    assert cell["language"] >= 4
+    assert cell["language"] == "es"
+    assert cell["identified"] >= 4
     assert cell["useful"] >= 2
     assert 0 < cell["confidence"] < 1, "the engine tells log-probabilities"
     assert cell["useful"] / cell["tokens"] * 1000 == pytest.approx(cell["useful_per_1000_tokens"])

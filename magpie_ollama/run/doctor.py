@@ -72,7 +72,8 @@ class _Doctor:
         self._diagnosis = diagnosis
 
     async def connect(self) -> None:
-        server, self._version, notice = await connect(self._settings.server, self._settings.parallel, None)
+        choice, enter = self._settings.server, self._diagnosis.progress.enter
+        server, self._version, notice = await connect(choice, self._settings.parallel, None, enter)
         self.server = server
         text = f"{server.kind} {self._version}".strip() + f" at {server.address}"
         missing = lacks(self._version) if server.kind == "ollama" else ""

@@ -173,7 +173,7 @@ class Experiment:
 
     def seconds_expected(self, tokens_per_second: float) -> float:
         """For what is left to do of this model."""
-        left = sum(self._asked.attempts - len(self._results.of(cell)) for cell in self.cells())
+        left = sum(max(0, self._asked.attempts - len(self._results.of(cell))) for cell in self.cells())
         tokens = ATTEMPT_TOKENS + (0.5 * 300 if self._asked.with_responses else 0)
         return left * tokens / max(tokens_per_second, 0.1)
 

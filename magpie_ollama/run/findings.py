@@ -19,7 +19,7 @@ from magpie_ollama.run.statistics import differs, interval, resampled_ratios, vo
 class Finding:
     """One cell. Intervals are 95 %: Wilson's for shares, bootstrapped over attempts for ``useful_per_1000_tokens``.
 
-    ``language`` counts texts that the detector identified, ``complete`` those that ended by themselves, ``useful``
+    ``identified`` counts texts that the detector identified, ``complete`` those that ended by themselves, ``useful``
     those that passed the whole screen. ``distinct`` and ``apart`` are the shares of the identified and complete texts
     that are no duplicates, and no near-duplicates, of an earlier one; ``spread`` is their vocabulary's.
     ``confidence`` is the median over useful texts, 0.0 where it is not measured; ``seconds`` the mean of an attempt.
@@ -27,8 +27,8 @@ class Finding:
 
     cell: Cell
     attempts: int
-    language: int
-    language_interval: tuple[float, float]
+    identified: int
+    identified_interval: tuple[float, float]
     complete: int
     complete_interval: tuple[float, float]
     useful: int
@@ -89,8 +89,8 @@ def _finding(cell: Cell, rows: tuple[Row, ...]) -> Finding:
     return Finding(
         cell=cell,
         attempts=len(rows),
-        language=len(hits),
-        language_interval=wilson(len(hits), len(rows)),
+        identified=len(hits),
+        identified_interval=wilson(len(hits), len(rows)),
         complete=len(complete),
         complete_interval=wilson(len(complete), len(rows)),
         useful=len(useful),

@@ -228,7 +228,7 @@ async def open_session(
     """Connects, finds the model and loads it, each as a visible step of ``progress``. Closes the server at the end."""
     progress.notices += corpus.notices
     progress.enter("Looking for the server")
-    server, version, notice = await connect(settings.server, settings.parallel, corpus)
+    server, version, notice = await connect(settings.server, settings.parallel, corpus, progress.enter)
     if notice:
         progress.notices.append(notice)
     try:

@@ -248,7 +248,8 @@ class Trial:
     def _command(self, name: str, *more: str) -> str:
         """A command to copy that asks the same model in the same way."""
         choice = self._session.settings.server
-        words = [*more] if choice.model_path else [*more, "-m", self._model.name]
+        # As it was given: the embedded engine has another name for a repository's model, and finds none by that.
+        words = [*more] if choice.model_path else [*more, "-m", choice.model or self._model.name]
         words += ["--server", self._server.kind] if self._server.kind != "ollama" else []
         words += ["--host", choice.host] if choice.host else []
         words += ["--model-path", str(choice.model_path)] if choice.model_path else []

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -37,12 +38,12 @@ class EmbeddedServer(OpenAIServer):
 
     def __init__(self, weights: Path, slots: int, options: Mapping[str, Any] | None = None) -> None:
         """``slots`` requests run at once (0: ``USUAL_SLOTS``), ``SLOTS`` at most; each has the whole context.
-        ``options`` as for ``OpenAIServer``, and ``num_ctx`` and ``num_thread`` by Ollama's names."""
+        ``options`` as for ``OpenAIServer``, and ``num_ctx`` and ``num_thread`` by Ollama's names. Raises UsageError."""
         rest = dict(options or {})
         self._weights = weights
         self.slots = min(slots or USUAL_SLOTS, SLOTS)
-        self._context = int(rest.pop("num_ctx", CONTEXT))
-        self._threads = int(rest.pop("num_thread", 0)) or os.cpu_count() or 1
+        self._context = _whole(rest, "num_ctx", CONTEXT)
+        self._threads = _whole(rest, "num_thread", 0) or os.cpu_count() or 1
         self._key = secrets.token_hex(16)  # other programs on this machine have no business with it
         self._server: Any = None
         super().__init__("", rest)
@@ -123,7 +124,9 @@ def packaged_weights() -> Path | None:
 def find_weights(model: str, path: Path | None) -> Path:
     """The weights that ``--model-path`` or ``-m`` name: a file, a Hugging Face repository, the packaged one.
 
-    A repository is ``owner/name``, with ``:PATTERN`` to choose among its files (``owner/name:Q4_K_M``).
+    A repository is ``owner/name``, with ``:PATTERN`` to choose among its files (``owner/name:Q4_K_M``). It is fetched,
+    which may take long; where the Hub cannot be asked, a file that was fetched before will do.
+    Raises UsageError, ModelMissing, NoServer.
     """
     if path is not None:
         if not path.is_file():
@@ -148,26 +151,50 @@ def find_weights(model: str, path: Path | None) -> Path:
 def _from_hub(model: str) -> Path:
     try:
         import huggingface_hub
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.utils.logging import set_verbosity
+        from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError:
         raise NoServer(
             f"Fetching {model!r} needs huggingface_hub.", "install it with `pip install 'magpie-ollama[embedded]'`"
         ) from None
+    # Its bars and its words on each retry would be written into the display.
+    disable_progress_bars()
+    set_verbosity(logging.ERROR)
     repository, _, pattern = model.partition(":")
     try:
         files = [name for name in huggingface_hub.list_repo_files(repository) if name.endswith(".gguf")]
         chosen = _choose(files, pattern)
-        if chosen is None:
-            raise ModelMissing(
-                f"{repository} has no GGUF file {f'like {pattern!r}' if pattern else ''}.".replace(" .", "."),
-                f"choose one of: {', '.join(sorted(files)[:8]) or 'none; it is not a GGUF repository'}",
-            )
-        return Path(huggingface_hub.hf_hub_download(repository, chosen))
-    except (HfHubHTTPError, OSError, ValueError) as error:
+        if chosen is not None:
+            return Path(huggingface_hub.hf_hub_download(repository, chosen))
+    except Exception as error:  # the library's HTTP client, and so its errors, have been those of three packages
+        fetched = _fetched_before(repository, pattern)
+        if fetched is not None:
+            return fetched
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelMissing(
-            f"{repository} cannot be fetched from the Hugging Face Hub: {str(error).splitlines()[0]}.",
+            f"{repository} cannot be fetched from the Hugging Face Hub: {said.rstrip('.')}.",
             "check its name and the connection; for a private one set HF_TOKEN",
         ) from error
+    raise ModelMissing(
+        f"{repository} has no GGUF file {f'like {pattern!r}' if pattern else ''}.".replace(" .", "."),
+        f"choose one of: {', '.join(sorted(files)[:8]) or 'none; it is not a GGUF repository'}",
+    )
+
+
+def _fetched_before(repository: str, pattern: str) -> Path | None:
+    """The file of a repository that ``pattern`` names, out of the Hub's cache on this machine."""
+    import huggingface_hub
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        cached = [repo for repo in huggingface_hub.scan_cache_dir().repos if repo.repo_id == repository]
+    except CacheNotFound:
+        return None
+    revisions = sorted((one for repo in cached for one in repo.revisions), key=lambda one: float(one.last_modified))
+    # Of the same name in several revisions, the newest.
+    files = {file.file_name: Path(file.file_path) for revision in revisions for file in revision.files}
+    chosen = _choose([name for name in files if name.endswith(".gguf")], pattern)
+    return files[chosen] if chosen else None
 
 
 def _choose(files: list[str], pattern: str) -> str | None:
@@ -178,6 +205,16 @@ def _choose(files: list[str], pattern: str) -> str | None:
             if wanted.lower() in name.lower():
                 return name
     return None
+
+
+def _whole(options: dict[str, Any], name: str, default: int) -> int:
+    """The whole number that an option is, taken out of ``options``."""
+    value = options.pop(name, default)
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        remedy = f"give one, for example {name}={default or 4}"
+        raise UsageError(f"The option {name} takes a whole number, not {value!r}.", remedy) from None
 
 
 def _fingerprint(weights: Path) -> str:

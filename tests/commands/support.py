@@ -10,12 +10,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from corpus.support import PACKAGE
+from fake_ollama import FakeOpenAI
 
 from magpie_ollama import __main__
+from magpie_ollama.servers import embedded
 
 TARGET = "en.jsonl"
 
@@ -81,3 +84,13 @@ def check_error(done: Done, code: int, *words: str) -> None:
     told = " ".join(lines)
     for word in words:
         assert word in told
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, fake: FakeOpenAI) -> None:
+    """``fake`` answers for the embedded engine, whatever weights that is given; any repository has "from-hub"."""
+    weights = Path("from-hub.gguf").absolute()
+    weights.write_bytes(b"GGUF")
+    monkeypatch.setattr(embedded, "is_available", lambda: True)
+    monkeypatch.setattr(embedded, "_from_hub", lambda model: weights)
+    opened = SimpleNamespace(listening_address=fake.url)
+    monkeypatch.setattr(embedded.EmbeddedServer, "_open", lambda self: opened)

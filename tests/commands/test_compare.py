@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import signal
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from commands.support import Runner, check_error, records
-from fake_ollama import Ask, FakeModel, FakeOllama, Reply, question
+from commands.support import Runner, check_error, records, stand_in
+from fake_ollama import Ask, FakeModel, FakeOllama, FakeOpenAI, Reply, question
 
 from magpie_ollama.method import languages
 
@@ -104,7 +106,55 @@ def test_two_models_are_told_apart_and_the_better_one_is_named(run: Runner) -> N
         done = run("compare", "-m", "bad:1b,good:1b", "-l", "it", "-s", "system", "-n", 5, "--json", "--host", fake.url)
     result = json.loads(done.out)
     assert {cell["model"]: cell["useful"] for cell in result["cells"]} == {"bad:1b": 0, "good:1b": 5}
+    assert [(cell["language"], cell["way"], cell["identified"]) for cell in result["cells"]][1] == ("it", "system", 5)
     assert result["next"] == [f"magpie-ollama generate -l it -m good:1b -s system -n 100 --host {fake.url}"]
+
+
+def test_other_models_rows_in_the_file_stay_and_are_not_told(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def worse(ask: Ask) -> Reply:
+        seed = int(ask.options.get("seed", 0))
+        return Reply(question(seed, "en" if ITALIAN.system in ask.prompt or seed % 2 else "it"))
+
+    for name in ("a.gguf", "b.gguf"):
+        Path(name).write_bytes(b"GGUF")
+    base = ("compare", "-l", "it", "-s", "none,system", "-n", 8, "--json", "--model-path")
+    with FakeOpenAI("llama-server", script=script) as fake:
+        stand_in(monkeypatch, fake)
+        run(*base, "a.gguf")
+        before = Path("compare.jsonl").read_text("utf-8")
+        fake.script = worse
+        result = json.loads(run(*base, "b.gguf").out)
+    assert {cell["model"] for cell in result["cells"]} == {"b"}
+    assert result["next"] == [
+        "magpie-ollama generate -l it -s none -n 100 --server embedded --model-path b.gguf",
+    ], "a's system was better: it is another model"
+    assert Path("compare.jsonl").read_text("utf-8").startswith(before)
+
+
+def test_a_model_of_the_hub_is_named_as_it_was_given(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeOpenAI("llama-server", script=script) as fake:
+        stand_in(monkeypatch, fake)
+        done = run("compare", "-l", "it", "-s", "system", "-n", 4, "--server", "embedded", "-m", "maria/tiny:Q8", "-q")
+    assert done.out.splitlines()[-1] == (
+        "magpie-ollama generate -l it -m maria/tiny:Q8 -s system -n 100 --server embedded"
+    )
+
+
+def test_interrupted_it_names_no_next_command(run: Runner) -> None:
+    left = iter([signal.SIGINT])
+
+    def interrupting(ask: Ask) -> Reply:
+        if ask.options.get("seed") == 6:
+            for number in left:
+                os.kill(os.getpid(), number)
+        return script(ask)
+
+    with FakeOllama(models=[FakeModel("m:1b")], script=interrupting) as fake:
+        done = run("compare", "-l", "it,nl", "-s", "system", "-n", 400, "--json", "--host", fake.url)
+    result = json.loads(done.out)
+    assert (done.code, result["next"]) == (130, [])
+    assert len(result["cells"]) == 1
+    assert "magpie-ollama generate" not in Path("compare.html").read_text("utf-8")
 
 
 def test_without_any_success_it_says_so(run: Runner) -> None:

@@ -7,8 +7,8 @@ import json
 import re
 
 import pytest
-from commands.support import Runner
-from fake_ollama import FakeModel, FakeOllama, base_model, chunked_script
+from commands.support import Runner, stand_in
+from fake_ollama import FakeModel, FakeOllama, FakeOpenAI, Reply, base_model, chunked_script
 from rich.console import Console
 from rich.text import Text
 
@@ -70,6 +70,13 @@ def test_exit_codes(run: Runner) -> None:
         assert run("doctor", "--host", fake.url, "-m", "nosuch").code == 3
     assert run("doctor", "-l", "klingonese").code == 2
     assert run("doctor", "--server", "embedded", "--host", "127.0.0.1:1").code == 2
+
+
+def test_its_commands_name_a_model_of_the_hub_as_it_was_given(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeOpenAI("llama-server", script=lambda ask: Reply("")) as fake:
+        stand_in(monkeypatch, fake)
+        done = run("doctor", "--server", "embedded", "-m", "maria/tiny:Q8")
+    assert "`magpie-ollama compare -l en -m maria/tiny:Q8 --server embedded`" in done.out
 
 
 def test_a_narrow_terminal() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
+import threading
 from pathlib import Path
 
 import pytest
-from fake_ollama import FakeModel, FakeOllama, Reply
+from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply
 
 import magpie_ollama
 from magpie_ollama import MagpieError, Record, agenerate, generate
@@ -43,6 +46,27 @@ def test_leaving_early_ends_the_work_and_keeps_what_is_there(tmp_path: Path) -> 
     kept = read(tmp_path / "en.jsonl")
     assert first.id == kept[0]["id"]
     assert len(kept) < 500
+
+
+def test_ctrl_c_while_it_waits_comes_through_and_keeps_what_is_there(tmp_path: Path) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    alarm = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
+
+    def silent(ask: Ask) -> Reply:
+        if alarm.ident is None:
+            alarm.start()
+        return Reply("How are", fault=Fault("stall", after=1, seconds=60))
+
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        records = generate("en", 500, host=fake.url, output=tmp_path / "en.jsonl")
+        first = next(records)
+        fake.script = silent
+        with pytest.raises(KeyboardInterrupt):
+            list(records)
+    assert first.id == read(tmp_path / "en.jsonl")[0]["id"]
+    (manifest,) = (tmp_path / "en.jsonl.magpie" / "runs").glob("*.json")
+    assert json.loads(manifest.read_text("utf-8"))["status"] == "interrupted"
 
 
 def test_async(tmp_path: Path) -> None:

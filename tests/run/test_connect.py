@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from magpie_ollama.run.settings import ServerChoice
 from magpie_ollama.servers import embedded
 from magpie_ollama.servers.base import Model
 from magpie_ollama.servers.ollama import PullProgress
+
+from .support import until
 
 WEIGHTS = "tiny-model"
 
@@ -219,6 +222,30 @@ def test_embedded_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "is_available", lambda: False)
     with pytest.raises(NoServer, match="not installed"):
         ask(ServerChoice("embedded"))
+
+
+def test_what_is_fetched_from_the_hub_is_a_step_and_does_not_hold_up_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, left, ended = threading.Event(), threading.Event(), threading.Event()
+    steps: list[str] = []
+
+    def slow(model: str, path: Path | None) -> Path:
+        begun.set()
+        left.wait(5)
+        ended.set()
+        return Path("/weights/tiny.gguf")
+
+    async def go() -> None:
+        task = asyncio.create_task(connect(ServerChoice("embedded", model="maria/tiny"), 1, None, steps.append))
+        await until(begun.is_set)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    monkeypatch.setattr(embedded, "find_weights", slow)
+    asyncio.run(go())
+    assert not ended.is_set()
+    assert steps == ["Fetching maria/tiny from the Hugging Face Hub"]
+    left.set()
 
 
 # Models.

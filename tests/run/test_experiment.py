@@ -6,6 +6,8 @@ import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, question
@@ -57,12 +59,12 @@ def test_each_cell_has_its_attempts_and_the_best_way_is_found(tmp_path: Path) ->
         results = run(fake, tmp_path / "c.jsonl", 40, ("none", "system", "prefix"))
     found = {finding.cell.way: finding for finding in findings(results.rows)}
     assert [finding.attempts for finding in found.values()] == [40, 40, 40]
-    assert (found["none"].language, found["none"].useful, found["none"].useful_per_1000_tokens) == (0, 0, 0.0)
-    assert found["none"].language_interval == pytest.approx((0.0, 0.0876), abs=0.0001)
-    assert found["system"].language == found["system"].useful == 30
+    assert (found["none"].identified, found["none"].useful, found["none"].useful_per_1000_tokens) == (0, 0, 0.0)
+    assert found["none"].identified_interval == pytest.approx((0.0, 0.0876), abs=0.0001)
+    assert found["system"].identified == found["system"].useful == 30
     assert found["system"].best and not found["system"].like_best
     assert not found["none"].like_best and not found["prefix"].like_best
-    assert found["prefix"].language == 40 and found["prefix"].complete == 0
+    assert found["prefix"].identified == 40 and found["prefix"].complete == 0
     low, high = found["system"].useful_interval
     assert low < found["system"].useful_per_1000_tokens < high
     assert found["system"].distinct == 1.0 and found["system"].confidence > 0
@@ -124,6 +126,15 @@ def test_what_it_measured_is_there_for_auto(tmp_path: Path, monkeypatch: pytest.
     found = measurements.load(model, "it")
     assert (found["system"].attempts, found["system"].passed) == (12, 9)
     assert (found["none"].attempts, found["none"].passed) == (12, 0)
+
+
+def test_a_cell_with_more_rows_than_asked_takes_no_time_from_the_others(tmp_path: Path) -> None:
+    row = Row("s", "m", "it", "system", 0, 0, "system", "kept", "yes", True, 0.5, 20, 0, 1.0, "", "")
+    results = Results(tmp_path / "c.jsonl", "s")
+    results.of(Cell("m", "it", "system")).extend(replace(row, index=number) for number in range(9))
+    session: Any = SimpleNamespace(model=SimpleNamespace(name="m"))
+    experiment = Experiment(session, Asked([ITALIAN], ("system", "none"), 2, False), results, Progress())
+    assert experiment.seconds_expected(10.0) == pytest.approx(2 * 70 / 10)
 
 
 def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:

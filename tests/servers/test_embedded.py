@@ -6,8 +6,10 @@ import asyncio
 import gc
 import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from servers.support import never, served
 
@@ -55,6 +57,52 @@ def test_which_file_of_a_repository(pattern: str, chosen: str | None) -> None:
     assert _choose(files, pattern) == chosen
     assert _choose(["z.gguf", "a.gguf"], "") == "a.gguf"
     assert _choose([], "") is None
+
+
+class Unreachable(Exception):
+    """As of an HTTP client: neither an OSError nor one of huggingface_hub's own."""
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache of the Hub, and the Hub out of reach."""
+
+    def unreachable(repository: str) -> list[str]:
+        raise Unreachable
+
+    monkeypatch.setattr("huggingface_hub.list_repo_files", unreachable)
+    monkeypatch.setattr("huggingface_hub.scan_cache_dir", partial(huggingface_hub.scan_cache_dir, tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def test_a_hub_that_cannot_be_reached_is_told(cache: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(ModelMissing) as caught:
+            find_weights("maria/tiny", None)
+        assert caught.value.cause == "maria/tiny cannot be fetched from the Hugging Face Hub: Unreachable."
+        assert "the connection" in caught.value.remedy
+        cache.mkdir(exist_ok=True)
+
+
+def test_without_the_hub_what_was_fetched_before_will_do(cache: Path) -> None:
+    for commit, name in (("a" * 40, "tiny-Q4_K_M.gguf"), ("b" * 40, "tiny-Q8_0.gguf")):
+        path = cache / "models--maria--tiny" / "snapshots" / commit / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"GGUF")
+    assert find_weights("maria/tiny", None).name == "tiny-Q4_K_M.gguf"
+    assert find_weights("maria/tiny:q8_0", None) == path
+    with pytest.raises(ModelMissing):
+        find_weights("maria/tiny:f16", None)
+    with pytest.raises(ModelMissing):
+        find_weights("maria/other", None)
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_thread", "two"), ("num_ctx", "abc"), ("num_thread", None)])
+def test_an_option_that_is_no_number(name: str, value: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        EmbeddedServer(Path("m.gguf"), 1, {name: value})
+    assert f"The option {name} takes a whole number" in caught.value.cause
+    assert f"{name}=4" in caught.value.remedy
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
