@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 from magpie_ollama import prompts
+from magpie_ollama.corpus.lines import whole_text
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation.export import encode
 from magpie_ollama.records import Message
@@ -69,7 +70,7 @@ def request(judge: Judge, row: Row, longest: int = LONGEST) -> list[Message]:
     before, between, after = re.split(r"\{instruction\}|\{response\}", judge.request)
     shown = _shortened(row.instruction, longest), _shortened(row.response, longest) or "(none)"
     content = f"{before}{shown[0]}{between}{shown[1]}{after}"
-    return [{"role": "system", "content": judge.system}, {"role": "user", "content": content}]
+    return [{"role": "system", "content": judge.system}, {"role": "user", "content": whole_text(content)}]
 
 
 def parse(answer: str, judge: Judge, model: str) -> Tags | None:
@@ -82,8 +83,8 @@ def parse(answer: str, judge: Judge, model: str) -> Tags | None:
 
 
 def check(found: Any, judge: Judge, model: str) -> Tags | None:
-    """The tags among some values; None where one is missing or not on its scale, or another model gave them."""
-    if not isinstance(found, dict) or found.get("judge", model) != model:
+    """The tags among some values, as ``model`` gave them; None where one is missing or not on its scale."""
+    if not isinstance(found, dict):
         return None
     tags = {}
     for key in KEYS:

@@ -188,7 +188,7 @@ def _scores(text: str, script: str, rivals: tuple[str, ...]) -> tuple[dict[str, 
     if script != "Latn":
         text = _LATIN.sub(" ", text)
     every = identifier.scores(text)
-    return {c: every[c] for c in rivals if c in every}, len(text.encode())
+    return {c: every[c] for c in rivals if c in every}, len(text.encode("utf-8", "surrogatepass"))
 
 
 def _lead(scores: dict[str, float], code: str, size: int) -> float:

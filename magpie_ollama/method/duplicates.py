@@ -134,8 +134,9 @@ class Block:
 
 
 def normalise(text: str) -> str:
-    """Lower case, with every run of what is no letter, mark, digit or sign of a formula as one space."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    """Lower case, with every run of what is no letter, mark, digit or sign of a formula, price or program as one
+    space."""
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("!=", "≠")  # elsewhere "!" is punctuation
     for char in set(plain).difference(_KEPT):  # a text has few signs: half the time of str.translate in Italian
         if _is_kept(char):
             _KEPT.add(char)
@@ -152,7 +153,9 @@ def similarity(first: str, second: str) -> float:
 
 def _is_kept(char: str) -> bool:
     """By category and not by ``\\w``, which would drop the vowel signs of Hindi, Thai and their like."""
-    return unicodedata.category(char)[0] in "LMN" or char in "+-*/=<>%^_"
+    category = unicodedata.category(char)
+    # "~" is a sign of mathematics to Unicode, but ends sentences in Chinese and Japanese.
+    return category[0] in "LMN" or (category in {"Sm", "Sc"} and char != "~") or char in "-*/%^_#&"
 
 
 _KEPT = {" "}

@@ -13,7 +13,7 @@ _KEY = 12
 _ROW = 2 * PERMUTATIONS
 """Bytes of a signature."""
 
-_PROBE = "What is 2 + 3?\nPerché ΣΊΣΥΦΟΣ 为什么 ナゼ ทำไม क्या Straße e\u0301"
+_PROBE = "What is 2 + 3?\nPerché ΣΊΣΥΦΟΣ 为什么 ナゼ ทำไม क्या Straße e\u0301 × € C# a && b || c != d~"
 
 
 def to_bytes(index: DuplicateIndex) -> bytes:

@@ -100,6 +100,10 @@ def load_file(path: Path) -> Language:
             if not isinstance(exemplar, dict):
                 raise _wrong(path, "exemplars", "must be tables of instruction and response")
             _text(exemplar, key, path, f"exemplars[{number}].")
+    pairs = [Exemplar(entry["instruction"], entry["response"]) for entry in exemplars]
+    for number, pair in enumerate(pairs, 1):
+        if (first := pairs.index(pair) + 1) < number:
+            raise _wrong(path, f"exemplars[{number}]", f"repeats exemplars[{first}]")
     return Language(
         code=_text(data, "code", path),
         english=_text(data, "english", path),
@@ -112,7 +116,7 @@ def load_file(path: Path) -> Language:
         system=_text(data, "system", path),
         system_multi_turn=_text(data, "system_multi_turn", path),
         openers={kind: tuple(openers[kind]) for kind in OPENER_KINDS},
-        exemplars=tuple(Exemplar(entry["instruction"], entry["response"]) for entry in exemplars),
+        exemplars=tuple(pairs),
     )
 
 

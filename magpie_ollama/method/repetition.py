@@ -46,6 +46,8 @@ VOCABULARY = 8
 
 _ANCHOR = 12
 _CANDIDATES = 64
+_WORD = re.compile(r"[^\W_\u0900-\u0dff]{2,}|[\u0900-\u0963\u0966-\u0dff]{2,}")
+"""Letters and digits; in the scripts of India also the vowel signs, which ``\\w`` would break words at."""
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -101,7 +103,7 @@ def _monotonous(tail: str) -> bool:
         # Scripts without spaces: one sign in a row of eight stands for what a word in a row of four is elsewhere.
         words, length, window = [char for char in tail[-4 * WORDS :] if char.isalnum()], 8, 3 * WORDS
     else:
-        words, length, window = re.findall(r"[^\W_]{2,}", tail[-12 * WORDS :].casefold()), 4, WORDS
+        words, length, window = _WORD.findall(tail[-12 * WORDS :].casefold()), 4, WORDS
     words = words[-window:]
     if len(words) < window or len(set(words)) < VOCABULARY:
         return False

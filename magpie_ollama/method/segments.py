@@ -16,22 +16,24 @@ _FENCE = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.DOTALL)
 _ASIDE = re.compile(
     r"""
       `[^`\n]{1,200}` | `[^`\s]{1,60}\Z              # inline code, still open at the end too
-    | \$\$.*?\$\$ | \\\[.*?\\\] | \\\(.*?\\\)       # LaTeX
+    | \$\$.*?\$\$ | \\\[.{0,1000}?\\\] | \\\(.{0,1000}?\\\)  # LaTeX
     | \$[^$\n]{1,200}?\$
     | \\[A-Za-z]+(?:\{[^{}\n]*\})*
     | </?[A-Za-z][^<>\n]{0,200}>                    # HTML tags
     | (?:https?|ftp|file)://\S+ | www\.\S+          # addresses
-    | [\w.+-]+@[\w-]+\.[\w.-]+
+    | (?<![\w.+-])[\w.+-]++@[\w-]+\.[\w.-]+
     | (?<!\w)(?:[A-Za-z]:\\|~?/)[\w.\\/-]*[\w\\/]   # paths
     | (?<!\w)--?[A-Za-z][\w-]*                      # command line flags
-    | (?<!\w)[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\([^()\n]*\)  # calls: f(x), np.mean(a)
+    | (?<!\w)[A-Za-z_]\w*(?:\.[A-Za-z_]\w*){0,8}\([^()\n]*\)  # calls: f(x), np.mean(a)
     | (?<!\w)[A-Za-z]+(?:_[A-Za-z0-9]+)+            # snake_case
     | (?<!\w)[a-z]+[A-Z]\w*                         # camelCase
     | (?<![A-Za-z\d])[A-Za-z]*\d[A-Za-z\d]*         # 12, 3rd, x1, utf8
-    | (?<!\w)[A-Za-z]+(?:\.[A-Za-z]+)*\.(?:py|js|ts|json|csv|txt|html|css|md|pdf|exe|com|org|net|io)\b
+    | (?<!\w)[A-Za-z]+(?:\.[A-Za-z]+){0,8}\.(?:py|js|ts|json|csv|txt|html|css|md|pdf|exe|com|org|net|io)\b
     """,
     re.VERBOSE | re.DOTALL,
 )
+"""Its time grows with the length of the text alone, as that of ``_CODE_LINE`` does: nothing without a bound is looked
+for again from each character of a run ("____", "e.g.e.g."), as models in a loop write them."""
 
 _ASIDE_SIGN = re.compile(r"[`$\\<@_/()\d]|www\.|[a-z][A-Z]|\.[a-z]|(?<!\w)-")
 """Some part of every match of ``_ASIDE``: most sentences have none, and are spared the long pattern."""
@@ -41,19 +43,19 @@ _QUOTED = re.compile(
 )
 
 _CODE_LINE = re.compile(
-    r"""^\s*(?:
+    r"""
       (?:def|class|import|from|return|elif|else:|try:|except|for|while|if|function|const|let|var|public|private
-        |static|void|int|SELECT|INSERT|UPDATE|DELETE|CREATE|FROM|WHERE|print|console|@\w+)\b.*[:;{}()\[\]=*]\s*$
-    | (?:import|from)\s+[\w.]+(?:\s+(?:import|as)\s+[\w.*, ]+)?$
-    | \#include.* | \#!.* | (?:>>>|\.\.\.|\$|\#)\s+(?:[a-z]+\s+){0,3}.*[=(){}\[\]/|-].*
+        |static|void|int|SELECT|INSERT|UPDATE|DELETE|CREATE|FROM|WHERE|print|console|@\w+)\b.*[:;{}()\[\]=*]
+    | (?:import|from)\s+[\w.]+(?:\s+(?:import|as)\s+[\w.*,][\w.*, ]*)?
+    | \#include.* | \#!.* | (?:>>>|\.\.\.|\$|\#)\s[^=(){}\[\]/|-]*[=(){}\[\]/|-].*
     | (?:pip|npm|apt|apt-get|sudo|git|docker|cd|conda)\s+\S.*
-    | .*[=(\[{<>].*;\s*$ | \W*\w+;\s*$ | .*[{}]\s*$     # not a list whose items end in a semicolon
+    | [^=(\[{<>]*[=(\[{<>].*; | \W*\w+; | .*[{}]        # not a list whose items end in a semicolon
     | [\w.\[\]"']+\s*(?:[-+*/]?=|:=)\s*\S.*
-    | [\s\W\d]*
-    )$""",
+    | [\W\d]*
+    """,
     re.VERBOSE,
 )
-_PROSE_END = re.compile(r"[.!?…。！？।؟]\s*$")
+_PROSE_ENDS = tuple(".!?…。！？।؟")
 
 LONG = 160
 _COMMA = re.compile(r"[,;،](?=\s)|[，、；]")
@@ -90,7 +92,8 @@ def sentences(text: str) -> list[str]:
 
 
 def _is_code(line: str) -> bool:
-    return bool(_CODE_LINE.match(line)) and not _PROSE_END.search(line)
+    line = line.strip()
+    return not line.endswith(_PROSE_ENDS) and _CODE_LINE.fullmatch(line) is not None
 
 
 def _without_code(lines: list[str]) -> Iterator[str]:

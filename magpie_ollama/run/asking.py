@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from magpie_ollama.corpus.lines import whole_text
 from magpie_ollama.errors import Busy, PromptTooLong, ServerError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import Reason, extract
@@ -171,7 +172,8 @@ class Asker:
         self._no_answers = 0
         self._on_tokens(completion.tokens - getattr(draft, stage))
         setattr(draft, stage, completion.tokens)
-        return completion
+        # As the record will hold it: what is asked next cannot be sent with half a surrogate pair.
+        return replace(completion, text=whole_text(completion.text))
 
     def _counting(self, draft: Draft, stage: str, watch: Watch) -> Watch:
         """``watch``, with each piece that comes counted as a token until the server's own count is there."""

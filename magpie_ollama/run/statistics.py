@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from collections.abc import Sequence
+
+from magpie_ollama.method.duplicates import normalise
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
@@ -61,10 +62,10 @@ def vocabulary_spread(texts: Sequence[str], spaces: bool = True) -> float:
     """Distinct words in windows of ``SPREAD_WORDS`` words, as a share, mean over the windows; 0.0 for too few words.
 
     Windows make it independent of how much text there is (moving-average type-token ratio, Covington and McFall
-    2010). Where a language writes no spaces, pairs of characters are counted.
+    2010). Words are told apart as ``normalise`` does: ``\\w`` would break them at the vowel signs of Hindi and its
+    like. Where a language writes no spaces, pairs of characters are counted.
     """
-    joined = " ".join(texts).casefold()
-    words = re.findall(r"\w+", joined)
+    words = normalise(" ".join(texts)).split()
     if not spaces:
         plain = "".join(words)
         words = [plain[start : start + 2] for start in range(0, len(plain) - 1, 2)]

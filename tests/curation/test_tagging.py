@@ -44,6 +44,11 @@ def test_a_long_text_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
     assert "(none)" in user["content"]
 
 
+def test_half_a_surrogate_pair_is_no_part_of_what_a_judge_is_asked(tmp_path: Path) -> None:
+    _, user = tagging.request(JUDGE, row(tmp_path / "a.jsonl", "Che cosa vuol dire \ud83d?"))
+    assert "Che cosa vuol dire \ufffd?" in user["content"]
+
+
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("value", ["", "Good", 3, None, ["good"]])
 def test_a_value_off_its_scale_is_no_judgement(key: str, value: object) -> None:
@@ -75,9 +80,9 @@ class TestJudgements:
         one = row(tmp_path / "a.jsonl")
         key = tagging.key(one)
         with Judgements(tmp_path / "a.jsonl", JUDGE, "m") as judgements:
-            assert judgements.tags(one, key) is None
+            assert judgements.tags(key) is None
             judgements.add(key, {**GOOD, "judge": "m"})
-        assert Judgements(tmp_path / "a.jsonl", JUDGE, "m").tags(one, key) == {**GOOD, "judge": "m"}
+        assert Judgements(tmp_path / "a.jsonl", JUDGE, "m").tags(key) == {**GOOD, "judge": "m"}
         assert len(Judgements(tmp_path / "a.jsonl", JUDGE, "other")) == 0
 
     def test_half_a_line_is_passed_over_and_never_glued_to(self, tmp_path: Path) -> None:
@@ -90,10 +95,3 @@ class TestJudgements:
             assert len(judgements) == 1
             judgements.add("3", {**GOOD, "judge": "m"})
         assert len(Judgements(source, JUDGE, "m")) == 2
-
-    def test_tags_in_the_row_count_where_this_judge_gave_them(self, tmp_path: Path) -> None:
-        one = row(tmp_path / "a.jsonl", tags={**GOOD, "judge": "m"})
-        assert Judgements(tmp_path / "a.jsonl", JUDGE, "m").tags(one, "k") == {**GOOD, "judge": "m"}
-        assert Judgements(tmp_path / "a.jsonl", JUDGE, "other").tags(one, "k") is None
-        empty = row(tmp_path / "a.jsonl", tags=tagging.unjudged("m"))
-        assert Judgements(tmp_path / "a.jsonl", JUDGE, "m").tags(empty, "k") is None

@@ -292,3 +292,29 @@ def test_importing_does_not_load_the_model() -> None:
 def test_a_short_question_made_of_a_name_is_not_wrong() -> None:
     assert check("Wie was Christiaan Huygens?", "nl") is Verdict.UNKNOWN
     assert check("Wie was Christiaan Huygens?", "fi") is Verdict.NO
+
+
+@pytest.mark.parametrize("code", QUESTIONS)
+def test_half_a_surrogate_pair_changes_nothing(code: str) -> None:
+    text = f"\ud83d {QUESTIONS[code]}"
+    assert check(text, code) is Verdict.YES
+    assert not drifted(f"{text} {text}", code)
+    assert identify(text) == identify(QUESTIONS[code])
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["_", "-", "+", "e.g.", "self.x.y.", "x.py", "a_", "aB", "a@b", "f(", "a.b(", "QmFzZTY0+/", "/.", "\\[", "\\(",
+     "$$a", "\\a{", "<a ", "`", "„", "*a", "=", "[", "; ", '."', " ", "字"],
+)  # fmt: skip
+@pytest.mark.parametrize("before", ["", "x\n$ "])
+def test_a_run_of_anything_takes_no_longer_than_its_length(unit: str, before: str) -> None:
+    text = before + unit * (200_000 // len(unit)) + "è a"
+    assert len(segments.prose(text)) <= len(text)
+
+
+def test_what_is_in_no_language_goes_however_it_is_written() -> None:
+    aside = "a.b-c+d@mail.example.org np.linalg.norm(a, b) snake_case_name setup.cfg.json x=[1] \\[ a^2 \\] --dry-run"
+    assert segments.prose(f"Leggi {aside} e poi?").split() == ["Leggi", "x=[", "]", "e", "poi?"]
+    code = "  $ pip install numpy[all]\nimport numpy as np  \nfor x in y:\n  print(x);\n} \n42 %"
+    assert segments.prose(f"Leggi:\n{code}\nE poi?").split() == ["Leggi:", "E", "poi?"]

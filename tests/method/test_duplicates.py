@@ -37,6 +37,9 @@ def index(*texts: str) -> DuplicateIndex:
         ("Pythonのバージョンは?", "Ｐｙｔｈｏｎのバージョンは？"),
         ("ประเทศไทยอยู่ที่ไหน?", "ประเทศไทยอยู่ที่ไหน"),
         ("दिन कितने बजे शुरू होता है?", "दिन कितने बजे शुरू होता है ।"),
+        ("How are you?", "How are you!"),
+        ("你好，最近怎么样？", "你好～最近怎么样～"),
+        ("Is a ≠ b?", "Is a != b?"),
     ],
 )
 def test_exact_but_for_case_punctuation_and_spaces(first: str, second: str) -> None:
@@ -79,6 +82,18 @@ def test_near(first: str, second: str) -> None:
         ("दिन का अर्थ क्या है?", "दान का अर्थ क्या है?"),
         ("What is 2 + 3?", "What is 2 - 3?"),
         ("Solve x^2 = 4", "Solve x^2 = 9"),
+        ("12 × 4", "12 ÷ 4"),
+        ("12 × 4", "12 − 4"),
+        ("12 × 4", "12 4"),
+        ("3 ≤ 4?", "3 ≥ 4?"),
+        ("A ∪ B", "A ∩ B"),
+        ("5 €", "5 $"),
+        ("5 €", "5"),
+        ("What is C#?", "What is C?"),
+        ("What is C#?", "What is C++?"),
+        ("a && b", "a || b"),
+        ("if (a & b)", "if (a | b)"),
+        ("a != b", "a = b"),
         ("Write a poem about the sea.", "Write a story about a bear."),
     ],
 )

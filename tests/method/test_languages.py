@@ -190,6 +190,17 @@ def test_exemplars_must_be_tables(tmp_path: Path, exemplars: str) -> None:
         languages.load_file(path)
 
 
+def test_an_exemplar_must_not_stand_there_twice(tmp_path: Path) -> None:
+    text = (prompts.folder("languages") / "it.toml").read_text(encoding="utf-8")
+    path = tmp_path / "own.toml"
+    first, second = text.split("[[exemplars]]")[1:3]
+    path.write_text(f"{text}\n[[exemplars]]{second}note = 1\n[[exemplars]]{first}", encoding="utf-8")
+    count = len(languages.load("it").exemplars)
+    with pytest.raises(UsageError) as caught:
+        languages.load_file(path)
+    assert f"{path}: the key 'exemplars[{count + 1}]' repeats exemplars[2]." in caught.value.cause
+
+
 @pytest.mark.parametrize("code", CODES)
 def test_our_own_files_pass_the_check_of_their_texts(code: str) -> None:
     languages.check_texts(languages.load(code), prompts.folder("languages") / f"{code}.toml")

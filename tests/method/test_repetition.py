@@ -73,6 +73,17 @@ JAPANESE = (
     "雨が降る、雨が降る、わたしの胸に雨が降る。"
 )
 
+HINDI = "\n".join(
+    f"{name} {relative} के घर पर रहकर {hour} बजे तक काम करती है, मगर बहन {sister} दफ़्तर जाती है।"
+    for name, relative, hour, sister in map(
+        str.split,
+        ("राधा दादा दो नीना", "सीता नानी तीन टीना", "गीता मामा चार रीना", "मीना चाचा पाँच लीला",
+         "नीना काका छः शीला", "टीना मौसी सात मीरा", "रीना दीदी दो रूपा", "लीला नाना तीन रेखा",
+         "शीला दादी चार माला", "मीरा मामी पाँच सोना", "रूपा चाची छः गौरी", "रेखा काकी सात राधा",
+         "माला मौसा दो सीता", "सोना बुआ तीन गीता", "गौरी ताऊ चार मीना"),
+    )
+)  # fmt: skip
+
 VERSE_TWICE = 2 * (
     "The wind came over the hill and the wheat bent down, the children ran home and the dog ran after them, and all "
     "the doors of the long grey street were shut before the rain began to fall.\n"
@@ -109,6 +120,10 @@ GREEDY = {
     "small changes, Chinese": "".join(
         f"{word}是身体的一个非常重要的部分，我们每天都要好好地保护它。"
         for word in ("手", "脚", "手", "头", "脚", "手", "头", "手", "脚", "头", "手", "脚", "头", "手", "脚")
+    ),
+    "small changes, Hindi": " ".join(
+        f"{word} शरीर का एक बहुत ज़रूरी अंग है, जिसकी देखभाल हमें हर दिन अच्छी तरह से करनी चाहिए।"
+        for word in ("हाथ", "पैर", "हाथ", "सिर", "पैर", "हाथ", "पैर", "सिर", "हाथ", "पैर", "सिर", "हाथ")
     ),
     "list items": "Ideas:\n" + "- A book about the history of the city\n" * 12,
     "code": "```python\n" + "    x = x + 1  # add one to x\n" * 30,

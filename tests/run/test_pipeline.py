@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml, default_script, question
-from run.support import ANSWER, GERMAN, Outcome, generate, generating, settings, until
+from run.support import ANSWER, GERMAN, QUESTION, Outcome, generate, generating, settings, until
 from run.support import read as records
 
 from magpie_ollama.errors import PromptTooLong, ShortOfTarget
@@ -17,6 +17,8 @@ from magpie_ollama.method import languages
 from magpie_ollama.records import KEYS, Record
 from magpie_ollama.run.session import Session
 from magpie_ollama.run.settings import INSTRUCTION, RESPONSE
+from magpie_ollama.servers import ollama
+from magpie_ollama.servers.connections import json_object
 
 GENERATIONS = pytest.mark.parametrize("version", ["0.24.0", "0.33.0"])
 
@@ -186,6 +188,20 @@ def test_a_response_that_loops_is_cancelled(tmp_path: Path) -> None:
         fake.wait_until(lambda: generating(fake)[1].cancelled)
     assert made.outcomes == ["response_repetition", "kept"]
     assert 0 < made.attempts[0]["response_tokens"] < 400
+
+
+def test_half_a_surrogate_pair_of_a_server_ends_as_utf8_can_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(ask: Ask) -> str:
+        return f"{ANSWER} ~" if ask.kind == "chat" else f"{QUESTION} ~"
+
+    # The fake server writes JSON as Go does, which has no such halves: Python's do.
+    monkeypatch.setattr(ollama, "json_object", lambda line: json_object(line.replace(b"~", b"\\ud83d")))
+    with FakeOllama(script=script) as fake:
+        made = generate(settings(fake, 1, parallel=1), tmp_path / "en.jsonl")
+    assert made.error is None
+    assert [message["content"] for message in made.records[0]["messages"]] == [f"{QUESTION} \ufffd", f"{ANSWER} \ufffd"]
 
 
 def test_tokens_are_counted_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from corpus.support import record
 
 from magpie_ollama.corpus import Corpus, MemoryCorpus
-from magpie_ollama.method import index_state
+from magpie_ollama.method import duplicates, index_state
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.run import seen
 
@@ -72,4 +72,15 @@ def test_an_index_of_other_hashes_is_not_taken(monkeypatch: pytest.MonkeyPatch) 
     index.add_many(TEXTS)
     state = index_state.to_bytes(index)
     monkeypatch.setattr(index_state, "normalise", str.upper)  # as another version of Unicode's tables might
+    assert index_state.from_bytes(state) is None
+
+
+@pytest.mark.parametrize("dropped", "×€#&|≠")
+def test_an_index_of_another_normal_form_is_not_taken(monkeypatch: pytest.MonkeyPatch, dropped: str) -> None:
+    index = DuplicateIndex()
+    index.add_many(TEXTS)
+    state = index_state.to_bytes(index)
+    kept = duplicates._is_kept
+    monkeypatch.setattr(duplicates, "_KEPT", {" "})
+    monkeypatch.setattr(duplicates, "_is_kept", lambda char: char != dropped and kept(char))
     assert index_state.from_bytes(state) is None

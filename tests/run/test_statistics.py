@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from magpie_ollama.method import languages
 from magpie_ollama.run.statistics import differs, interval, resampled_ratios, vocabulary_spread, wilson
 
 
@@ -68,3 +69,9 @@ def test_vocabulary_spread_without_spaces_counts_pairs_of_characters() -> None:
     varied = ["".join(chr(0x4E00 + (17 * number + place) % 2000) for place in range(12)) for number in range(40)]
     assert vocabulary_spread(varied, spaces=False) > 0.8
     assert math.isclose(vocabulary_spread(["東京"], spaces=False), 0.0)
+
+
+@pytest.mark.parametrize("code", ["hi", "mr", "bn", "ta", "te"])
+def test_vocabulary_spread_does_not_break_words_at_vowel_signs(code: str) -> None:
+    texts = [text for exemplar in languages.load(code).exemplars for text in exemplar]
+    assert vocabulary_spread(texts) > 0.8
