@@ -13,8 +13,8 @@ import click
 from rich.text import Text
 
 from magpie_ollama.commands.options import debug_option, option
-from magpie_ollama.corpus.reading import Row, Rows
-from magpie_ollama.corpus.rewriting import Output, in_place, new_file
+from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
+from magpie_ollama.corpus.rewriting import Output, in_place, new_file, same_file
 from magpie_ollama.curation.removals import BAD_LINE, Removals
 from magpie_ollama.display import consoles, removals
 from magpie_ollama.display.progress import reading
@@ -86,8 +86,7 @@ def cleaning(
 
     @contextmanager
     def read() -> Iterator[Rows]:
-        size = file.stat().st_size if file.is_file() else 0
-        with reading(f"Reading {file.name}", size, no_bar) as on_progress:
+        with reading(f"Reading {file.name}", size_of(file), no_bar) as on_progress:
             yield Rows(file, skip_bad=given["skip_bad"], on_progress=on_progress)
 
     try:
@@ -98,7 +97,7 @@ def cleaning(
             if target is not None and given["in_place"]:
                 target.unchanged = not job.removals.removed
     except BrokenPipeError:
-        if output in (None, STREAM) and not given["in_place"]:
+        if (output is None or is_stream(output)) and not given["in_place"]:
             raise  # nothing else was to be done
         raise CorpusError("stdout was closed before the end, and nothing was written", "leave out --show") from None
     if rows.bad and not given["quiet"]:
@@ -109,9 +108,9 @@ def cleaning(
 def _check(file: Path, output: Path | None, replace: bool) -> None:
     if output is not None and replace:
         raise UsageError("-o and --in-place both say where the records go", "leave out one of the two")
-    if replace and file == STREAM:
-        raise UsageError("stdin cannot be changed in place", "name an output with -o, or -o - for stdout")
-    if output is not None and output != STREAM and output.exists() and file.exists() and output.samefile(file):
+    if replace and is_stream(file):
+        raise UsageError("stdin or a pipe cannot be changed in place", "name an output with -o, or -o - for stdout")
+    if output is not None and output != STREAM and same_file(output, file):
         raise UsageError(f"{output} is the input itself", "change it with --in-place, which keeps the old one")
 
 

@@ -64,9 +64,11 @@ def command(
     FILE is a corpus, or any other tool's JSONL of instruction data; - is stdin. With --split, equal
     instructions are on the same side, whatever their order and number.
     """
+    from magpie_ollama.corpus.reading import Rows
     from magpie_ollama.curation import export
     from magpie_ollama.display.progress import reading_rows
 
+    Rows(file)  # a folder gives no name for the output
     parts = export.parse_split(split)
     paths = _paths(file, output, form, list(parts))
     to_stdout = Path("-") in paths.values()
@@ -88,21 +90,25 @@ def command(
 
 def _paths(file: Path, output: Path | None, form: str, names: list[str]) -> dict[str, Path]:
     """Where each side of the split goes; the one side without a split is ""."""
+    from magpie_ollama.corpus.reading import is_stream
+    from magpie_ollama.corpus.rewriting import check_new, same_file
     from magpie_ollama.errors import UsageError
 
     if output is None:
-        if file == Path("-"):
+        if is_stream(file):
             raise UsageError(
-                "what comes from stdin gives no name for the output", "name it with -o, or -o - for stdout"
+                "what comes from stdin or a pipe gives no name for the output", "name it with -o, or -o - for stdout"
             )
         output = file.with_suffix(".parquet") if form == "parquet" else file.with_name(f"{file.stem}-{form}.jsonl")
     if output == Path("-"):
         if names:
             raise UsageError("a split makes several files, and stdout is one", "name a file with -o")
         return {"": output}
+    if names:
+        check_new(output, force=True)  # a folder has no name to add the side's to
     paths = {name: output.with_name(f"{output.stem}-{name}{output.suffix}") for name in names} or {"": output}
     for path in paths.values():
-        if path.exists() and file.exists() and path.samefile(file):
+        if same_file(path, file):
             raise UsageError(f"{path} is the input itself", "choose another name with -o")
     return paths
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from magpie_ollama.commands.cleaning import STREAM, cleaning, file_argument, writing_options
+from magpie_ollama.commands.cleaning import cleaning, file_argument, writing_options
 from magpie_ollama.commands.options import option
-from magpie_ollama.corpus.reading import Row
+from magpie_ollama.corpus.reading import Row, is_stream
 from magpie_ollama.curation.filters import EXPLANATIONS, Criteria, Rule, first_reason, language_code, rules
 from magpie_ollama.errors import UsageError
 
@@ -75,8 +75,8 @@ def command(file: Path, **given: Any) -> None:
     longest = given["longest"]
     if not wanted and longest is None:
         raise UsageError("nothing says which records to keep", "add for example -l it, --min-words 5 or --magpie")
-    if longest is not None and file == STREAM:
-        raise UsageError("--longest reads the records twice, and stdin can be read once", "give it a file")
+    if longest is not None and is_stream(file):
+        raise UsageError("--longest reads the records twice, and stdin or a pipe can be read once", "give it a file")
     lengths: list[tuple[int, int]] = []
     with cleaning(file, EXPLANATIONS, given) as job:
         for row, reason in _decide(job.rows, wanted, criteria.magpie):
@@ -108,10 +108,15 @@ def _decide(rows: Iterable[Row], wanted: list[Rule], once: bool) -> Iterator[tup
 
 
 def _criteria(given: dict[str, Any]) -> Criteria:
+    from magpie_ollama.method import languages
     from magpie_ollama.method.steering import parse_way
 
+    def code(name: str) -> str:
+        # The detector has no verdict on a language that it does not know: everything would pass.
+        return languages.find(name).code if given["redetect"] else language_code(name)
+
     return Criteria(
-        languages=tuple(language_code(name) for name in _values(given["spoken"])),
+        languages=tuple(code(name) for name in _values(given["spoken"])),
         redetect=given["redetect"],
         ways=tuple(parse_way(way) for way in _values(given["way"])),
         models=tuple(_values(given["model"])),

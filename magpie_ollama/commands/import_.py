@@ -14,7 +14,8 @@ from rich.text import Text
 from magpie_ollama.commands.cleaning import STREAM, file_argument
 from magpie_ollama.commands.options import debug_option, option
 from magpie_ollama.corpus.corpus import Corpus
-from magpie_ollama.corpus.reading import Row, Rows
+from magpie_ollama.corpus.reading import Row, Rows, size_of
+from magpie_ollama.corpus.rewriting import same_file
 from magpie_ollama.curation.importing import EXPLANATIONS, Importer
 from magpie_ollama.curation.removals import BAD_LINE, Removals
 from magpie_ollama.display import consoles, removals
@@ -61,11 +62,11 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
     """
     if output == STREAM:
         raise UsageError("a corpus is a file, not stdout", "name one: -o it.jsonl")
-    if output.exists() and file.exists() and output.samefile(file):
+    if same_file(output, file):
         raise UsageError(f"{file} is the corpus itself", "name another one with -o")
     importer = Importer(language and _code(language), given["redetect"], given["model"])
     quiet, counts = given["quiet"], Removals()
-    with reading(f"Reading {file.name}", file.stat().st_size if file.is_file() else 0, quiet) as on_progress:
+    with reading(f"Reading {file.name}", size_of(file), quiet) as on_progress:
         rows = Rows(file, skip_bad=given["skip_bad"], on_progress=on_progress)
         with Corpus.open(output) as corpus:
             for row, made in _made(rows, importer, None if given["keep_duplicates"] else corpus):

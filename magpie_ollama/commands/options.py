@@ -40,7 +40,7 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, **settings)
 
 
-def server_options(command: F) -> F:
+def model_options(command: F) -> F:
     """Which server and model."""
     for decorate in reversed(
         (
@@ -53,7 +53,6 @@ def server_options(command: F) -> F:
             ),
             option("--host", default="", help="Address of the server. Default: OLLAMA_HOST for Ollama."),
             option("--model-path", type=click.Path(path_type=Path), help="A GGUF file for the embedded engine."),
-            option("--template", default="", help="A preset or TOML file instead of the model's own chat template."),
             option("--pull", is_flag=True, help="Fetch the model into Ollama if it is not there."),
             option("--num-ctx", type=click.IntRange(min=256), help="Context in tokens. Default: the server's."),
             option(
@@ -69,8 +68,14 @@ def server_options(command: F) -> F:
     return command
 
 
+def server_options(command: F) -> F:
+    """Which server and model, and what it is asked with: for commands that have a model write instructions."""
+    template = option("--template", default="", help="A preset or TOML file instead of the model's own chat template.")
+    return model_options(template(command))
+
+
 def server_choice(given: Mapping[str, Any]) -> ServerChoice:
-    """What ``server_options`` were given."""
+    """What ``server_options`` or ``model_options`` were given."""
     from magpie_ollama.run.settings import ServerChoice  # here: `languages` shares this module and needs no servers
 
     return ServerChoice(
@@ -78,7 +83,7 @@ def server_choice(given: Mapping[str, Any]) -> ServerChoice:
         host=given["host"],
         model=given["model"],
         model_path=given["model_path"],
-        template=given["template"],
+        template=given.get("template", ""),
         options=parse_options(given["options"], given["num_ctx"]),
         pull=given["pull"],
     )

@@ -13,7 +13,7 @@ import click
 from rich.text import Text
 
 from magpie_ollama.commands.options import debug_option, option
-from magpie_ollama.corpus.reading import Rows
+from magpie_ollama.corpus.reading import Rows, is_stream
 from magpie_ollama.corpus.rewriting import new_file
 from magpie_ollama.curation import card, hub, statistics
 from magpie_ollama.display import consoles
@@ -58,8 +58,8 @@ def command(
     The card tells models, languages, ways and what was rejected, and that the data is synthetic; it is
     written anew with each push. The token is the one of HF_TOKEN or of `hf auth login`.
     """
-    if file == Path("-"):
-        raise UsageError("push uploads a file, and stdin is none", "write it to a file first")
+    if is_stream(file):
+        raise UsageError("push uploads a file, and stdin or a pipe is none", "write it to a file first")
     hub.check_name(name)
     with reading_rows(file, skip_bad=skip_bad, quiet=quiet) as rows:
         found = statistics.of(rows)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from magpie_ollama.commands.options import debug_option, option
 from magpie_ollama.corpus.reading import Row, Rows
-from magpie_ollama.corpus.rewriting import check_new, new_file
+from magpie_ollama.corpus.rewriting import check_new, new_file, same_file
 from magpie_ollama.curation.filters import language_code
 from magpie_ollama.curation.pages import page
 from magpie_ollama.curation.sampling import draw
@@ -60,6 +60,8 @@ def command(
         raise UsageError("--json and -o both say where the lines go", "leave out one of the two")
     output = Path("-") if as_json else output
     if output not in (None, Path("-")):
+        if same_file(output, file):
+            raise UsageError(f"{output} is the input itself", "choose another name with -o")
         check_new(output, force)  # before a long reading, not after
     seed = secrets.randbelow(2**30) if seed is None else seed
     with reading_rows(file, skip_bad=skip_bad, quiet=quiet) as rows:

@@ -12,9 +12,9 @@ from typing import Any
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import option, output_options, server_choice, server_options
-from magpie_ollama.corpus.reading import Rows
-from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file
+from magpie_ollama.commands.options import model_options, option, output_options, server_choice
+from magpie_ollama.corpus.reading import Rows, is_stream
+from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file, same_file
 from magpie_ollama.curation import tagging
 from magpie_ollama.curation.judgements import Judgements
 from magpie_ollama.display import consoles
@@ -40,7 +40,7 @@ STREAM = Path("-")
 @option("--in-place", is_flag=True, help="Replace FILE in one step; the old one is kept as FILE.bak.")
 @option("--force", is_flag=True, help="Replace the file of -o.")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
-@server_options
+@model_options
 @option(
     "--parallel",
     envvar="MAGPIE_OLLAMA_TAG_PARALLEL",
@@ -58,10 +58,10 @@ def command(file: Path, **given: Any) -> int:
     output: Path | None = given["output"]
     if (output is None) != given["in_place"]:
         raise UsageError("say where the tagged records go", "add either -o FILE or --in-place")
-    if file == STREAM:
-        raise UsageError("tag reads its file more than once, and stdin can be read once", "give it a file")
+    if is_stream(file):
+        raise UsageError("tag reads its file more than once, and stdin or a pipe can be read once", "give it a file")
     if output is not None and output != STREAM:
-        if output.exists() and file.exists() and output.samefile(file):
+        if same_file(output, file):
             raise UsageError(f"{output} is the input itself", "change it with --in-place, which keeps the old one")
         check_new(output, given["force"])  # now, and not after hours
     Rows(file)  # is it there, and of the right kind
@@ -101,12 +101,12 @@ def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingPro
     quiet = given["quiet"]
     counts: dict[str, Counter[str]] = {key: Counter() for key in tagging.KEYS}
     with (
+        _target(file, given) as target,  # the outer one: nothing takes its name where there were no rows
         reading_rows(file, skip_bad=given["skip_bad"], quiet=quiet or output == STREAM) as rows,
-        _target(file, given) as target,
     ):
         changed = False
         for row in rows:
-            tags = judgements.tags(row, tagging.key(row)) or tagging.unjudged(model)
+            tags = judgements.tags(tagging.key(row)) or tagging.unjudged(model)
             same = row.data.get("tags") == tags
             target.write(row.line if same else tagging.tagged(row, tags))
             changed = changed or not same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -32,12 +33,13 @@ def command(file: Path, start: int) -> None:
 
     Where stdout is no terminal, the records are printed one after another.
     """
-    if file != Path("-") and not file.is_fifo():
-        Rows(file)  # names what is no such file
+    Rows(file)  # names what is no such file
     console = consoles.stdout()
     with opened(file) as lines:
         _check(lines, file)
-        if console.is_terminal and not console.is_dumb_terminal and not console.legacy_windows:
+        # FORCE_COLOR makes any console a "terminal", a pipe too.
+        terminal = console.is_terminal and sys.stdout.isatty()
+        if terminal and not console.is_dumb_terminal and not console.legacy_windows:
             browse(lines, "stdin" if file == Path("-") else file.name, start, console)
         else:
             record.show(_pages(lines, start), console)

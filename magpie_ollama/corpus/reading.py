@@ -5,9 +5,13 @@ Where ``scan`` guards the corpus that is appended to, this serves the commands t
 
 from __future__ import annotations
 
+import os
+import shlex
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,10 +31,11 @@ _REMEDIES = {
     "a gzip archive": "unpack it first: gunzip -k {path}",
     "a zip archive": "unpack it first: unzip {path}",
     "a zstd archive": "unpack it first: unzstd {path}",
-    "a JSON array, not one JSON object a line": "make lines of it: jq -c '.[]' {path} > {stem}.jsonl",
-    "a Parquet file": 'make lines of it: python -c "import pyarrow.parquet as p; '
-    "p.read_table('{path}').to_pandas().to_json('{stem}.jsonl', orient='records', lines=True)\"",
-    "UTF-16 text, not UTF-8": "convert it: iconv -f UTF-16 -t UTF-8 {path} > {stem}-utf8.jsonl",
+    "a JSON array, not one JSON object a line": "make lines of it: jq -c '.[]' {path} > {new}",
+    "a Parquet file": "make lines of it, with pyarrow (pip install 'magpie-ollama[parquet]'): "
+    'python -c "import json, sys, pyarrow.parquet as p; '
+    '[print(json.dumps(row, default=str)) for row in p.read_table(sys.argv[1]).to_pylist()]" {path} > {new}',
+    "UTF-16 text, not UTF-8": "convert it: iconv -f UTF-16 -t UTF-8 {path} > {new}",
 }
 
 
@@ -49,7 +54,8 @@ class Row:
     @property
     def id(self) -> str:
         """The record's own id, else "line 7"."""
-        return str(self.data.get("id") or f"line {self.number}")
+        value = self.data.get("id")
+        return f"line {self.number}" if value in (None, "") else str(value)  # 0 is an id
 
     def text(self, key: str) -> str:
         """The value of a key that is text; "" where it is not there or something else."""
@@ -78,7 +84,7 @@ class Rows:
     def __init__(
         self, path: Path, *, skip_bad: bool = False, on_progress: Callable[[int], None] = lambda done: None
     ) -> None:
-        """``Path("-")`` is stdin; a FIFO is a stream too.
+        """``Path("-")`` is stdin; see ``is_stream`` for others.
 
         Raises UsageError for a missing file, NotACorpus for one of another kind.
         """
@@ -88,7 +94,7 @@ class Rows:
         self._skip_bad = skip_bad
         self._on_progress = on_progress
         self._stdin = path == Path("-")
-        self.size = 0 if self._stdin or path.is_fifo() else _check(path)
+        self.size = 0 if is_stream(path) else _check(path)
 
     def __iter__(self) -> Iterator[Row]:
         if self._stdin:
@@ -170,6 +176,22 @@ class _Source:
         self._on_progress(done)
 
 
+def is_stream(path: Path) -> bool:
+    """Whether it is stdin (``Path("-")``), a FIFO or a device: read once only, and written to as it stands."""
+    try:
+        return path == Path("-") or stat.S_IFMT(path.stat().st_mode) in (stat.S_IFIFO, stat.S_IFCHR)
+    except OSError:
+        return False
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, for its progress; 0 for a stream, and for what ``Rows`` will refuse."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def _check(path: Path) -> int:
     """The size of a file that may hold rows. Raises UsageError and NotACorpus."""
     try:
@@ -177,14 +199,25 @@ def _check(path: Path) -> int:
             kind = sniffing.kind(file.read(sniffing.HEAD))
             size = file.seek(0, 2) if file.seekable() else 0
     except OSError as error:
-        remedy = "check its name, or make it with `magpie-ollama generate`" if not path.exists() else "check its rights"
+        denied = isinstance(error, PermissionError)
+        remedy = "check its rights" if denied else "check its name, or make it with `magpie-ollama generate`"
         raise UsageError(f"{path} cannot be read: {error.strerror}", remedy) from error
     if kind:
         remedy = _REMEDIES.get(kind, "give a JSONL file: one JSON object a line")
-        raise NotACorpus(f"{path} is {kind}", remedy.format(path=path, stem=path.with_suffix("")))
+        raise NotACorpus(f"{path} is {kind}", remedy.format(path=_quoted(path), new=_quoted(_free(path))))
     if not size:
         raise NotACorpus(f"{path} is empty", "make records with `magpie-ollama generate`")
     return size
+
+
+def _free(path: Path) -> Path:
+    """A name beside ``path`` that no file has yet."""
+    names = (path.with_name(f"{path.stem}-lines{number if number > 1 else ''}.jsonl") for number in count(1))
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _keys(value: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from magpie_ollama.corpus import system
 from magpie_ollama.corpus.appender import cause_and_remedy, write_all
 from magpie_ollama.corpus.lock import CorpusLock
+from magpie_ollama.corpus.reading import is_stream
 from magpie_ollama.errors import CorpusError, UsageError
 
 BUFFER = 2**20
@@ -78,7 +80,8 @@ class Output:
 
 @contextmanager
 def new_file(path: Path, *, force: bool = False) -> Iterator[Output]:
-    """A file that takes its name when the block ends, and none at all if the block fails. ``Path("-")`` is stdout.
+    """A file that takes its name when the block ends, and none at all if the block fails. ``Path("-")`` is stdout; a
+    FIFO or a device is written to as it stands.
 
     Raises UsageError where the file exists already (unless ``force``) or cannot be made.
     """
@@ -89,11 +92,23 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Output]:
         output.flush()
         return
     check_new(path, force)
+    if is_stream(path):
+        try:
+            fd = os.open(path, system.STREAM)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        output = Output(fd, str(path))
+        try:
+            yield output
+            output.flush()
+        finally:
+            output.close()
+        return
     with _written(path) as (output, temporary):
         yield output
         output.finish()
         check_new(path, force)  # another program may have made it meanwhile
-        system.replace(temporary, path)
+        _replace(temporary, path)
 
 
 @contextmanager
@@ -108,7 +123,10 @@ def in_place(path: Path) -> Iterator[Output]:
     folder = path.with_name(path.name + ".magpie")
     lock = CorpusLock(folder, path) if folder.is_dir() else None  # without the folder, nobody appends
     if lock is not None:
-        lock.acquire()
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise _unwritable(f"the folder {folder}", error) from error
     try:
         before = path.stat()
         with _written(path) as (output, temporary):
@@ -121,7 +139,7 @@ def in_place(path: Path) -> Iterator[Output]:
                 raise CorpusError(f"another program wrote to {path} meanwhile", "run the same command again")
             temporary.chmod(before.st_mode & 0o7777)
             output.backup = _keep(path)
-            system.replace(temporary, path)
+            _replace(temporary, path)
             system.sync_folder(path.parent)
     finally:
         if lock is not None:
@@ -129,13 +147,31 @@ def in_place(path: Path) -> Iterator[Output]:
 
 
 def check_new(path: Path, force: bool) -> None:
-    """Raises UsageError where ``path`` is there already, or its folder is not."""
-    if path.is_dir():
+    """Raises UsageError where ``path`` is a file already or cannot be one, or its folder is not there."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.parent.is_dir():
+            raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {path.parent}") from None
+        return
+    except OSError as error:
+        raise UsageError(f"{path} cannot be used: {error.strerror}", "choose another name with -o") from error
+    if stat.S_ISDIR(mode):
         raise UsageError(f"{path} is a folder", f"name a file in it: -o {path / 'new.jsonl'}")
-    if not path.parent.is_dir():
-        raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {path.parent}")
-    if path.exists() and not force:
+    if is_stream(path):
+        return
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path} is neither a file nor a stream", "choose another name with -o")
+    if not force:
         raise UsageError(f"{path} is there already", "choose another name with -o, or add --force to replace it")
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file; False where one of them cannot be looked at."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -145,15 +181,24 @@ def _written(path: Path) -> Iterator[tuple[Output, Path]]:
     try:
         fd = os.open(temporary, system.APPEND | os.O_CREAT | os.O_TRUNC, 0o666)
     except OSError as error:
-        raise UsageError(
-            f"the folder {path.parent} cannot be written to: {error.strerror}", "choose another place with -o"
-        ) from error
+        raise _unwritable(f"the folder {path.parent}", error) from error
     output = Output(fd, str(path))
     try:
         yield output, temporary
     finally:
         output.close()
         temporary.unlink(missing_ok=True)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    try:
+        system.replace(temporary, path)
+    except OSError as error:  # in a folder such as /tmp nobody may replace what is another's
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(what: Path | str, error: OSError) -> UsageError:
+    return UsageError(f"{what} cannot be written to: {error.strerror}", "choose another place with -o")
 
 
 def _keep(path: Path) -> Path:

@@ -92,7 +92,8 @@ class Importer:
         if row.shape == "prompt" and isinstance(turns, list):
             turns = [*turns, *row.data["completion"]]
         if isinstance(turns, list):
-            roles = [turn.get("role") or turn.get("from") for turn in turns]
+            # Behind the first answer anything may stand.
+            roles = [turn.get("role") or turn.get("from") if isinstance(turn, dict) else "" for turn in turns]
             self.left_out["(system message)"] += "system" in roles
             self.left_out["(further turns)"] += len(roles) - ("system" in roles) > 2
 

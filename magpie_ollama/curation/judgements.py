@@ -11,7 +11,6 @@ from typing import Self
 
 from magpie_ollama.corpus import lines
 from magpie_ollama.corpus.appender import Appender, failure
-from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation.export import encode
 from magpie_ollama.curation.tagging import Judge, Tags, check
 
@@ -45,9 +44,10 @@ class Judgements:
         if self._appender is not None:
             self._appender.close()
 
-    def tags(self, row: Row, key: str) -> Tags | None:
-        """Those written down for a row, else those that stand in it; None where the judge gave none."""
-        return self._found.get(key) or check(row.data.get("tags"), self._judge, self._model)
+    def tags(self, key: str) -> Tags | None:
+        """Those written down for a record; None where this judge gave none. Those that stand in its line do not count:
+        they do not say for which prompt or text they were given."""
+        return self._found.get(key)
 
     def add(self, key: str, tags: Tags) -> None:
         """Write a judgement down: it is in the file, whole, when this returns. Raises CorpusError."""

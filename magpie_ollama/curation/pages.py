@@ -67,11 +67,14 @@ def page(number: int, line: bytes) -> Page:
     return Page(number, {key: v for key, v in value.items() if key not in _TEXTS and key != shape}, texts)
 
 
-def _turns(turns: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """All turns of a conversation, of whose form ``shapes`` made sure."""
+def _turns(turns: list[Any]) -> list[tuple[str, str]]:
+    """All turns of a conversation, of whose form ``shapes`` made sure up to the first answer."""
     texts = []
     names = {"user": "instruction", "assistant": "response"}
     for turn in turns:
+        if not isinstance(turn, dict):
+            texts.append(("no turn", str(turn)))
+            continue
         role, text = turn.get("role"), turn.get("content")
         if role is None:
             role, text = turn.get("from"), turn.get("value")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from magpie_ollama.corpus.reading import Rows
+from magpie_ollama.corpus.reading import Rows, size_of
 from magpie_ollama.display import consoles
 from magpie_ollama.display.characters import inline
 from magpie_ollama.errors import NotACorpus
@@ -39,8 +39,7 @@ def reading_rows(path: Path, *, skip_bad: bool, quiet: bool) -> Iterator[Rows]:
 
     Raises as ``Rows`` does, and NotACorpus where there was no record at all.
     """
-    size = path.stat().st_size if path.is_file() else 0
-    with reading(f"Reading {inline(path.name)}", size, quiet) as on_progress:
+    with reading(f"Reading {inline(path.name)}", size_of(path), quiet) as on_progress:
         rows = Rows(path, skip_bad=skip_bad, on_progress=on_progress)
         yield rows
     if rows.bad and not quiet:

@@ -29,7 +29,7 @@ _TOKENS = ("instruction_tokens", "response_tokens")
 def fields(page: Page) -> list[str]:
     """The fields as short pieces: what tells most first, empty ones left out."""
     values = dict(page.fields)
-    last = [str(values.pop(key)) for key in ("run", "created_at", "id") if values.get(key)]
+    last = [str(values.pop(key)) for key in ("run", "created_at", "id") if values.get(key) not in (None, "")]
     pieces = [str(values.pop(key)) for key in _PLAIN if values.get(key)]
     if any(values.get(key) for key in _TOKENS):
         pieces.append("+".join(str(values.pop(key, 0)) for key in _TOKENS) + " tokens")

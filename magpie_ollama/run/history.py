@@ -46,6 +46,7 @@ def history(corpus: Path, there: Mapping[str, int]) -> tuple[list[PastRun], list
 
     ``there`` counts the records in the file by run. No runs where the folder beside the corpus is gone.
     """
+    corpus = corpus.resolve()  # a link's runs are those of the file that it leads to
     folder = corpus.with_name(f"{corpus.name}.magpie") / "runs"
     found, notices = runs.load(folder, {})
     return [_past(run, there.get(run.id, 0)) for run in found], notices

@@ -96,7 +96,7 @@ class Judging:
         given out before, and gets these."""
         for row in rows:
             key = tagging.key(row)
-            if key not in tried and judgements.tags(row, key) is None:
+            if key not in tried and judgements.tags(key) is None:
                 tried.add(key)
                 yield row
 

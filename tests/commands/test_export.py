@@ -114,6 +114,8 @@ def test_it_tells_what_a_form_has_no_place_for(run: Runner, own_folder: Path) ->
         (("it.jsonl", "-o", "there.jsonl"), 2, ("there already", "--force")),
         (("it.jsonl", "-o", "none/a.jsonl"), 2, ("does not exist", "mkdir -p none")),
         (("it.jsonl", "-o", "-", "--split", "0.5"), 2, ("several files",)),
+        (("it.jsonl", "-o", ".", "--split", "0.5"), 2, ("is a folder", "-o new.jsonl")),
+        ((".",), 2, ("cannot be read",)),
         (("it.jsonl", "-o", "a.jsonl", "--split", "0.999999"), 2, ("No record falls on the side 'test'",)),
         (("mute.jsonl", "-o", "a.parquet", "--to", "parquet"), 1, ("No record of mute.jsonl has a response",)),
         (("bad.jsonl", "-o", "a.jsonl"), 1, ("Line 2 of bad.jsonl", "--skip-bad")),

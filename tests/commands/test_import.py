@@ -97,6 +97,12 @@ def test_reasons(run: Runner) -> None:
     assert told["imported"] == 2  # what is too short to tell is believed to be what -l says
 
 
+def test_what_is_no_turn_behind_the_answer_is_left_out(run: Runner) -> None:
+    turns = [{"role": "user", "content": "Chi sei?"}, {"role": "assistant", "content": "Un modello."}, None]
+    told = json.loads(run("import", write({"messages": turns}), "-o", TARGET, "-l", "it", "--json").out)
+    assert (told["imported"], told["left_out"]) == (1, {"(further turns)": 1})
+
+
 def test_bad_input_leaves_the_corpus_as_it_was(run: Runner) -> None:
     with Corpus.open(TARGET) as corpus:
         corpus.append(record())

@@ -139,6 +139,12 @@ def test_sample_draws_lines_as_they_stand(run: Runner) -> None:
     check_error(run("sample", FILE, "-o", "new.jsonl", "--json"), 2, "--json and -o")
 
 
+def test_sample_does_not_replace_its_input(run: Runner) -> None:
+    before = corpus().read_bytes()
+    check_error(run("sample", FILE, "-n", 3, "-o", FILE, "--force"), 2, "the input itself", "-o")
+    assert FILE.read_bytes() == before
+
+
 def test_sample_of_a_language_and_a_way(run: Runner) -> None:
     values = [lines.values(record(seed=n, language=code, steering=way)) for n, (code, way) in enumerate(
         [("it", "system"), ("it", "opener"), ("es", "system"), ("es", "opener")] * 5)]  # fmt: skip
@@ -156,6 +162,13 @@ def test_view_prints_plainly_where_there_is_no_terminal(run: Runner) -> None:
     done = run("view", FILE, "--start", 2)
     assert [line for line in done.out.splitlines() if line.startswith("line ")] == ["line 2", "line 3"]
     assert "  Domanda numero 1, come si fa?\n\nresponse\n  Così. 你好\n" in done.out
+
+
+def test_colour_makes_no_terminal_of_a_pipe(run: Runner) -> None:
+    corpus(3)
+    done = run("view", FILE, FORCE_COLOR="1", TERM="xterm")
+    assert (done.code, done.err) == (0, "")
+    assert "Domanda numero 2" in done.out
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +152,12 @@ def test_a_wrong_token_another_owner_and_no_token(run: Runner, hub: FakeHub, mon
     monkeypatch.delenv("HF_TOKEN")
     check_error(run("push", source, "maria/x"), 3, "no token", "hf auth login", "HF_TOKEN")
     assert not hub.datasets
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_pipe_is_refused(run: Runner) -> None:
+    os.mkfifo("pipe")
+    check_error(run("push", "pipe", "maria/x", "--dry-run"), 2, "a pipe is none", "write it to a file first")
 
 
 @pytest.mark.parametrize("name", ["x", "a/b/c", "/x", "maria/", "ma ria/x", "https://huggingface.co/maria/x"])

@@ -64,6 +64,35 @@ def test_in_place_keeps_a_backup_and_the_same_again_changes_nothing(run: Runner,
     assert [record["tags"] for record in records(source)] == [TAGS] * 5
 
 
+def test_tags_in_a_line_are_no_judgement_of_an_edited_text(run: Runner, own_folder: Path) -> None:
+    source = write(own_folder / "it.jsonl", 3)
+    with FakeOllama(script=lambda ask: Reply(GOOD)) as fake:
+        assert run("tag", source, "--in-place", "--host", fake.url).code == 0
+        source.write_text(source.read_text("utf-8").replace("Tanto. 1", "Poco. 1"), "utf-8")
+        assert json.loads(run("tag", source, "--in-place", "--json", "--host", fake.url).out)["judged"] == 1
+        assert len(fake.requests_to("/api/chat")) == 4
+
+
+def test_a_file_without_records_leaves_no_output(run: Runner) -> None:
+    Path("it.jsonl").write_bytes(b"\n\n")
+    with FakeOllama() as fake:
+        check_error(run("tag", "it.jsonl", "-o", "out.jsonl", "--host", fake.url), 1, "holds no records")
+    assert not Path("out.jsonl").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_pipe_is_refused(run: Runner) -> None:
+    os.mkfifo("pipe")
+    check_error(run("tag", "pipe", "-o", "out.jsonl"), 2, "a pipe can be read once")
+    assert not Path("out.jsonl").exists()
+
+
+def test_a_judge_has_no_template_of_ours(run: Runner) -> None:
+    done = run("tag", "it.jsonl", "--in-place", "--template", "chatml")
+    assert done.code == 2
+    assert "--template" in done.err
+
+
 LOAD = """
 import json, sys, datasets
 datasets.disable_progress_bars()

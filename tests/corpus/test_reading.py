@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,34 @@ def test_other_files_are_named(tmp_path: Path, content: bytes, error: type, caus
         list(Rows(path))
     assert cause in caught.value.cause
     assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize("content", [b"[]", b"PAR1", '{"a": 1}\n'.encode("utf-16")], ids=["array", "parquet", "utf-16"])
+def test_remedies_write_to_a_name_that_is_free(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path / "my it.jsonl", content)
+    for there in ("my it-lines.jsonl", "my it-lines2.jsonl"):
+        (tmp_path / there).touch()
+    with pytest.raises(NotACorpus) as caught:
+        Rows(path)
+    assert shlex.split(caught.value.remedy)[-3:] == [str(path), ">", str(tmp_path / "my it-lines3.jsonl")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+def test_the_remedy_for_parquet_works(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([GOOD]), tmp_path / "it's.parquet")
+    with pytest.raises(NotACorpus) as caught:
+        Rows(tmp_path / "it's.parquet")
+    command = caught.value.remedy.partition(": python ")[2]
+    subprocess.run(f"{shlex.quote(sys.executable)} {command}", shell=True, check=True)
+    assert [row.data for row in Rows(tmp_path / "it's-lines.jsonl")] == [GOOD]
+
+
+def test_an_id_of_0_is_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", *({**GOOD, "id": value} for value in (0, "", None, "x")))
+    assert [row.id for row in Rows(path)] == ["0", "line 2", "line 3", "x"]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

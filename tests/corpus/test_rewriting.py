@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
+from corpus.support import without_privileges
 
 from magpie_ollama.corpus.lock import CorpusLock
 from magpie_ollama.corpus.rewriting import in_place, new_file
 from magpie_ollama.errors import CorpusError, CorpusLocked, UsageError
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes, devices and permissions")
 
 
 def names(folder: Path) -> set[str]:
@@ -75,6 +80,43 @@ def test_in_place_refuses_a_corpus_in_use(tmp_path: Path) -> None:
     with pytest.raises(CorpusLocked), in_place(path):
         pass
     lock.release()
+
+
+@posix
+def test_a_pipe_or_a_device_is_written_to_as_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDWR)
+    with new_file(path) as output:
+        output.write(b"1")
+    assert os.read(reader, 100) == b"1\n"
+    os.close(reader)
+    with new_file(Path("/dev/null"), force=True) as output:
+        output.write(b"1")
+    assert Path("/dev/null").is_char_device()
+    assert names(tmp_path) == {"pipe"}
+
+
+@posix
+def test_in_place_where_the_folder_is_somebody_elses(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"first\n")
+    (tmp_path / "a.jsonl.magpie").mkdir(mode=0o555)
+    with without_privileges(path), pytest.raises(UsageError, match="magpie cannot be written to"), in_place(path):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="makes a file of another user's")
+def test_a_file_that_is_somebody_elses_is_not_replaced_where_that_is_forbidden(tmp_path: Path) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    path = folder / "a.jsonl"
+    path.write_bytes(b"old\n")
+    with without_privileges(path), pytest.raises(UsageError, match="cannot be written to"), new_file(path, force=True):
+        pass
+    assert path.read_bytes() == b"old\n"
+    assert names(folder) == {"a.jsonl"}
 
 
 def test_in_place_loses_no_line_that_came_meanwhile(tmp_path: Path) -> None:

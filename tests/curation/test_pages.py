@@ -36,6 +36,8 @@ def test_all_turns_and_the_reasoning() -> None:
     turns = [("system", "S"), ("user", "Chi?"), ("assistant", "Io."), ("user", "E lui?"), ("assistant", "Lui.")]
     value = {"messages": [{"role": role, "content": text} for role, text in turns]}
     assert page(1, line(value)).texts == [("system", "S"), *PAIR, ("user", "E lui?"), ("assistant", "Lui.")]
+    value["messages"].append(None)
+    assert page(1, line(value)).texts[-1] == ("no turn", "None")
     told = page(1, line({"instruction": "Chi?", "output": "Io.", "reasoning": "Mah."}))
     assert told.texts == [PAIR[0], ("reasoning", "Mah."), PAIR[1]]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import pytest
 from corpus.support import record
 
 from magpie_ollama.corpus.corpus import Corpus
@@ -42,6 +44,15 @@ def test_a_run_with_its_funnel_and_cost(tmp_path: Path) -> None:
     expected = {"id": run_id, "status": "done", "target": 2, "kept": 2, "there": 1, "seconds": 12.5} | SETTINGS
     assert {key: told[key] for key in expected} == expected
     assert (told["tokens"], told["tokens_per_kept"]) == (100, 50.0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need privileges on Windows")
+def test_a_link_has_the_runs_of_its_file(tmp_path: Path) -> None:
+    run_id = made(tmp_path / "it.jsonl", killed=False)
+    (tmp_path / "folder").mkdir()
+    link = tmp_path / "folder" / "link.jsonl"
+    link.symlink_to(tmp_path / "it.jsonl")
+    assert [past.id for past in history(link, {})[0]] == [run_id]
 
 
 def test_a_run_that_was_killed_is_told_from_its_journal(tmp_path: Path) -> None:
