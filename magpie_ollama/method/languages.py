@@ -78,7 +78,7 @@ def find(name: str) -> Language:
     raise UnknownLanguage(
         f"There is no language {name!r}.",
         (f"did you mean {offered}? " if offered else "")
-        + "`magpie-ollama languages` lists them all; --language-file takes one of your own",
+        + "`magpie-ollama languages` lists them all; `generate --language-file` takes one of your own",
     )
 
 
