@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import keyword
@@ -47,8 +48,7 @@ class _Commands(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever reads stdout has had enough, as `head` has: that is no failure. Python would fail to flush it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_stdout()  # whoever reads it has had enough, as `head` has: that is no failure
             return 0
         return result
 
@@ -118,13 +118,25 @@ def _run() -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # with files, the corpus' own code tells
+            _drop_stdout()
+            click.echo(f"error: Cannot write to stdout: {error.strerror}.", err=True)
+            click.echo("   next: make room where it goes; what the command wrote to files is there", err=True)
+            return 1
         click.echo(f"error: {type(error).__name__}: {error}", err=True)
         click.echo("   next: this is a bug; run the same command with --debug and report what it prints", err=True)
         return 1
 
 
+def _drop_stdout() -> None:
+    """Python would fail to flush what it still holds."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _take_any_text() -> None:
     """A letter that stdout's encoding lacks must not end a command. stderr escapes such letters by itself."""
+    if sys.stdout is None:  # the shell's `>&-`
+        sys.stdout = io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
         # Windows gives a pipe or a file an old code page, which lacks most of the world's letters.

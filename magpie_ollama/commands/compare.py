@@ -14,7 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from magpie_ollama.commands.options import in_flight, option, output_options, server_choice, server_options
+from magpie_ollama.commands.options import FloatRange, in_flight, option, output_options, server_choice, server_options
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.display import consoles
 from magpie_ollama.display.findings import LEGEND, next_commands, table
@@ -24,10 +24,11 @@ from magpie_ollama.display.words import duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import EXEMPLARS, parse_way
+from magpie_ollama.run.connect import check_models
 from magpie_ollama.run.experiment import Asked, Experiment, Results, fingerprint
 from magpie_ollama.run.findings import Finding, findings
 from magpie_ollama.run.funnel import Progress
-from magpie_ollama.run.interrupts import on_interrupt
+from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.session import open_session
 from magpie_ollama.run.settings import INSTRUCTION, Settings
@@ -71,7 +72,7 @@ REFRESH_SECONDS = 0.5
 @option("--with-responses", is_flag=True, help="Ask for the responses of useful instructions too.")
 @option("--system", default="", help="A system message of your own, in front whatever the way.")
 @option("--exemplars", type=click.IntRange(1, 8), default=EXEMPLARS, help="Exchanges that an exemplar way shows.")
-@option("--temperature", type=click.FloatRange(0, 5), default=INSTRUCTION.temperature, help="Of instructions.")
+@option("--temperature", type=FloatRange(0, 5), default=INSTRUCTION.temperature, help="Of instructions.")
 @option("--max-instruction-tokens", type=click.IntRange(min=1), default=INSTRUCTION.max_tokens, help="Their limit.")
 @option("--seed", type=click.IntRange(min=0), default=0, help="Of each cell's first attempt.")
 @option("--parallel", type=in_flight, metavar="auto|N", default="auto", help="Attempts in flight; auto is 4 here.")
@@ -82,8 +83,9 @@ def command(**given: Any) -> int:
     -m may name several models, separated by commas. The same command again continues. What it finds
     is used by `generate --steering auto`.
     """
+    codes = dict.fromkeys(languages.find(name).code for name in _list(given["spoken"], "-l"))
     asked = Asked(
-        [languages.find(name) for name in _list(given["spoken"], "-l")],
+        [languages.load(code) for code in codes],
         list(dict.fromkeys(parse_way(way) for way in _list(given["steering"], "-s"))),
         given["count"],
         given["with_responses"],
@@ -99,14 +101,18 @@ def command(**given: Any) -> int:
         seed=given["seed"],
         parallel=given["parallel"] or USUAL,
     )
-    return asyncio.run(_compare(settings, asked, _list(given["model"], "-m") or [""], given))
+    name = given["output"] = given["output"].removesuffix(".jsonl").removesuffix(".html")
+    if Path(f"{name}.html").exists() and not Path(f"{name}.jsonl").exists():
+        raise UsageError(f"{name}.html is there already, and not from compare", "choose another -o, or remove it")
+    return run(_compare(settings, asked, _list(given["model"], "-m") or [""], given))
 
 
 async def _compare(settings: Settings, asked: Asked, models: list[str], given: dict[str, Any]) -> int:
     console = consoles.stderr()
-    name = given["output"].removesuffix(".jsonl").removesuffix(".html")
+    name = given["output"]
     results = Results(Path(f"{name}.jsonl"), fingerprint(settings, asked.with_responses))
-    interrupted, server = False, ""
+    report = Path(f"{name}.html")
+    interrupted, failed, server = False, None, ""
     asked_as: dict[str, str] = {}
     task = asyncio.current_task()
     assert task is not None
@@ -118,33 +124,38 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
 
     try:
         with on_interrupt(stop):
+            await check_models(settings.server, models)
             for model in models:
                 chosen = replace(settings, server=replace(settings.server, model=model))
                 server = await _one_model(chosen, asked, results, asked_as, console, given)
     except asyncio.CancelledError:
         if not interrupted:
             raise
+    except MagpieError as error:
+        failed = error
     finally:
         results.close()
     found = _of_these(results, asked_as)
+    if failed is not None and not found:
+        raise failed
     codes = [language.code for language in asked.languages]
-    commands = [] if interrupted else next_commands(found, codes, asked_as, _carried(given, server))
-    report = Path(f"{name}.html")
+    commands = [] if interrupted or failed else next_commands(found, codes, asked_as, _carried(given, server))
     names = ", ".join(language.english for language in asked.languages)
     if found:
         _write(report, page(found, results.rows, f"Steering in {names}", commands))
+    out = consoles.stdout()
     if given["as_json"]:
         print(json.dumps({"cells": [finding.to_dict() for finding in found], "next": commands}, indent=2))
-        return INTERRUPTED if interrupted else 0
-    out = consoles.stdout()
-    if found:
+    elif found:
         out.print(table(found, out.width))
         out.print(Text(LEGEND, style="dim"))
         consoles.say(out, Text(f"Every instruction: {results.path}. The page: {report}"))
+    if failed is not None:
+        raise failed
     if interrupted:
         consoles.say(console, Text("Stopped. The same command continues where it stopped."))
         return INTERRUPTED
-    for line in commands:
+    for line in [] if given["as_json"] else commands:
         out.print(Text(line), soft_wrap=True)  # a command to copy stays in one piece
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +16,7 @@ from magpie_ollama.method.steering import default_way
 from magpie_ollama.run.diagnosis import Diagnosis, Finding
 from magpie_ollama.run.doctor import examine
 from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.settings import Settings
 
 
@@ -32,7 +32,7 @@ def command(**given: Any) -> int:
     """
     language = languages.find(given["language"])
     settings = Settings(server_choice(given), language, default_way(language), 1)
-    return asyncio.run(_examine(settings, given["as_json"]))
+    return run(_examine(settings, given["as_json"]))
 
 
 async def _examine(settings: Settings, as_json: bool) -> int:

@@ -21,7 +21,7 @@ from magpie_ollama.display import consoles
 from magpie_ollama.display.judging import show_tags, showing
 from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.errors import INTERRUPTED, UsageError
-from magpie_ollama.run.interrupts import on_interrupt
+from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.judging import JudgingProgress, open_judge
 from magpie_ollama.run.settings import ServerChoice
 
@@ -65,7 +65,7 @@ def command(file: Path, **given: Any) -> int:
             raise UsageError(f"{output} is the input itself", "change it with --in-place, which keeps the old one")
         check_new(output, given["force"])  # now, and not after hours
     Rows(file)  # is it there, and of the right kind
-    return asyncio.run(_tag(file, server_choice(given), given))
+    return run(_tag(file, server_choice(given), given))
 
 
 async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
@@ -87,9 +87,9 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
                     raise
     if judging.stopped:
         if not given["quiet"]:
-            consoles.say(
-                console, Text(f"Stopped: {progress.total - progress.done:,} are left. The same command continues.")
-            )
+            left = progress.total - progress.done  # 0 where the records were not counted yet
+            told = f"Stopped: {left:,} are left." if left else "Stopped."
+            consoles.say(console, Text(f"{told} The same command continues."))
         return INTERRUPTED
     _finish(file, judgements, judging.model, progress, given)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -19,6 +18,7 @@ from magpie_ollama.method.steering import NONE
 from magpie_ollama.method.template import SENTINELS, Template, cut, load_preset
 from magpie_ollama.records import Message
 from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.session import open_session
 from magpie_ollama.run.settings import ServerChoice, Settings
 
@@ -37,7 +37,7 @@ def show(system: str, as_json: bool, **given: Any) -> None:
     """Show the pre-query template of a model, as its server renders it."""
     choice = server_choice(given)
     before: list[Message] = [{"role": "system", "content": system}] if system else []
-    name, template = asyncio.run(_template(choice, before))
+    name, template = run(_template(choice, before))
     _print(name, template, as_json)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -13,19 +13,22 @@ from magpie_ollama.display.words import share
 from magpie_ollama.method import languages
 from magpie_ollama.run.findings import Finding, best_of
 
-WIDE = 100
-"""Columns from which the whole table fits; a narrower terminal gets the figures that decide."""
-
 LEGEND = "★ the best way of its language; ≈ cannot be told from it (95 %). Brackets: 95 % intervals."
 
 
 def table(found: Sequence[Finding], width: int) -> RenderableType:
-    """A table a language and model: a way a line, the best marked."""
+    """A table a language and model: a way a line, the best marked; with the figures that decide only where the whole
+    tables need more than ``width`` columns."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in found:
+        groups.setdefault((finding.cell.model, finding.cell.language), []).append(finding)
+    tables = {group: _table(rows, wide=True) for group, rows in groups.items()}
+    measuring = Console(width=1000)
+    if any(measuring.measure(shown).maximum > width for shown in tables.values()):
+        tables = {group: _table(rows, wide=False) for group, rows in groups.items()}
     parts: list[RenderableType] = []
-    groups = dict.fromkeys((finding.cell.model, finding.cell.language) for finding in found)
-    for model, code in groups:
-        rows = [finding for finding in found if (finding.cell.model, finding.cell.language) == (model, code)]
-        parts += [Text(f"{_name(code)} · {model}", style="bold"), _table(rows, width >= WIDE), Text()]
+    for (model, code), shown in tables.items():
+        parts += [Text(f"{_name(code)} · {model}", style="bold"), shown, Text()]
     return Group(*parts)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 from magpie_ollama.corpus.corpus import Corpus
@@ -66,6 +67,18 @@ async def connect(
             ) from error
         notice = f"{error.cause} The embedded engine steps in with {weights.stem}, a small English model."
         return *await _embedded(choice, parallel, on_step), notice
+
+
+async def check_models(choice: ServerChoice, models: Sequence[str]) -> None:
+    """Raises where one of several models is not there, before hours go into the others."""
+    if len(models) < 2 or choice.pull or choice.kind == "embedded":
+        return
+    server, _, _ = await connect(replace(choice, model=models[0]), 1, None)
+    try:
+        for model in models:
+            await choose_model(server, model, pull=False, on_pull=lambda step: None)
+    finally:
+        await server.close()
 
 
 async def choose_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -88,11 +89,11 @@ class Results:
             for row in self._read():
                 if row.settings == settings:
                     self.of(Cell(row.model, row.language, row.way)).append(row)
-            self._file = self._open() if path.exists() else None
         except OSError as error:
-            raise CorpusError(
-                f"{path} cannot be used: {error.strerror}", "choose another place with -o, for example -o compare"
-            ) from error
+            raise self._unusable(error.strerror) from error
+        if not path.exists() and not os.access(path.parent, os.W_OK):  # now, and not after the model was loaded
+            raise self._unusable("its folder cannot be written to")
+        self._file = self._open() if path.exists() else None
 
     def of(self, cell: Cell) -> list[Row]:
         return self.rows.setdefault(cell, [])
@@ -108,9 +109,15 @@ class Results:
             self._file.close()
 
     def _open(self) -> Appender:
-        file = Appender(self.path, create=not self.path.exists(), sync="second")
-        file.end_line()
+        try:
+            file = Appender(self.path, create=not self.path.exists(), sync="second")
+            file.end_line()
+        except OSError as error:
+            raise self._unusable(error.strerror) from error
         return file
+
+    def _unusable(self, why: str | None) -> CorpusError:
+        return CorpusError(f"{self.path} cannot be used: {why}", "choose another place with -o, for example -o compare")
 
     def _read(self) -> Iterable[Row]:
         if not self.path.exists():

@@ -16,7 +16,8 @@ DROPPED = "dropped"
 
 @dataclass(slots=True)
 class Funnel:
-    """Counts and generated tokens of attempts, by outcome: "kept", a ``Reason``, or "dropped"."""
+    """Counts and generated tokens of attempts, by outcome: "kept", a ``Reason``, or "dropped". ``ways`` counts those
+    that came to an end."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
@@ -33,7 +34,7 @@ class Funnel:
     def count(self, attempt: Attempt) -> None:
         self.outcomes[attempt.outcome] += 1
         self.tokens[attempt.outcome] += attempt.tokens
-        self.ways[attempt.steering] += 1
+        self.ways[attempt.steering] += attempt.outcome != DROPPED
         if attempt.outcome == KEPT and attempt.language == "unknown":
             self.unknown_language += 1
 

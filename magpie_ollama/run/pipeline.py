@@ -258,6 +258,6 @@ class Pipeline:
             told = f"; rejected: {', '.join(f'{count} {name}' for name, count in reasons)}"
             told += f" ({first}: {known[first]})" if first in known else ""  # a newer tool may have counted others
         return ShortOfTarget(
-            f"Kept {self._run.kept} of {self._run.target} after {self._progress.attempts_here} attempts{told}.",
+            f"Kept {self._run.kept} of {self._run.target} after {self._progress.funnel.attempts} attempts{told}.",
             "run the same command again to go on, raise --max-attempts, or try another --steering or model",
         )

@@ -71,7 +71,7 @@ class Session:
     async def plan(self) -> Plan:
         """The plan of the first attempt, with nothing generated and nothing written."""
         way = (await self.ways())[0]
-        unfinished = self.corpus.unfinished(self._identity())
+        unfinished = self._unfinished()
         seed = unfinished.seed + unfinished.next_index if unfinished else self.settings.seed or 0
         steered = self._steer(way, seed)
         template = await self._prompter.template(steered.messages)
@@ -180,7 +180,7 @@ class Session:
 
     def _begin(self, template: Template) -> Run:
         settings = self.settings
-        unfinished = self.corpus.unfinished(self._identity())
+        unfinished = self._unfinished()
         if unfinished is not None:
             self.progress.notices.append(
                 f"Continuing run {unfinished.id}: {unfinished.kept} of {settings.target} are there."
@@ -190,6 +190,11 @@ class Session:
         if self.corpus.records:
             self.progress.notices.append(f"Adding {settings.target} to the {self.corpus.records} records there.")
         return self.corpus.start_run(self._identity(), self._manifest(template), settings.target)
+
+    def _unfinished(self) -> Run | None:
+        """The run to continue. One that has more than the target was asked for more, and waits for that."""
+        unfinished = self.corpus.unfinished(self._identity())
+        return unfinished if unfinished is not None and unfinished.kept <= self.settings.target else None
 
     def _identity(self) -> Mapping[str, Any]:
         return self.settings.identity(self.model.name, self.server.kind)

@@ -102,6 +102,27 @@ def test_count(run: Runner, count: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        *(("generate", f"--{name}") for name in ("temperature", "top-p", "min-p", "repeat-penalty", "min-confidence")),
+        *(("generate", f"--response-{name}") for name in ("temperature", "top-p", "min-p", "repeat-penalty")),
+        ("compare", "--temperature"),
+    ],
+)
+def test_nan_is_no_number(run: Runner, command: str, name: str) -> None:
+    done = run(command, "-l", "it", name, "nan", "--host", "127.0.0.1:1")
+    assert done.code == 2, done.err
+    assert name in done.err
+    assert "'nan' is no number" in done.err
+
+
+def test_lengths_that_no_instruction_has(run: Runner) -> None:
+    args = ("generate", "--min-words", 20, "--host", "127.0.0.1:1")
+    check_error(run(*args, "--max-words", 3), 2, "--min-words 20", "give --max-words 20")
+    check_error(run(*args, "--max-words", 20), 3)
+
+
+@pytest.mark.parametrize(
     "args",
     [
         ("--steering", "magic"),
@@ -278,6 +299,21 @@ def test_letters_that_stdout_cannot_take_are_escaped() -> None:
     done = finished(process("languages", environment={"PYTHONIOENCODING": "ascii"}))
     assert done.code == 0, done.err
     assert r"\u65e5\u672c\u8a9e" in done.out, "Japanese"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_a_report_on_a_full_disk() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        check_error(finished(process("languages", stdout=full)), 1, "Cannot write to stdout", "make room")
+
+
+@posix
+def test_stdout_may_be_closed() -> None:
+    with FakeOllama() as fake:
+        command = f"{sys.executable} -m magpie_ollama generate -n 2 --json --host {fake.url} >&-"
+        done = subprocess.run(command, shell=True, env={**os.environ, "PYTHONPATH": str(PACKAGE)}, check=False)
+    assert done.returncode == 0
+    assert len(records()) == 2
 
 
 @pytest.mark.parametrize(

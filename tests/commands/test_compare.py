@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from commands.support import Runner, check_error, records, stand_in
-from fake_ollama import Ask, FakeModel, FakeOllama, FakeOpenAI, Reply, question
+from fake_ollama import Ask, FakeModel, FakeOllama, FakeOpenAI, Reply, base_model, question
+from run.support import generating
 
 from magpie_ollama.method import languages
 
@@ -94,6 +95,14 @@ def test_the_same_command_continues_and_asks_nothing_twice(run: Runner) -> None:
     assert [cell["attempts"] for cell in (*first["cells"], *again["cells"])] == [6, 9]
     indices = [row["index"] for row in records("mine.jsonl")]
     assert sorted(indices) == list(range(9))
+
+
+def test_a_language_named_twice_is_one(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        fake.script = script
+        done = run("compare", "-l", "it,it,italiano", "-s", "system", "-n", 4, "--host", fake.url)
+    assert "m:1b: 1 cell" in done.err
+    assert done.out.count("magpie-ollama generate -l it") == 1
 
 
 def test_two_models_are_told_apart_and_the_better_one_is_named(run: Runner) -> None:
@@ -179,3 +188,27 @@ def test_bad_input(run: Runner, options: tuple[str, ...], code: int, words: tupl
     with FakeOllama(models=[FakeModel("m:1b")]) as fake:
         done = run("compare", *options, "-n", 2, "--host", fake.url, "-q")
     check_error(done, code, *words)
+
+
+def test_a_model_that_is_missing_is_told_before_the_others_are_asked(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        done = run("compare", "-m", "m:1b,nosuch", "-l", "it", "-s", "system", "-n", 5, "--host", fake.url)
+        check_error(done, 3, "'nosuch'")
+        assert not generating(fake)
+
+
+def test_a_model_that_fails_takes_nothing_from_the_others(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("good:1b"), FakeModel("none:1b", base_model())]) as fake:
+        fake.script = script
+        done = run("compare", "-m", "good:1b,none:1b", "-l", "it", "-s", "system", "-n", 5, "--host", fake.url)
+    assert done.code == 3
+    assert "none:1b has no chat template" in done.err
+    assert re.search(r"★ +system", done.out)
+    assert "good:1b" in Path("compare.html").read_text("utf-8")
+
+
+def test_a_page_that_is_not_its_own_is_not_replaced(run: Runner) -> None:
+    Path("compare.html").write_text("hello", encoding="utf-8")
+    with FakeOllama() as fake:
+        check_error(run("compare", "-l", "it", "-n", 2, "--host", fake.url), 2, "compare.html is there already", "-o")
+    assert Path("compare.html").read_text("utf-8") == "hello"

@@ -17,7 +17,7 @@ from fake_ollama.templates import base_model
 from run.support import generate, generating, settings, until
 
 from magpie_ollama.errors import ServerError, TemplateError
-from magpie_ollama.run.interrupts import on_interrupt
+from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.session import Session
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends itself POSIX signals")
@@ -47,6 +47,41 @@ def test_stopping_finishes_responses_and_drops_instructions(tmp_path: Path) -> N
     cut = [exchange for exchange in generating(fake) if exchange.cancelled]
     assert {exchange.path for exchange in cut} <= {"/api/generate"}, "no response is cut"
     assert made.manifests[0]["status"] == "interrupted"
+
+
+def test_the_summary_tells_ways_and_attempts_of_one_kind(tmp_path: Path) -> None:
+    async def meanwhile(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(lambda: session.progress.kept >= 3 and session.progress.responding < session.progress.in_flight)
+        session.stop()
+
+    with FakeOllama(script=slow_responses) as fake:
+        made = generate(settings(fake, 100, seed=0), tmp_path / "en.jsonl", meanwhile)
+    funnel = made.progress.funnel
+    assert "dropped" in funnel.outcomes
+    assert funnel.ways.total() == funnel.attempts
+
+
+def test_fewer_than_an_unfinished_run_has_are_made_beside_it(tmp_path: Path) -> None:
+    """It waits for the command that it was begun by, and what is asked for now is made."""
+    path = tmp_path / "en.jsonl"
+    with FakeOllama() as fake:
+        begun = generate(settings(fake, 10, max_attempts=5, parallel=1), path)
+        assert len(begun.records) == 5
+        assert len(generate(settings(fake, 2, parallel=1), path).records) == 7
+        whole = generate(settings(fake, 10, parallel=1), path)
+    assert [manifest["kept"] for manifest in whole.manifests] == [10, 2]
+    assert len({record["messages"][0]["content"] for record in whole.records}) == 12
+
+
+def test_ctrl_c_while_all_is_closed_ends_like_ctrl_c() -> None:
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main())
 
 
 def test_stopping_before_the_first_attempt(tmp_path: Path) -> None:

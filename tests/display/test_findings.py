@@ -1,0 +1,33 @@
+"""The table of an experiment: nothing of it is cut, however wide the terminal is."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from magpie_ollama.display.findings import table
+from magpie_ollama.run.experiment import Cell, Row
+from magpie_ollama.run.findings import findings
+
+
+def _row(index: int, way: str) -> Row:
+    outcome = "empty" if index % 7 == 0 else "kept"
+    text = f"Come posso {index}?"
+    return Row("s", "m:1b", "it", way, index, index, way, outcome, "yes", True, 0.5, 20, 0, 1.0, text, "")
+
+
+def _shown(width: int) -> str:
+    rows = {Cell("m:1b", "it", way): [_row(index, way) for index in range(80)] for way in ("prefix", "exemplar+opener")}
+    console = Console(width=width, file=io.StringIO())
+    console.print(table(findings(rows), width))
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_a_table_is_whole_at_any_width() -> None:
+    whole = [width for width in range(60, 141, 4) if "spread" in _shown(width)]
+    assert whole, "where there is room, all figures"
+    assert whole == list(range(whole[0], 141, 4))
+    for width in range(60, 141, 4):
+        assert "…" not in _shown(width), width
+        assert "★" in _shown(width), width
