@@ -36,4 +36,4 @@ def read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text.", "save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}.", "mend that line; see docs/contributing.md") from error
+        raise UsageError(f"{path} is not TOML: {error}.", "mend that line") from error

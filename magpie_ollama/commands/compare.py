@@ -20,7 +20,7 @@ from magpie_ollama.display import consoles
 from magpie_ollama.display.findings import LEGEND, next_commands, table
 from magpie_ollama.display.live import Display
 from magpie_ollama.display.report import page
-from magpie_ollama.display.words import duration
+from magpie_ollama.display.words import counted, duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import EXEMPLARS, parse_way
@@ -183,7 +183,7 @@ async def _one_model(
         expected = experiment.seconds_expected(await experiment.tokens_per_second())
         await steps.close()
         if mode != "quiet":
-            cells = f"{len(experiment.cells())} cells of {asked.attempts} attempts"
+            cells = f"{counted(len(experiment.cells()), 'cell')} of {asked.attempts} attempts"
             consoles.say(console, Text(f"{session.model.name}: {cells}, about {duration(expected)} left"))
         show = asyncio.create_task(_show(results, asked_as, progress, console, mode == "live"))
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from magpie_ollama.commands.cleaning import STREAM, cleaning, file_argument, writing_options
-from magpie_ollama.commands.options import option
+from magpie_ollama.commands.options import FloatRange, option
 
 EXPLANATIONS = {
     "duplicate": "an earlier instruction, but for case, punctuation and spaces",
@@ -22,7 +22,7 @@ EXPLANATIONS = {
 @option("--exact", is_flag=True, help="Leave near-duplicates in.")
 @option(
     "--threshold",
-    type=click.FloatRange(0.5, 1),
+    type=FloatRange(0.5, 1),
     default=0.7,
     help="Similarity of a near-duplicate: the share of common runs of five characters, estimated to 0.06.",
 )

@@ -75,7 +75,7 @@ def _ranges(text: str) -> list[range]:
 
 def _ids(path: Path) -> list[str]:
     try:
-        with click.open_file(str(path), encoding="utf-8") as file:
+        with click.open_file(str(path), encoding="utf-8-sig") as file:
             found = [line.strip() for line in file if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"

@@ -162,10 +162,11 @@ def _report(facts: dict[str, Any], as_json: bool, quiet: bool, to_stdout: bool) 
     if facts["unanswered"]:
         consoles.show_notice(consoles.stderr(), f"Left out {_records(facts['unanswered'])} without a response.")
     if facts["cut"]:
+        parts = "a system message, further turns, " if facts["form"] == "alpaca" else ""
         consoles.show_notice(
             consoles.stderr(),
-            f"{_records(facts['cut'])} lost a part that {facts['form']} has no place for: a system message, turns "
-            "without an answer, or calls of tools.",
+            f"{_records(facts['cut'])} lost a part that {facts['form']} has no place for: {parts}turns without an "
+            "answer, calls of tools, or a column history or context.",
         )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from magpie_ollama.commands.cleaning import cleaning, file_argument, writing_options
-from magpie_ollama.commands.options import option
+from magpie_ollama.commands.options import FloatRange, option
 from magpie_ollama.corpus.reading import Row, is_stream
-from magpie_ollama.curation.filters import EXPLANATIONS, Criteria, Rule, first_reason, language_code, rules
+from magpie_ollama.curation.filters import EXPLANATIONS, Criteria, Rule, first_reason, language_code, rules, tag
 from magpie_ollama.errors import UsageError
 
 
@@ -37,7 +37,7 @@ from magpie_ollama.errors import UsageError
 )
 @option(
     "--min-confidence",
-    type=click.FloatRange(0, 1),
+    type=FloatRange(0, 1),
     default=0.0,
     envvar="MAGPIE_OLLAMA_FILTER_MIN_CONFIDENCE",
     help="Where it was measured.",
@@ -77,18 +77,21 @@ def command(file: Path, **given: Any) -> None:
         raise UsageError("nothing says which records to keep", "add for example -l it, --min-words 5 or --magpie")
     if longest is not None and is_stream(file):
         raise UsageError("--longest reads the records twice, and stdin or a pipe can be read once", "give it a file")
+    strange = _off_scale(criteria)
     lengths: list[tuple[int, int]] = []
     with cleaning(file, EXPLANATIONS, given) as job:
-        for row, reason in _decide(job.rows, wanted, criteria.magpie):
+        rows = _cross_off(strange, job.rows) if strange else job.rows
+        for row, reason in _decide(rows, wanted, criteria.magpie):
             if reason is None and longest is not None:
                 lengths.append((len(row.response), -row.number))
             else:
                 job.settle(row, reason)
+        _check_found(strange)
         if longest is not None:
             chosen = {-number for _, number in heapq.nlargest(longest, lengths)}  # of equal ones the first
             job.removals.count("not_longest", len(lengths) - len(chosen))
-            with job.again() as rows:
-                for row in rows:
+            with job.again() as again:
+                for row in again:
                     if row.number in chosen:
                         job.settle(row, None)
 
@@ -105,6 +108,36 @@ def _decide(rows: Iterable[Row], wanted: list[Rule], once: bool) -> Iterator[tup
     items = ((row.instruction if reason is None else None, (row, reason)) for row, reason in judged)
     for (row, reason), twin in deduplicated(items, Deduplicator()):
         yield row, "magpie_repetition" if twin else reason
+
+
+def _off_scale(criteria: Criteria) -> set[tuple[str, str]]:
+    """Names and values of --tag that are not on our scales: another tool's words, or slips."""
+    if not criteria.tags:
+        return set()
+    from magpie_ollama.curation.tagging import load
+
+    scales = {name: {value.lower() for value in scale} for name, scale in load().scales.items()}
+    return {(name, value) for name, values in criteria.tags for value in values if value not in scales[name]}
+
+
+def _cross_off(strange: set[tuple[str, str]], rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows; the tags that they have leave ``strange``."""
+    names = {name for name, _ in strange}
+    for row in rows:
+        strange.difference_update([(name, tag(row, name)) for name in names])
+        yield row
+
+
+def _check_found(strange: set[tuple[str, str]]) -> None:
+    """Raises UsageError, and so nothing is written."""
+    if strange:
+        from magpie_ollama.curation.tagging import load
+
+        name, value = min(strange)
+        raise UsageError(
+            f"no record has the tag {name}={value}, and it is not on the scale",
+            f"give one of {', '.join(load().scales[name])}; nothing was written",
+        )
 
 
 def _criteria(given: dict[str, Any]) -> Criteria:
@@ -133,11 +166,16 @@ def _criteria(given: dict[str, Any]) -> Criteria:
 
 
 def _tag(text: str) -> tuple[str, tuple[str, ...]]:
+    from magpie_ollama.curation.tagging import KEYS
+
     name, _, values = text.partition("=")
+    name = name.strip().lower()
     wanted = tuple(value.lower() for value in _values((values,)))
-    if not name.strip() or not wanted:
+    if not name or not wanted:
         raise UsageError(f"--tag {text!r} is no NAME=VALUES", "write for example --tag quality=good,excellent")
-    return name.strip(), wanted
+    if name not in KEYS:
+        raise UsageError(f"--tag {text!r}: there is no tag {name!r}", f"use one of {', '.join(KEYS)}")
+    return name, wanted
 
 
 def _values(given: tuple[str, ...]) -> list[str]:

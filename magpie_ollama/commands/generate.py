@@ -9,16 +9,24 @@ from typing import Any
 
 import click
 
-from magpie_ollama.commands.options import option, output_options, parallel_option, server_choice, server_options
+from magpie_ollama.commands.options import (
+    FloatRange,
+    option,
+    output_options,
+    parallel_option,
+    server_choice,
+    server_options,
+)
 from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
 from magpie_ollama.display import consoles, live, summary
 from magpie_ollama.display.plan import show_plan
+from magpie_ollama.display.words import counted
 from magpie_ollama.errors import INTERRUPTED, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import EXEMPLARS, default_way, parse_way
 from magpie_ollama.run.funnel import Progress
-from magpie_ollama.run.interrupts import on_interrupt
+from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.session import open_session
 from magpie_ollama.run.settings import INSTRUCTION, RESPONSE, Settings
 from magpie_ollama.servers.base import Sampling
@@ -39,22 +47,22 @@ from magpie_ollama.servers.base import Sampling
 @option("--exemplars", type=click.IntRange(1, 8), default=EXEMPLARS, help="Exchanges that an exemplar steering shows.")
 @option("--bootstrap", is_flag=True, help="Use accepted records of the run as exemplars too.")
 @option("--language-file", type=click.Path(path_type=Path), help="A language of your own, instead of -l.")
-@option("--temperature", type=click.FloatRange(0, 5), default=INSTRUCTION.temperature, help="Of instructions.")
-@option("--top-p", type=click.FloatRange(0, 1), default=INSTRUCTION.top_p, help="Of instructions.")
+@option("--temperature", type=FloatRange(0, 5), default=INSTRUCTION.temperature, help="Of instructions.")
+@option("--top-p", type=FloatRange(0, 1), default=INSTRUCTION.top_p, help="Of instructions.")
 @option("--top-k", type=click.IntRange(min=0), default=INSTRUCTION.top_k, help="Of instructions; 0 is off.")
-@option("--min-p", type=click.FloatRange(0, 1), default=INSTRUCTION.min_p, help="Of instructions; 0 is off.")
-@option("--repeat-penalty", type=click.FloatRange(0, 5), default=INSTRUCTION.repeat_penalty, help="Of instructions.")
+@option("--min-p", type=FloatRange(0, 1), default=INSTRUCTION.min_p, help="Of instructions; 0 is off.")
+@option("--repeat-penalty", type=FloatRange(0, 5), default=INSTRUCTION.repeat_penalty, help="Of instructions.")
 @option(
     "--max-instruction-tokens",
     type=click.IntRange(min=1),
     default=INSTRUCTION.max_tokens,
     help="An instruction that reaches them is rejected as truncated.",
 )
-@option("--response-temperature", type=click.FloatRange(0, 5), default=RESPONSE.temperature, help="Of responses.")
-@option("--response-top-p", type=click.FloatRange(0, 1), default=RESPONSE.top_p, help="Of responses.")
+@option("--response-temperature", type=FloatRange(0, 5), default=RESPONSE.temperature, help="Of responses.")
+@option("--response-top-p", type=FloatRange(0, 1), default=RESPONSE.top_p, help="Of responses.")
 @option("--response-top-k", type=click.IntRange(min=0), default=RESPONSE.top_k, help="Of responses.")
-@option("--response-min-p", type=click.FloatRange(0, 1), default=RESPONSE.min_p, help="Of responses.")
-@option("--response-repeat-penalty", type=click.FloatRange(0, 5), default=RESPONSE.repeat_penalty, help="Of responses.")
+@option("--response-min-p", type=FloatRange(0, 1), default=RESPONSE.min_p, help="Of responses.")
+@option("--response-repeat-penalty", type=FloatRange(0, 5), default=RESPONSE.repeat_penalty, help="Of responses.")
 @option(
     "--max-response-tokens",
     type=click.IntRange(min=1),
@@ -64,7 +72,7 @@ from magpie_ollama.servers.base import Sampling
 @option("--think", is_flag=True, help="Let the model reason before its response; kept in `reasoning`.")
 @option("--min-words", type=click.IntRange(min=1), default=3, help="Of an instruction.")
 @option("--max-words", type=click.IntRange(min=1), default=300, help="Of an instruction.")
-@option("--min-confidence", type=click.FloatRange(0, 1), default=0.0, help="Of an instruction; see docs/steering.md.")
+@option("--min-confidence", type=FloatRange(0, 1), default=0.0, help="Of an instruction; see docs/steering.md.")
 @option("--keep-truncated", is_flag=True, help="Keep responses that the token limit cut.")
 @option("--seed", type=click.IntRange(min=0), help="Of the first attempt. Default: drawn.")
 @parallel_option
@@ -87,11 +95,17 @@ def command(**given: Any) -> int:
     Records are appended to a JSONL corpus. The same command again continues an unfinished run, or adds
     as many records once more.
     """
+    shortest, longest = given["min_words"], given["max_words"]
+    if shortest > longest:
+        raise UsageError(
+            f"--min-words {shortest} is more than --max-words {longest}: no instruction can pass.",
+            f"give --max-words {shortest} or more, or a smaller --min-words",
+        )
     settings = _settings(given)
     output = given["output"] or f"{settings.language.code}.jsonl"
     if output == "-" and given["as_json"]:
         raise UsageError("--json and -o - both want stdout.", "leave out one of the two")
-    return asyncio.run(_generate(settings, output, given))
+    return run(_generate(settings, output, given))
 
 
 async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> int:
@@ -115,7 +129,7 @@ async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> i
                 nonlocal interrupted
                 interrupted = True
                 waiting = session.stop()
-                return f"Stopping: {waiting} responses in flight are finished, Ctrl-C again leaves now."
+                return f"Stopping: {counted(waiting, 'response')} in flight to finish, Ctrl-C again leaves now."
 
             try:
                 with on_interrupt(lambda: progress.notices.append(stop())):

@@ -20,6 +20,7 @@ from magpie_ollama.curation.importing import EXPLANATIONS, Importer
 from magpie_ollama.curation.removals import BAD_LINE, Removals
 from magpie_ollama.display import consoles, removals
 from magpie_ollama.display.progress import reading
+from magpie_ollama.display.words import counted
 from magpie_ollama.errors import UsageError
 from magpie_ollama.records import Record
 
@@ -88,7 +89,7 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
         consoles.show_notice(consoles.stderr(), notice)
     if not given["as_json"]:
         removals.show(counts, EXPLANATIONS, consoles.stdout(), "Imported", "passed over")
-        consoles.say(consoles.stdout(), Text(f"{output} has {records:,} records."))
+        consoles.say(consoles.stdout(), Text(f"{output} has {counted(records, 'record')}."))
 
 
 def _made(rows: Rows, importer: Importer, corpus: Corpus | None) -> Iterator[tuple[Row, Record | str]]:

@@ -90,8 +90,11 @@ def command(
         progress = not quiet and consoles.stderr().is_terminal
         files: dict[str, Path | bytes] = {CARD: text.encode(), DATA: data}
         published = hub.publish(name, files, message, private=private, progress=progress)
-    facts["url"] = published.url
-    for warning in [] if quiet else published.warnings:
+    facts |= {"url": published.url, "private": published.private}
+    notices = published.warnings
+    if published.private and not private:
+        notices.append(f"The dataset {name} was there, and stays private: its settings on the Hub change that.")
+    for warning in [] if quiet else notices:
         consoles.show_notice(consoles.stderr(), inline(warning))
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2))

@@ -58,6 +58,10 @@ def command(
     """Draw some records at random, and print them to read. FILE is any JSONL file of instruction data; - is stdin."""
     if as_json and output not in (None, Path("-")):
         raise UsageError("--json and -o both say where the lines go", "leave out one of the two")
+    if way:
+        from magpie_ollama.method.steering import parse_way
+
+        way = parse_way(way)
     output = Path("-") if as_json else output
     if output not in (None, Path("-")):
         if same_file(output, file):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import click
@@ -14,7 +14,7 @@ from magpie_ollama.corpus.reading import Rows
 from magpie_ollama.curation.pages import Lines, Page, opened, page
 from magpie_ollama.display import consoles, record
 from magpie_ollama.display.pager import browse
-from magpie_ollama.errors import NotACorpus
+from magpie_ollama.errors import NotACorpus, UsageError
 
 
 @click.command()
@@ -42,7 +42,11 @@ def command(file: Path, start: int) -> None:
         if terminal and not console.is_dumb_terminal and not console.legacy_windows:
             browse(lines, "stdin" if file == Path("-") else file.name, start, console)
         else:
-            record.show(_pages(lines, start), console)
+            pages = _pages(lines, start)
+            first = next(pages, None)
+            if first is None:
+                raise UsageError(f"there is no line {start:,}: {file} has {lines.count:,}", "give a lower --start")
+            record.show(chain((first,), pages), console)
 
 
 def _pages(lines: Lines, start: int) -> Iterator[Page]:

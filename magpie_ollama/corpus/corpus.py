@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Any, Self
 
@@ -159,7 +160,7 @@ class _FileCorpus(Corpus):
         self._appender: Appender | None = None
         self._cache = cache.Cache(self._folder)
         if not path.parent.is_dir():
-            raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {path.parent}")
+            raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}")
         if path.exists():
             self._scan(first_only=True)  # before the lock: a foreign file gets no folder beside it
         if path.exists() or self._folder.exists():

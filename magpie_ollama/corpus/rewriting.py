@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from shlex import quote
 
 from magpie_ollama.corpus import system
 from magpie_ollama.corpus.appender import cause_and_remedy, write_all
@@ -152,7 +153,9 @@ def check_new(path: Path, force: bool) -> None:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         if not path.parent.is_dir():
-            raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {path.parent}") from None
+            raise UsageError(
+                f"the folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}"
+            ) from None
         return
     except OSError as error:
         raise UsageError(f"{path} cannot be used: {error.strerror}", "choose another name with -o") from error

@@ -130,10 +130,10 @@ not measured)."""
 
 
 def _tags(statistics: Statistics) -> str:
-    found = {key: statistics.tags[key] for key in KEYS if key in statistics.tags}
+    found = {key: statistics.judged[key] for key in KEYS if key in statistics.judged}
     if not found:
         return ""
-    judges = _values(statistics.tags.get("judge", Counter())) or "a model"
+    judges = _values(statistics.judged.get("judge", Counter())) or "a model"
     rows = [(key, _values(counts)) for key, counts in found.items()]
     return f"## Tags\n\nGiven by {judges} as a judge, on the scales of Magpie.\n\n{_table(('tag', 'values'), rows)}"
 

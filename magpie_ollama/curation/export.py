@@ -30,8 +30,13 @@ _ROLES = {"human": "user", "gpt": "assistant"}
 _SHAREGPT = {role: name for name, role in _ROLES.items()}
 
 
+_BESIDE = ("history", "context")
+"""What other tools' pairs may have beside them that a model was to read: earlier exchanges, and Dolly's text."""
+
+
 class Conversation(NamedTuple):
-    """What a row holds that can be trained on: turns up to the last answer. ``cut`` says that some came after it."""
+    """What a row holds that can be trained on: turns up to the last answer. ``cut`` says that some came after it, or
+    stand in a column that no form reads."""
 
     turns: list[Turn]
     cut: bool
@@ -65,7 +70,8 @@ def conversation(row: Row) -> Conversation | None:
             end = number if asked else 0
         elif turn["role"] == "user":
             asked = True
-    return Conversation(turns[:end], end < len(said)) if end else None
+    cut = end < len(said) or (row.shape == "instruction" and any(map(row.data.get, _BESIDE)))
+    return Conversation(turns[:end], cut) if end else None
 
 
 def as_messages(turns: list[Turn], row: Row) -> Exported:

@@ -32,9 +32,10 @@ def check_name(name: str) -> str:
 
 
 class Published(NamedTuple):
-    """``warnings`` are the Hub's, on the card."""
+    """``private`` is what the dataset is now; ``warnings`` are the Hub's, on the card."""
 
     url: str
+    private: bool
     warnings: list[str]
 
 
@@ -57,26 +58,28 @@ def publish(name: str, files: Mapping[str, Path | bytes], message: str, *, priva
         warnings.simplefilter("always", UserWarning)
         if not huggingface_hub.get_token():
             raise Unauthorized("There is no token of the Hugging Face Hub", LOGIN)
-        _open(api, name, private)
+        private = _open(api, name, private)
         operations = [huggingface_hub.CommitOperationAdd(path, content) for path, content in files.items()]
         api.create_commit(name, operations, commit_message=message, repo_type="dataset")
     told = [str(warning.message) for warning in caught if warning.category is UserWarning]
-    return Published(f"{api.endpoint}/datasets/{name}", told)
+    return Published(f"{api.endpoint}/datasets/{name}", private, told)
 
 
-def _open(api: Any, name: str, private: bool) -> None:
+def _open(api: Any, name: str, private: bool) -> bool:
+    """Whether the dataset, which is there now, is private."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
         info = api.repo_info(name, repo_type="dataset")
     except RepositoryNotFoundError:
         api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
-        return
+        return private
     if private and not info.private:
         raise UsageError(
             f"the dataset {name} is there already, and public",
             "add --public to publish to it, make it private on the Hub, or choose another name",
         )
+    return bool(info.private)
 
 
 @contextmanager

@@ -5,14 +5,16 @@ They are kept by what was judged, and not by line or id: they hold however the f
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from magpie_ollama.corpus import lines
-from magpie_ollama.corpus.appender import Appender, failure
+from magpie_ollama.corpus.appender import Appender, cause_and_remedy, failure
 from magpie_ollama.curation.export import encode
 from magpie_ollama.curation.tagging import Judge, Tags, check
+from magpie_ollama.errors import CorpusError
 
 
 class Judgements:
@@ -56,6 +58,12 @@ class Judgements:
                 self.path.parent.mkdir(exist_ok=True)
                 self._appender = Appender(self.path, create=not self.path.exists(), sync="second")
             except OSError as error:
+                if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise CorpusError(
+                        f"cannot write to {self.path}: {cause_and_remedy(error)[0]}",
+                        "judgements are kept beside the file: copy it to a folder that can be written to, "
+                        "and tag the copy",
+                    ) from error
                 raise failure(error, self.path) from error
             self._appender.end_line()
         self._appender.append(encode({"record": key, "scales": self._judge.mark, **tags}) + b"\n")

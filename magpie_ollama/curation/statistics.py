@@ -64,12 +64,14 @@ class _Group:
 
 
 class Statistics:
-    """Counts of all rows given to ``count``. ``parts`` are by language and unit; ``tags`` by the tag's name."""
+    """Counts of all rows given to ``count``. ``parts`` are by language and unit; ``tags`` by the tag's name, and so is
+    ``judged``: of the tables ``tags`` alone that name their judge."""
 
     def __init__(self) -> None:
         self.without_response = 0
         self.parts: dict[tuple[str, Unit], Part] = {}
         self.tags: dict[str, Counter[str]] = {}
+        self.judged: dict[str, Counter[str]] = {}
         self._kinds: dict[str, Counter[str]] = {name: Counter() for name in ("forms", "models", *_FIELDS)}
         self._groups: dict[Hashable, _Group] = {}
         self._hashes = array("q")
@@ -189,9 +191,12 @@ class Statistics:
         return part
 
     def _count_tags(self, data: Mapping[str, Any]) -> None:
-        for name, value in _tags(data):
-            if name in self.tags or len(self.tags) < MOST_VALUES:
-                _add(self.tags.setdefault(name, Counter()), value)
+        table = dict(_table(data))
+        for name, value in (*table.items(), *_columns(data)):
+            _add_tag(self.tags, name, value)
+        if "judge" in table:
+            for name, value in table.items():
+                _add_tag(self.judged, name, value)
 
 
 def of(rows: Iterable[Row], *, near: bool = False) -> Statistics:
@@ -265,14 +270,22 @@ def _spaceless(text: str) -> bool:
     return not text.isascii() and 4 * len(_SPACELESS.findall(text)) >= len(text)
 
 
-def _tags(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _table(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     given = data.get("tags")
     for name, value in (given if isinstance(given, dict) else {}).items():
         if isinstance(value, str | int) and value != "":
             yield name, str(value)
+
+
+def _columns(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in TAGS:
         if isinstance(value := data.get(name), str) and value:
             yield name, value
+
+
+def _add_tag(tags: dict[str, Counter[str]], name: str, value: str) -> None:
+    if name in tags or len(tags) < MOST_VALUES:
+        _add(tags.setdefault(name, Counter()), value)
 
 
 def _add(counts: Counter[str], value: str, times: int = 1) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from magpie_ollama.display.consoles import show_facts
+from magpie_ollama.display.words import counted
 from magpie_ollama.method.steering import AUTO
 from magpie_ollama.run.session import Plan, Session
 
@@ -33,7 +34,7 @@ def show_plan(plan: Plan, session: Session, console: Console, as_json: bool) -> 
         "response": options(values["response"]),
         "options": options(values["options"]) or "none",
         "output": values["output"],
-        "to do": f"{max(0, plan.target - plan.kept)} records"
+        "to do": counted(max(0, plan.target - plan.kept), "record")
         + (f" (run {plan.continues} has {plan.kept} of {plan.target})" if plan.continues else ""),
     }
     show_facts(rows, console)

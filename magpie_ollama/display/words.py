@@ -16,6 +16,14 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def counted(number: int, noun: str) -> str:
+    """
+    >>> counted(1, "record"), counted(0, "record"), counted(1234, "record")
+    ('1 record', '0 records', '1,234 records')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def size(amount: float) -> str:
     """
     >>> size(4_100_000_000), size(94_000_000), size(312)

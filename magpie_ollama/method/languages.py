@@ -85,6 +85,9 @@ def find(name: str) -> Language:
 def load_file(path: Path) -> Language:
     """The language in a TOML file of the format of ``prompts/languages``; errors name the file and the key."""
     data = prompts.read(path)
+    code = _text(data, "code", path)
+    if not re.fullmatch("[A-Za-z0-9_-]+", code):  # it names the corpus where no -o does
+        raise _wrong(path, "code", f"must be letters a to z, digits, - and _, not {code!r:.40}")
     scripts = _texts(data, "scripts", path)
     for script in scripts:
         if not re.fullmatch("[A-Z][a-z]{3}", script):
@@ -105,7 +108,7 @@ def load_file(path: Path) -> Language:
         if (first := pairs.index(pair) + 1) < number:
             raise _wrong(path, f"exemplars[{number}]", f"repeats exemplars[{first}]")
     return Language(
-        code=_text(data, "code", path),
+        code=code,
         english=_text(data, "english", path),
         native=_text(data, "native", path),
         aliases=_texts(data, "aliases", path, empty=True),
@@ -172,4 +175,4 @@ def _texts(data: Mapping[str, Any], key: str, path: Path, prefix: str = "", empt
 
 
 def _wrong(path: Path, key: str, why: str) -> UsageError:
-    return UsageError(f"{path}: the key {key!r} {why}.", "see docs/contributing.md for the format of a language file")
+    return UsageError(f"{path}: the key {key!r} {why}.", f"write it as in {prompts.folder('languages') / 'en.toml'}")

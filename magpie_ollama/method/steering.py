@@ -61,8 +61,9 @@ def parse_way(text: str) -> str:
         return parts.pop()
     unknown = sorted(parts - set(PARTS))
     if unknown:
+        alone = unknown[0] in (NONE, AUTO)
         raise UsageError(
-            f"There is no steering {unknown[0]!r}.",
+            f"The steering {unknown[0]!r} stands alone." if alone else f"There is no steering {unknown[0]!r}.",
             f"choose none, auto, or one or more of {', '.join(PARTS)} joined by +, for example exemplar+opener",
         )
     return "+".join(part for part in PARTS if part in parts)

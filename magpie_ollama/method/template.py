@@ -185,18 +185,19 @@ def preset_for(model: str) -> Preset | None:
 
 
 def _preset(data: dict[str, Any], path: Path) -> Preset:
+    as_in = f"write it as in {prompts.folder('templates') / 'chatml.toml'}"
     texts = {"bos": "", "default_system": "", "system": "", "system_in_user": "{system}\n\n{content}"} | data
     for key in ("bos", "default_system", "system", "system_in_user", "user", "assistant", "reply"):
         if not isinstance(texts.get(key), str):
             raise UsageError(
                 f"{path}: the key {key!r} is missing or no text.",
-                "mend it; `magpie-ollama template list` shows what others have",
+                as_in,
             )
     for key, place in _PLACES:
         if (texts[key] or key in ("user", "assistant")) and texts[key].count(place) != 1:
             raise UsageError(
                 f"{path}: {key!r} must have the place {place} exactly once, where those words stand.",
-                "write it as in the preset chatml: user = '<|im_start|>user\\n{content}<|im_end|>\\n'",
+                as_in,
             )
     matches = texts.get("matches", [])
     if not isinstance(matches, list) or not all(isinstance(pattern, str) for pattern in matches):

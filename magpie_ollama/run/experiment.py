@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 from magpie_ollama.corpus import runs
 from magpie_ollama.corpus.appender import Appender
@@ -84,7 +85,7 @@ class Results:
         self.settings = settings
         self.rows: dict[Cell, list[Row]] = {}
         if not path.parent.is_dir():
-            raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {path.parent}")
+            raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}")
         try:
             for row in self._read():
                 if row.settings == settings:

@@ -237,7 +237,7 @@ class Trial:
         tokens = tokens_a_record(fmean(spent), chance, self._answers)
         self._diagnosis.tokens_for_1000 = 1000 * tokens
         seconds = self._diagnosis.seconds_for_1000 = 1000 * tokens / rate
-        took = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{max(seconds / 60, 1):.0f} minutes"
+        took = f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{max(seconds / 60, 1):.0f} min"
         text = f"about {took}: {1000 * tokens:,.0f} tokens at {rate:.0f} a second"
         few = f"{len(self._samples)} samples, {len(self._answers)} answered"
         self._diagnosis.ok("1,000 records", f"{text} (a rough estimate, from {few})")

@@ -134,6 +134,12 @@ def test_records_of_other_tools(run: Runner, tool: str) -> None:
     assert told["removed"] == {"untagged": 2}
 
 
+def test_drop_takes_a_list_of_ids_with_a_byte_order_mark(run: Runner, corpus: Path) -> None:
+    Path("ids.txt").write_text(f"{records(corpus)[0]['id']}\n", "utf-8-sig")
+    assert run("drop", corpus, "--ids-from", "ids.txt", "-o", "new.jsonl").code == 0
+    assert seeds("new.jsonl") == [1, 2, 3, 4]
+
+
 def test_drop_by_ids_and_lines(run: Runner, corpus: Path) -> None:
     first, *_, last = records(corpus)
     Path("ids.txt").write_text(f"{last['id']}\n\n")
@@ -209,6 +215,7 @@ def test_outputs_that_cannot_be(run: Runner, corpus: Path, command: str) -> None
     assert records("there.jsonl")
     check_error(run(*args, "-o", corpus), 2, "the input itself", "--in-place")
     check_error(run(*args, "-o", "no/new.jsonl"), 2, "mkdir -p no")
+    check_error(run(*args, "-o", "no dir/new.jsonl"), 2, "mkdir -p 'no dir'")
     check_error(run(*args, "-o", "x.jsonl", "--in-place"), 2, "leave out one")
     check_error(run(command, "-", *COMMANDS[command], "--in-place"), 2, "Stdin or a pipe cannot be changed")
 
@@ -225,13 +232,23 @@ def test_a_corpus_that_is_written_to_is_not_changed(run: Runner, corpus: Path) -
         ([], ["Nothing says which records to keep"]),
         (["--match", "("], ["no regular expression"]),
         (["--tag", "quality"], ["--tag quality=good,excellent"]),
+        (["--tag", "qualty=good", "--in-place"], ["no tag 'qualty'", "quality, difficulty, category, safety"]),
+        (["--tag", "Quality=goood", "--in-place"], ["record has the tag quality=goood", "good, excellent"]),
         (["--way", "sideways"], ["sideways"]),
         (["--longest", "3", "-"], ["stdin or a pipe can be read once"]),
         (["-l", "itallian", "--redetect"], ["'itallian'", "it (Italian)"]),
     ],
 )
 def test_wrong_options_of_filter(run: Runner, corpus: Path, args: list[str], words: list[str]) -> None:
+    before = corpus.read_bytes()
     check_error(run("filter", *(args if "-" in args else [corpus, *args])), 2, *words)
+    assert corpus.read_bytes() == before
+
+
+def test_filter_takes_another_tools_words_where_a_record_has_them(run: Runner) -> None:
+    row = OF_OTHERS["magpie-ollama-datagen"]
+    write({**row, "llama_guard_2": "S5"}, {**row, "llama_guard_2": "safe"})
+    assert json.loads(run("filter", FILE, "--tag", "SAFETY=s5", "--json").out)["kept"] == 1
 
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes and permissions")

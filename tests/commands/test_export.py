@@ -104,6 +104,8 @@ def test_it_tells_what_a_form_has_no_place_for(run: Runner, own_folder: Path) ->
     assert [json.loads(line)["instruction"] for line in done.out.splitlines()] == [f"Domanda {n}?" for n in range(6)]
     assert "Left out 1 record without a response" in done.err
     assert "2 records lost a part" in done.err
+    assert "further turns" in done.err
+    assert "further turns" not in run("export", source, "-o", "-").err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from fake_ollama import FakeModel, FakeOllama, Fault, Reply, default_script
 from fake_ollama.openai import FakeOpenAI
 from run.support import generating
 
+from magpie_ollama.display import words
 from magpie_ollama.records import KEYS
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, devices and permissions")
@@ -93,6 +95,13 @@ def test_json(run: Runner) -> None:
     assert told["model"] == "smollm2:135m"
     assert Path(told["output"]).name == TARGET
     check_error(both, 2, "--json", "-o -")
+
+
+def test_one_is_told_as_one(run: Runner) -> None:
+    assert doctest.testmod(words).failed == 0
+    with FakeOllama() as fake:
+        done = run("generate", "-n", 1, "--dry-run", "--host", fake.url)
+    assert "1 record\n" in done.out
 
 
 @pytest.mark.parametrize("language", ["en", "es"])

@@ -154,6 +154,9 @@ def test_sample_of_a_language_and_a_way(run: Runner) -> None:
         for line in run("sample", FILE, "-n", 99, "-l", "Spanish", "--way", "opener", "--json").out.splitlines()
     ]
     assert [(value["language"], value["steering"]) for value in drawn] == [("es", "opener")] * 5
+    write({**values[0], "steering": "exemplar+opener"})
+    assert run("sample", FILE, "--way", "opener+exemplar", "--json").out
+    check_error(run("sample", FILE, "--way", "sideways"), 2, "sideways")
     check_error(run("sample", FILE, "-l", "de"), 2, "no records of de", "magpie-ollama stats")
 
 
@@ -162,6 +165,11 @@ def test_view_prints_plainly_where_there_is_no_terminal(run: Runner) -> None:
     done = run("view", FILE, "--start", 2)
     assert [line for line in done.out.splitlines() if line.startswith("line ")] == ["line 2", "line 3"]
     assert "  Domanda numero 1, come si fa?\n\nresponse\n  Così. 你好\n" in done.out
+
+
+def test_view_names_a_start_behind_the_end(run: Runner) -> None:
+    corpus(3)
+    check_error(run("view", FILE, "--start", 99), 2, "no line 99", "it.jsonl has 3")
 
 
 def test_colour_makes_no_terminal_of_a_pipe(run: Runner) -> None:

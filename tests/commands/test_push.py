@@ -67,8 +67,10 @@ def test_the_same_again_replaces_the_data_and_public_is_said(run: Runner, hub: F
 def test_a_private_dataset_stays_private(run: Runner, hub: FakeHub) -> None:
     source = write(Path("it.jsonl"))
     assert run("push", source, "maria/x").code == 0
-    assert run("push", source, "maria/x", "--public").code == 0
+    done = run("push", source, "maria/x", "--public", "--json")
     assert hub.datasets["maria/x"].private
+    assert json.loads(done.out)["private"] is True
+    assert "note: The dataset maria/x was there, and stays private" in done.err
 
 
 def test_a_dry_run_asks_the_hub_for_nothing(run: Runner, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,14 @@ def test_tags_are_told_with_their_judge(tmp_path: Path) -> None:
     assert "| safety | `safe` |" in text
 
 
+def test_columns_of_other_tools_are_no_tags_of_a_judge(tmp_path: Path) -> None:
+    dolly = {"instruction": "Quanto?", "output": "Tanto.", "category": "open_qa", "tags": {"quality": "poor"}}
+    assert "## Tags" not in made(tmp_path / "a.jsonl", dolly)
+    mixed = made(tmp_path / "b.jsonl", dolly, {**OWN, "tags": {"category": "Math", "judge": "qwen3:8b"}})
+    assert "| category | `Math` |" in mixed
+    assert "poor" not in mixed
+
+
 def test_synthetic_is_said_of_what_tells_so_and_of_nothing_else(tmp_path: Path) -> None:
     foreign = {"instruction": "Quanto?", "output": "Tanto."}
     assert "**This data is synthetic.**" in made(tmp_path / "a.jsonl", OWN)

@@ -50,6 +50,14 @@ def test_every_shape_becomes_the_same_turns(tmp_path: Path, value: object, turns
     assert conversation(row) == (turns, False)
 
 
+@pytest.mark.parametrize("beside", [{"history": [["Ciao", "Ciao!"]]}, {"context": "Un testo."}])
+def test_a_column_that_no_form_reads_is_told(tmp_path: Path, beside: dict[str, Any]) -> None:
+    pair = {"instruction": "Chi sei?", "output": "Nessuno."}
+    (row, bare) = rows(tmp_path / "a.jsonl", {**pair, **beside}, {**pair, **dict.fromkeys(beside, "")})
+    assert conversation(row) == ([USER, ANSWER], True)
+    assert conversation(bare) == ([USER, ANSWER], False)
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from corpus.support import without_privileges
 
 from magpie_ollama.corpus.reading import Row, Rows
 from magpie_ollama.curation import tagging
 from magpie_ollama.curation.judgements import Judgements
 from magpie_ollama.curation.tagging import KEYS, LONGEST, parse
+from magpie_ollama.errors import CorpusError
 
 JUDGE = tagging.load()
 GOOD = {"quality": "good", "difficulty": "easy", "category": "Math", "safety": "safe"}
@@ -95,3 +98,15 @@ class TestJudgements:
             assert len(judgements) == 1
             judgements.add("3", {**GOOD, "judge": "m"})
         assert len(Judgements(source, JUDGE, "m")) == 2
+
+    @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+    def test_beside_a_file_where_nothing_can_be_written_a_copy_is_the_way(self, tmp_path: Path) -> None:
+        shut = tmp_path / "shut"
+        shut.mkdir(mode=0o555)
+        with (
+            without_privileges(shut / "a.jsonl"),
+            Judgements(shut / "a.jsonl", JUDGE, "m") as judgements,
+            pytest.raises(CorpusError, match="permission denied") as told,
+        ):
+            judgements.add("k", {**GOOD, "judge": "m"})
+        assert "copy it to a folder that can be written to" in told.value.remedy

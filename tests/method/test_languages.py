@@ -154,6 +154,7 @@ def test_a_missing_key_is_named_with_its_file(tmp_path: Path, key: str, named: s
     [
         ("code", "7", "the key 'code' must be a text, not 7"),
         ("code", '" "', "the key 'code' is empty"),
+        ("code", '"../../evil"', "the key 'code' must be letters a to z, digits, - and _, not '../../evil'"),
         ("spaces", '"yes"', "the key 'spaces' must be true or false, not 'yes'"),
         ("aliases", '"ita"', "the key 'aliases' must be a list, not 'ita'"),
         ("aliases", "[1]", "the key 'aliases' must hold texts, not 1"),

@@ -40,11 +40,18 @@ def test_the_name_of_a_way_is_its_own(way: str) -> None:
     assert parse_way(way) == way
 
 
-@pytest.mark.parametrize("text", ["", "+", "prefixes", "none+system", "auto+system", "system,opener", "system+"])
+@pytest.mark.parametrize("text", ["", "+", "prefixes", "system,opener", "system+"])
 def test_other_words_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_way(text)
     assert "There is no steering" in caught.value.cause
+    assert "exemplar+opener" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("text", "alone"), [("none+system", "none"), ("auto+system", "auto")])
+def test_a_way_without_parts_stands_alone(text: str, alone: str) -> None:
+    with pytest.raises(UsageError, match=f"The steering '{alone}' stands alone") as caught:
+        parse_way(text)
     assert "exemplar+opener" in caught.value.remedy
 
 

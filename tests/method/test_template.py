@@ -356,6 +356,15 @@ def test_a_wrong_template_file_is_named_with_what_is_wrong(tmp_path: Path, conte
     assert caught.value.remedy
 
 
+def test_a_wrong_template_file_has_a_right_one_to_look_at(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        load_preset(str(path))
+    model = caught.value.remedy.removeprefix("write it as in ")
+    assert load_preset(model).name == "chatml"
+
+
 def test_a_missing_file_and_an_unknown_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         load_preset(str(tmp_path / "no.toml"))
