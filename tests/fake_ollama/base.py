@@ -191,10 +191,6 @@ class FakeServer:
     async def _enter(self, request: web.Request) -> Answer:
         exchange = Exchange(-1, request.method, request.path, dict(request.headers))
         generating = request.path in self.generating_paths
-        with self._lock:
-            exchange.index = len(self._exchanges)
-            if self.keeps_log:
-                self._exchanges.append(exchange)
         if generating:
             self._in_flight += 1
             self.max_in_flight = max(self.max_in_flight, self._in_flight)
@@ -202,6 +198,10 @@ class FakeServer:
             exchange.raw = await request.read()
             with contextlib.suppress(ValueError):
                 exchange.body = json.loads(exchange.raw) if exchange.raw else None
+            with self._lock:  # only now: of one that was broken off in mid-body nobody knows what it asked
+                exchange.index = len(self._exchanges)
+                if self.keeps_log:
+                    self._exchanges.append(exchange)
             exchange.fault = self._planned(exchange)
             answer = await self._answer(exchange, request)
             if not answer.prepared:
