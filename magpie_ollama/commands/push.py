@@ -19,7 +19,7 @@ from magpie_ollama.curation import card, hub, statistics
 from magpie_ollama.display import consoles
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.progress import reading_rows
-from magpie_ollama.display.words import size
+from magpie_ollama.display.words import counted, size
 from magpie_ollama.errors import UsageError
 from magpie_ollama.run.history import history
 
@@ -86,7 +86,7 @@ def command(
             consoles.say(consoles.stderr(), Text(f"Dry run: {told} would go to the {visibility} dataset {name}."))
         return
     with _whole(file, rows) as data:
-        message = f"{found.records:,} records, by magpie-ollama"
+        message = f"{counted(found.records, 'record')}, by magpie-ollama"
         progress = not quiet and consoles.stderr().is_terminal
         files: dict[str, Path | bytes] = {CARD: text.encode(), DATA: data}
         published = hub.publish(name, files, message, private=private, progress=progress)
@@ -99,7 +99,7 @@ def command(
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
     elif not quiet:
-        consoles.say(consoles.stdout(), Text(f"{found.records:,} records are at {facts['url']}"))
+        consoles.say(consoles.stdout(), Text(f"Pushed {counted(found.records, 'record')} to {facts['url']}"))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from magpie_ollama.curation.pages import page
 from magpie_ollama.curation.sampling import draw
 from magpie_ollama.display import consoles, record
 from magpie_ollama.display.progress import reading_rows
+from magpie_ollama.display.words import counted
 from magpie_ollama.errors import UsageError
 
 
@@ -83,7 +84,7 @@ def command(
         record.show((page(number, line) for number, line in drawn), consoles.stdout())
     if not quiet:
         where = f" in {output}" if output else ""
-        told = f"{len(drawn):,} of {rows.count:,} records{where}; --seed {seed} draws them again."
+        told = f"{len(drawn):,} of {counted(rows.count, 'record')}{where}; --seed {seed} draws them again."
         consoles.say(consoles.stderr(), Text(told))
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from magpie_ollama.display.consoles import say, show_facts, show_notice
 from magpie_ollama.display.live import PLAIN_SECONDS, REFRESH_SECONDS
-from magpie_ollama.display.words import duration, rate, share
+from magpie_ollama.display.words import counted, duration, rate, share
 from magpie_ollama.run.judging import JudgingProgress
 
 
@@ -97,7 +97,7 @@ def show_tags(counts: Mapping[str, Counter[str]], progress: JudgingProgress, mod
     """How the tags of a whole file fall; ``counts`` are by key and value."""
     pace = f" in {duration(progress.seconds)} ({rate(progress.per_minute())})" if progress.done else ""
     again = f"; {progress.invalid} invalid answers were asked for again" if progress.invalid else ""
-    say(console, Text(f"{model} judged {progress.judged:,} records{pace}{again}.", "bold"))
+    say(console, Text(f"{model} judged {counted(progress.judged, 'record')}{pace}{again}.", "bold"))
     rows = {
         key: " · ".join(f"{count:,} {value}" for value, count in values.most_common()) for key, values in counts.items()
     }

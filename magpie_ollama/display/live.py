@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from magpie_ollama.display.consoles import say, show_notice
-from magpie_ollama.display.words import duration, rate, share, size
+from magpie_ollama.display.words import counted, duration, rate, share, size
 from magpie_ollama.run.funnel import KEPT, Progress
 
 REFRESH_SECONDS = 0.25
@@ -127,7 +127,7 @@ def _rates(progress: Progress) -> list[str]:
 def _funnel(progress: Progress) -> Text:
     funnel = progress.funnel
     parts = [f"{count} {name}" for name, count in funnel.rejected()]
-    text = Text(f"{funnel.attempts} attempts: ")
+    text = Text(f"{counted(funnel.attempts, 'attempt')}: ")
     text.append(f"{funnel.outcomes[KEPT]} kept", style="green")
     if parts:
         text.append(" · " + " · ".join(parts))

@@ -11,7 +11,7 @@ from rich.text import Text
 from magpie_ollama.curation.removals import Removals
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.consoles import say
-from magpie_ollama.display.words import share
+from magpie_ollama.display.words import counted, share
 
 
 def show(
@@ -23,7 +23,7 @@ def show(
 ) -> None:
     """A headline, and a line for each reason, the most frequent first."""
     lost = f", {removed} {removals.removed:,} ({share(removals.removed, removals.read)})" if removals.removed else ""
-    headline = f"{kept} {removals.kept:,} of {removals.read:,} records{lost}."
+    headline = f"{kept} {removals.kept:,} of {counted(removals.read, 'record')}{lost}."
     say(console, Text(headline, "bold"))
     rows = [(f"{count:,}", reason, explanations[reason]) for reason, count in removals.reasons.most_common()]
     if not console.is_terminal:

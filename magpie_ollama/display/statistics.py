@@ -12,7 +12,7 @@ from rich.text import Text
 from magpie_ollama.curation.statistics import Part, Statistics, Unit, bins, quantiles
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.consoles import say, show_facts
-from magpie_ollama.display.words import duration, rate, share
+from magpie_ollama.display.words import counted, duration, rate, share
 from magpie_ollama.method import languages
 from magpie_ollama.run.funnel import KEPT, Funnel
 from magpie_ollama.run.history import PastRun
@@ -221,7 +221,7 @@ def _runs(runs: Sequence[PastRun]) -> Iterator[tuple[Text, list[Text]]]:
 def _cost(funnel: Funnel, seconds: float) -> list[Text]:
     reasons = [f"{count:,} {inline(name)}" for name, count in funnel.rejected()]
     kept = f"{funnel.kept:,} kept ({share(funnel.kept, funnel.attempts)})"
-    lines = [Text(f"{funnel.attempts:,} attempts: {' · '.join((kept, *reasons))}")]
+    lines = [Text(f"{counted(funnel.attempts, 'attempt')}: {' · '.join((kept, *reasons))}")]
     if funnel.kept and funnel.all_tokens:
         cost = f"{funnel.all_tokens:,} tokens, {funnel.all_tokens / funnel.kept:,.0f} a record"
         useful = f"{share(funnel.tokens[KEPT], funnel.all_tokens)} of them in kept records"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from magpie_ollama.display.consoles import say, show_facts
-from magpie_ollama.display.words import duration, rate, share
+from magpie_ollama.display.words import counted, duration, rate, share
 from magpie_ollama.run.funnel import KEPT, Progress
 from magpie_ollama.run.session import Session
 
@@ -48,10 +48,12 @@ def show(session: Session, console: Console) -> None:
 
 def _headline(progress: Progress) -> Text:
     if not progress.attempts_here and progress.kept >= progress.target:
-        return Text(f"Nothing to do: the run has its {progress.kept} records. The same command adds more.", "bold")
+        return Text(
+            f"Nothing to do: the run has its {counted(progress.kept, 'record')}. The same command adds more.", "bold"
+        )
     pace = f" in {duration(progress.seconds)} ({rate(progress.records_per_minute())})" if progress.kept_here else ""
     of = f"; the run has {progress.kept} of {progress.target}" if progress.kept != progress.kept_here else ""
-    return Text.assemble((f"Kept {progress.kept_here} of {progress.target} records{pace}{of}.", "bold"))
+    return Text.assemble((f"Kept {progress.kept_here} of {counted(progress.target, 'record')}{pace}{of}.", "bold"))
 
 
 def _rows(session: Session) -> dict[str, str]:
@@ -73,5 +75,5 @@ def _rows(session: Session) -> dict[str, str]:
         rows["in flight"] = f"{session.progress.level} (tokens/s with {measured})"
     rows["model"] = f"{session.model.name} on {session.server.kind} ({session.version})"
     if session.corpus.path is not None:
-        rows["corpus"] = f"{session.corpus.path} ({session.corpus.records:,} records)"
+        rows["corpus"] = f"{session.corpus.path} ({counted(session.corpus.records, 'record')})"
     return rows

@@ -43,7 +43,7 @@ def test_data_and_card_are_uploaded_in_one_commit_to_a_private_dataset(run: Runn
     source = write(Path("it.jsonl"))
     done = run("push", source, "maria/ricette-it", "--licence", "cc-by-4.0")
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"3 records are at {hub.url}/datasets/maria/ricette-it\n"
+    assert done.out == f"Pushed 3 records to {hub.url}/datasets/maria/ricette-it\n"
     dataset = hub.datasets["maria/ricette-it"]
     assert dataset.private
     assert len(dataset.messages) == 1
