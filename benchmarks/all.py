@@ -1,9 +1,10 @@
-"""All benchmarks in order, with short settings: about half an hour on two cores.
+"""The benchmarks in order, with short settings: about half an hour on two cores.
 
     python benchmarks/all.py [--lingua DIR]
 
 Each is a script of its own with longer settings by default; its output goes to the terminal. ``--lingua`` names the
-sentences that detection.py asks for, which are not in this repository; without it that one is left out.
+sentences that detection.py asks for, which are not in this repository; without it that one is left out. corpus.py, with
+its million records, is left out too.
 """
 
 from __future__ import annotations

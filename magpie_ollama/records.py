@@ -21,7 +21,9 @@ class Record:
     ``datasets`` takes its columns from the first lines it reads and fails where later ones vary.
 
     ``messages`` is TRL's conversational form, one user turn and one assistant turn.
-    ``instruction_tokens`` and ``response_tokens`` are what the server counted as generated.
+    ``instruction_tokens`` and ``response_tokens`` are what the server counted as generated, ``finish_reason`` is the
+    response's: "stop" or "length". ``created_at`` is in UTC (ISO 8601, seconds), ``reasoning`` what a model thought
+    before it answered. Imported records have "" and 0 for what the other tool did not tell.
     ``confidence`` is exp(mean log-probability per UTF-8 byte of the instruction that the model itself wrote);
     0.0 means "not measured".
     """
@@ -61,7 +63,8 @@ KEYS = frozenset(field.name for field in fields(Record))
 class Attempt:
     """What became of one attempt: one line of a run's journal, and one count in its funnel.
 
-    ``outcome`` is ``"kept"`` or the name of the reason it was rejected for (see ``method.screening``).
+    ``outcome`` is ``"kept"``, ``"dropped"`` (in flight as the run ended), or the name of the reason it was rejected
+    for (``method.extraction.Reason``).
     ``index`` counts the run's attempts from 0 and gives the attempt its seed. ``language`` is the
     screen's word on the instruction: "yes", "no", "unknown", or "" where it was not asked.
     """

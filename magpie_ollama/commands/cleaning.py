@@ -99,7 +99,7 @@ def cleaning(
     except BrokenPipeError:
         if (output is None or is_stream(output)) and not given["in_place"]:
             raise  # nothing else was to be done
-        raise CorpusError("stdout was closed before the end, and nothing was written", "leave out --show") from None
+        raise CorpusError("Stdout was closed before the end, and nothing was written", "leave out --show") from None
     if rows.bad and not given["quiet"]:
         consoles.show_notice(consoles.stderr(), rows.notice())
     _report(file, job, explanations, given)
@@ -109,7 +109,7 @@ def _check(file: Path, output: Path | None, replace: bool) -> None:
     if output is not None and replace:
         raise UsageError("-o and --in-place both say where the records go", "leave out one of the two")
     if replace and is_stream(file):
-        raise UsageError("stdin or a pipe cannot be changed in place", "name an output with -o, or -o - for stdout")
+        raise UsageError("Stdin or a pipe cannot be changed in place", "name an output with -o, or -o - for stdout")
     if output is not None and output != STREAM and same_file(output, file):
         raise UsageError(f"{output} is the input itself", "change it with --in-place, which keeps the old one")
 

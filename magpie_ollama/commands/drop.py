@@ -31,9 +31,9 @@ def command(file: Path, ids: tuple[str, ...], line_lists: tuple[str, ...], ids_f
     wanted = dict.fromkeys((*ids, *(_ids(ids_from) if ids_from else ())))
     ranges = [one for text in line_lists for one in _ranges(text)]
     if not wanted and not ranges:
-        raise UsageError("nothing says which records to drop", "give ids, or lines: --line 3,7-9")
+        raise UsageError("Nothing says which records to drop", "give ids, or lines: --line 3,7-9")
     if file == ids_from == Path("-"):
-        raise UsageError("stdin cannot be both the records and the ids", "give one of them as a file")
+        raise UsageError("Stdin cannot be both the records and the ids", "give one of them as a file")
     found_ids: set[str] = set()
     found_lines: set[int] = set()
     with cleaning(file, EXPLANATIONS, given) as job:

@@ -97,12 +97,12 @@ def _paths(file: Path, output: Path | None, form: str, names: list[str]) -> dict
     if output is None:
         if is_stream(file):
             raise UsageError(
-                "what comes from stdin or a pipe gives no name for the output", "name it with -o, or -o - for stdout"
+                "What comes from stdin or a pipe gives no name for the output", "name it with -o, or -o - for stdout"
             )
         output = file.with_suffix(".parquet") if form == "parquet" else file.with_name(f"{file.stem}-{form}.jsonl")
     if output == Path("-"):
         if names:
-            raise UsageError("a split makes several files, and stdout is one", "name a file with -o")
+            raise UsageError("A split makes several files, and stdout is one", "name a file with -o")
         return {"": output}
     if names:
         check_new(output, force=True)  # a folder has no name to add the side's to
@@ -133,11 +133,11 @@ def _check(counts: Any, paths: dict[str, Path], file: Path) -> None:
     from magpie_ollama.errors import CorpusError, UsageError
 
     if not counts.written:
-        raise CorpusError(f"no record of {file} has a response: there is nothing to train on", "choose another file")
+        raise CorpusError(f"No record of {file} has a response: there is nothing to train on", "choose another file")
     for name in paths:
         if not counts.written[name]:
             raise UsageError(
-                f"no record falls on the side {name!r}: {counts.written.total()} records are few for this split",
+                f"No record falls on the side {name!r}: {counts.written.total()} records are few for this split",
                 "give it a larger share, or choose another --seed",
             )
 

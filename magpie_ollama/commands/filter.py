@@ -74,7 +74,7 @@ def command(file: Path, **given: Any) -> None:
     wanted = rules(criteria)
     longest = given["longest"]
     if not wanted and longest is None:
-        raise UsageError("nothing says which records to keep", "add for example -l it, --min-words 5 or --magpie")
+        raise UsageError("Nothing says which records to keep", "add for example -l it, --min-words 5 or --magpie")
     if longest is not None and is_stream(file):
         raise UsageError("--longest reads the records twice, and stdin or a pipe can be read once", "give it a file")
     strange = _off_scale(criteria)
@@ -135,7 +135,7 @@ def _check_found(strange: set[tuple[str, str]]) -> None:
 
         name, value = min(strange)
         raise UsageError(
-            f"no record has the tag {name}={value}, and it is not on the scale",
+            f"No record has the tag {name}={value}, and it is not on the scale",
             f"give one of {', '.join(load().scales[name])}; nothing was written",
         )
 

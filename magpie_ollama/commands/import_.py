@@ -62,7 +62,7 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
     stdin. Its records name `import` as their server; those of another corpus of this tool keep theirs.
     """
     if output == STREAM:
-        raise UsageError("a corpus is a file, not stdout", "name one: -o it.jsonl")
+        raise UsageError("A corpus is a file, not stdout", "name one: -o it.jsonl")
     if same_file(output, file):
         raise UsageError(f"{file} is the corpus itself", "name another one with -o")
     importer = Importer(language and _code(language), given["redetect"], given["model"])

@@ -19,18 +19,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 OWN_OPTIONS = {
-    "num_ctx": "--num-ctx",
-    "temperature": "--temperature or --response-temperature",
-    "top_p": "--top-p",
-    "top_k": "--top-k",
-    "min_p": "--min-p",
-    "repeat_penalty": "--repeat-penalty or --response-repeat-penalty",
-    "num_predict": "--max-instruction-tokens or --max-response-tokens",
-    "max_tokens": "--max-instruction-tokens or --max-response-tokens",
-    "seed": "--seed",
-    "stop": "--template",
+    "num_ctx": ("--num-ctx",),
+    "temperature": ("--temperature", "--response-temperature"),
+    "top_p": ("--top-p", "--response-top-p"),
+    "top_k": ("--top-k", "--response-top-k"),
+    "min_p": ("--min-p", "--response-min-p"),
+    "repeat_penalty": ("--repeat-penalty", "--response-repeat-penalty"),
+    "num_predict": ("--max-instruction-tokens", "--max-response-tokens"),
+    "max_tokens": ("--max-instruction-tokens", "--max-response-tokens"),
+    "seed": ("--seed",),
+    "stop": ("--template",),
 }
-"""Options of the servers that are given by an option of ours."""
+"""Options of the servers that the tool sends itself, with those of ours that set them, where a command has them."""
 
 
 class FloatRange(click.FloatRange):
@@ -60,7 +60,7 @@ def model_options(command: F) -> F:
                 "--server",
                 type=click.Choice(["auto", "ollama", "openai", "embedded"]),
                 default="auto",
-                help="Kind of server. auto: Ollama, else the embedded engine for a new corpus.",
+                help="Kind of server. auto: Ollama, else (but for tag) the embedded engine for a new corpus.",
             ),
             option("--host", default="", help="Address of the server. Default: OLLAMA_HOST for Ollama."),
             option("--model-path", type=click.Path(path_type=Path), help="A GGUF file for the embedded engine."),
@@ -139,7 +139,7 @@ def debug_option(command: F) -> F:
 
 
 def parse_options(pairs: tuple[str, ...], num_ctx: int | None) -> dict[str, Any]:
-    """``KEY=VALUE`` pairs as values: JSON where it is some, else text. Keys with an option of ours are refused."""
+    """``KEY=VALUE`` pairs as values: JSON where it is some, else text. Keys that the tool sends itself are refused."""
     found: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -147,7 +147,9 @@ def parse_options(pairs: tuple[str, ...], num_ctx: int | None) -> dict[str, Any]
         if not equals or not key:
             raise UsageError(f"--option {pair!r} is no KEY=VALUE.", "write for example --option num_thread=4")
         if key in OWN_OPTIONS:
-            raise UsageError(f"--option {key} has an option of its own.", f"use {OWN_OPTIONS[key]} instead")
+            has = {name for param in click.get_current_context().command.params for name in param.opts}
+            ours = " or ".join(name for name in OWN_OPTIONS[key] if name in has)
+            raise UsageError(f"This command sets {key} itself.", f"use {ours} instead" if ours else "leave it out")
         try:
             found[key] = json.loads(value)
         except ValueError:

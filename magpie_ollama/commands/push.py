@@ -55,11 +55,11 @@ def command(
 ) -> None:
     """Publish a corpus on the Hugging Face Hub, with its dataset card.
 
-    The card tells models, languages, ways and what was rejected, and that the data is synthetic; it is
-    written anew with each push. The token is the one of HF_TOKEN or of `hf auth login`.
+    The card tells models, languages, ways and what was rejected, and how much of the data is known to be synthetic;
+    it is written anew with each push. The token is the one of HF_TOKEN or of `hf auth login`.
     """
     if is_stream(file):
-        raise UsageError("push uploads a file, and stdin or a pipe is none", "write it to a file first")
+        raise UsageError("Push uploads a file, and stdin or a pipe is none", "write it to a file first")
     hub.check_name(name)
     with reading_rows(file, skip_bad=skip_bad, quiet=quiet) as rows:
         found = statistics.of(rows)

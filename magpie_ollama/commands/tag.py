@@ -57,9 +57,9 @@ def command(file: Path, **given: Any) -> int:
     """
     output: Path | None = given["output"]
     if (output is None) != given["in_place"]:
-        raise UsageError("say where the tagged records go", "add either -o FILE or --in-place")
+        raise UsageError("Say where the tagged records go", "add either -o FILE or --in-place")
     if is_stream(file):
-        raise UsageError("tag reads its file more than once, and stdin or a pipe can be read once", "give it a file")
+        raise UsageError("Tag reads its file more than once, and stdin or a pipe can be read once", "give it a file")
     if output is not None and output != STREAM:
         if same_file(output, file):
             raise UsageError(f"{output} is the input itself", "change it with --in-place, which keeps the old one")

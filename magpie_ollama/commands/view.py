@@ -45,7 +45,7 @@ def command(file: Path, start: int) -> None:
             pages = _pages(lines, start)
             first = next(pages, None)
             if first is None:
-                raise UsageError(f"there is no line {start:,}: {file} has {lines.count:,}", "give a lower --start")
+                raise UsageError(f"There is no line {start:,}: {file} has {lines.count:,}", "give a lower --start")
             record.show(chain((first,), pages), console)
 
 

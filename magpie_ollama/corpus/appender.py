@@ -78,7 +78,7 @@ class Appender:
     def cut(self, count: int) -> None:
         """Remove the last ``count`` bytes. Raises OSError; CorpusError if others have added to them."""
         if os.fstat(self._fd).st_size != self._end:
-            raise CorpusError(f"another program is writing to {self.path}", _AGAIN)
+            raise CorpusError(f"Another program is writing to {self.path}", _AGAIN)
         self._end -= count
         os.ftruncate(self._fd, self._end)
         system.sync_file(self._fd)
@@ -112,12 +112,12 @@ class Appender:
         if size == self._end:
             return
         if size < self._end:
-            raise CorpusError(f"another program cut {self.path} short while records were written to it", _AGAIN)
+            raise CorpusError(f"Another program cut {self.path} short while records were written to it", _AGAIN)
         if self._read(size - 1, 1) != b"\n":
-            raise CorpusError(f"another program is in the middle of writing a line to {self.path}", _AGAIN)
+            raise CorpusError(f"Another program is in the middle of writing a line to {self.path}", _AGAIN)
         self._end = size
         if not self.notices:
-            self.notices.append(f"another program appended to {self.path.name} meanwhile; its lines were left alone")
+            self.notices.append(f"Another program appended to {self.path.name} meanwhile; its lines were left alone")
 
     def _take_back(self, start: int, line: bytes) -> None:
         """Remove the beginning of ``line`` that did get written, if it is the only thing after ``start``.
@@ -214,6 +214,6 @@ def failure(error: OSError, path: Path) -> CorpusError:
     """The CorpusError for a failed write to ``path`` or beside it."""
     cause, remedy = cause_and_remedy(error)
     return CorpusError(
-        f"cannot write to {path}: {cause}",
+        f"Cannot write to {path}: {cause}",
         f"{remedy}, then run the same command again: every record counted so far is kept",
     )

@@ -160,7 +160,7 @@ class _FileCorpus(Corpus):
         self._appender: Appender | None = None
         self._cache = cache.Cache(self._folder)
         if not path.parent.is_dir():
-            raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}")
+            raise UsageError(f"The folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}")
         if path.exists():
             self._scan(first_only=True)  # before the lock: a foreign file gets no folder beside it
         if path.exists() or self._folder.exists():
@@ -253,7 +253,7 @@ class _FileCorpus(Corpus):
             if self._contents.torn:
                 self._set_aside(appender)
             elif appender.end_line():
-                self._mended.append(f"the last line of {self.path.name} had no newline: added")
+                self._mended.append(f"The last line of {self.path.name} had no newline: added")
         self._runs, unread = runs.load(self._runs_folder, self._contents.runs)
         self._mended += unread
         if not self._runs and any(tally.kept for tally in self._contents.runs.values()):
@@ -268,7 +268,7 @@ class _FileCorpus(Corpus):
         except OSError as error:
             raise failure(error, self._folder) from error
         self._mended.append(
-            f"the last line of {self.path.name} was torn: its {len(torn)} bytes are kept aside in {aside}"
+            f"The last line of {self.path.name} was torn: its {len(torn)} bytes are kept aside in {aside}"
         )
 
     def _keep(self, torn: bytes) -> Path:
@@ -287,11 +287,11 @@ class _FileCorpus(Corpus):
 
     def _unwritable(self, error: OSError | None = None) -> UsageError:
         why = f": {_words(error)}" if error else ""
-        return UsageError(f"the folder {self.path.parent} cannot be written to{why}", _OTHER_FILE)
+        return UsageError(f"The folder {self.path.parent} cannot be written to{why}", _OTHER_FILE)
 
     def _appeared(self) -> CorpusError:
         return CorpusError(
-            f"another program made {self.path} after this one had looked for it", "run the same command again"
+            f"Another program made {self.path} after this one had looked for it", "run the same command again"
         )
 
 
@@ -326,7 +326,7 @@ class StdoutCorpus(Corpus):
             raise  # the reader has had enough, as `head` has: no failure
         except OSError as error:
             cause, remedy = cause_and_remedy(error)
-            raise CorpusError(f"cannot write to {self._stream or 'stdout'}: {cause}", remedy) from error
+            raise CorpusError(f"Cannot write to {self._stream or 'stdout'}: {cause}", remedy) from error
 
 
 def _words(error: Exception) -> str:

@@ -51,7 +51,7 @@ class CorpusLock:
             self._lock.release()
 
     def _holder(self) -> str:
-        unnamed = f"another process writes to {self._corpus}"
+        unnamed = f"Another process writes to {self._corpus}"
         try:
             owner = json.loads(self._owner.read_text(encoding="utf-8"))
             pid, host = int(owner["pid"]), str(owner["host"])
@@ -63,6 +63,6 @@ class CorpusLock:
             return unnamed  # the name is of one that was killed
         today = since.date() == datetime.now().astimezone().date()
         return (
-            f"process {pid} on {'this machine' if here else host},"
+            f"Process {pid} on {'this machine' if here else host},"
             f" since {since:{'%H:%M' if today else '%Y-%m-%d %H:%M'}}, writes to {self._corpus}"
         )

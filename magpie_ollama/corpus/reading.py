@@ -137,7 +137,7 @@ class Rows:
         if torn or self._skip_bad:
             return
         if self.count:
-            raise CorpusError(f"line {source.number} of {self.path} {wrong}", "mend the line, or add --skip-bad")
+            raise CorpusError(f"Line {source.number} of {self.path} {wrong}", "mend the line, or add --skip-bad")
         raise NotACorpus(
             f"{self.path} holds no instruction data: line {source.number} {wrong}",
             "give a JSONL file with messages, conversations, instruction and output, or prompt and completion",

@@ -76,7 +76,7 @@ class Output:
             raise
         except OSError as error:
             cause, remedy = cause_and_remedy(error)
-            raise CorpusError(f"cannot write to {self._name}: {cause}", f"{remedy}; no file was changed") from error
+            raise CorpusError(f"Cannot write to {self._name}: {cause}", f"{remedy}; no file was changed") from error
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def in_place(path: Path) -> Iterator[Output]:
             output.finish()
             now = path.stat()
             if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-                raise CorpusError(f"another program wrote to {path} meanwhile", "run the same command again")
+                raise CorpusError(f"Another program wrote to {path} meanwhile", "run the same command again")
             temporary.chmod(before.st_mode & 0o7777)
             output.backup = _keep(path)
             _replace(temporary, path)
@@ -154,7 +154,7 @@ def check_new(path: Path, force: bool) -> None:
     except (FileNotFoundError, NotADirectoryError):
         if not path.parent.is_dir():
             raise UsageError(
-                f"the folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}"
+                f"The folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}"
             ) from None
         return
     except OSError as error:

@@ -199,7 +199,7 @@ def _first_seed(given: int | None, same: Sequence[Run]) -> int:
     if given is None:
         return secrets.randbelow(MAX_SEED)
     if not 0 <= given <= MAX_SEED:
-        raise UsageError(f"the seed {given} is out of range", f"choose --seed between 0 and {MAX_SEED}")
+        raise UsageError(f"The seed {given} is out of range", f"choose --seed between 0 and {MAX_SEED}")
     return max([given, *(run.seed + run.next_index for run in same)])
 
 

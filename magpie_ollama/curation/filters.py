@@ -20,7 +20,7 @@ Rule = Callable[[Row], str | None]
 """Gives the name of the reason to remove a row, None for one that passes."""
 
 EXPLANATIONS = {
-    "no_language": "names no language (--redetect finds it)",
+    "no_language": "names no language (-l with --redetect reads the text)",
     "other_language": "names another language than -l",
     "wrong_language": "the instruction is in another language",
     "response_wrong_language": "the response is in another language",
@@ -61,9 +61,10 @@ _MAGPIE_TWINS = (("min_similar_conversation_id", "conversation_id"), ("min_simil
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What a record has to be; what is empty, None or 0 is not asked for. Lists: one of them.
+    """What a record has to be; what is empty, None or 0 is not asked for.
 
-    ``languages`` are codes, ``tags`` values by the tag's name. Words are counted as ``generate`` counts them.
+    One of ``languages`` (codes), ``ways``, ``models``; all of ``match``, none of ``not_match``; of each tag in ``tags``
+    one of its values. Words are counted as ``generate`` counts them.
     """
 
     languages: tuple[str, ...] = ()

@@ -49,7 +49,7 @@ def publish(name: str, files: Mapping[str, Path | bytes], message: str, *, priva
         import huggingface_hub
         from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError:
-        raise UsageError("push needs huggingface_hub", "install it with `pip install 'magpie-ollama[hub]'`") from None
+        raise UsageError("Push needs huggingface_hub", "install it with `pip install 'magpie-ollama[hub]'`") from None
     if not progress:
         disable_progress_bars()
     # The variable is read here, and not only when huggingface_hub is first imported.
@@ -76,7 +76,7 @@ def _open(api: Any, name: str, private: bool) -> bool:
         return private
     if private and not info.private:
         raise UsageError(
-            f"the dataset {name} is there already, and public",
+            f"The dataset {name} is there already, and public",
             "add --public to publish to it, make it private on the Hub, or choose another name",
         )
     return bool(info.private)
@@ -96,7 +96,7 @@ def _told(name: str, endpoint: str) -> Iterator[None]:
             "The Hugging Face Hub is switched off by HF_HUB_OFFLINE", "unset it: HF_HUB_OFFLINE=0"
         ) from error
     except HFValidationError as error:
-        raise UsageError(f"the Hub takes no dataset {name!r}: {_first_line(error)}", "choose another name") from error
+        raise UsageError(f"The Hub takes no dataset {name!r}: {_first_line(error)}", "choose another name") from error
     except MagpieError:
         raise
     except Exception as error:
@@ -107,7 +107,7 @@ def _told(name: str, endpoint: str) -> Iterator[None]:
             ) from error
         if isinstance(error, ValueError | RuntimeError | OSError):  # of the Hub's answers, hf_xet, or the disk
             said = " ".join(str(error).split())
-            raise ServerError(f"the upload failed: {said}", "mend that, then run the same command again") from error
+            raise ServerError(f"The upload failed: {said}", "mend that, then run the same command again") from error
         raise
 
 

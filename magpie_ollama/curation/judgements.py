@@ -60,7 +60,7 @@ class Judgements:
             except OSError as error:
                 if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                     raise CorpusError(
-                        f"cannot write to {self.path}: {cause_and_remedy(error)[0]}",
+                        f"Cannot write to {self.path}: {cause_and_remedy(error)[0]}",
                         "judgements are kept beside the file: copy it to a folder that can be written to, "
                         "and tag the copy",
                     ) from error

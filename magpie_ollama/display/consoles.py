@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -59,8 +57,6 @@ def show_facts(rows: dict[str, str], console: Console) -> None:
 
 
 def _sentence(text: str) -> str:
-    """With a capital and a full stop, unless it begins with a name or path that has its own spelling."""
+    """With a full stop. A capital is the text's own matter: it may begin with a name or path of its own spelling."""
     text = printable(text)
-    if re.match(r"[a-z]+ ", text):
-        text = text[0].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -70,7 +70,7 @@ def keys() -> Iterator[Keys]:
         fd = os.open("/dev/tty", os.O_RDONLY)  # not stdin: that may be a pipe with the data
     except OSError as error:
         raise UsageError(
-            f"no keys can be read here: {error.strerror}", "print the records instead: magpie-ollama view FILE | cat"
+            f"No keys can be read here: {error.strerror}", "print the records instead: magpie-ollama view FILE | cat"
         ) from error
     try:
         before = termios.tcgetattr(fd)

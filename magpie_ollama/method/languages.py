@@ -63,7 +63,10 @@ def codes() -> list[str]:
 
 
 def find(name: str) -> Language:
-    """The language that ``name`` means: a code, an English or native name or an alias, in any case."""
+    """The language that ``name`` means: a code, an English or native name or an alias, in any case.
+
+    Raises ``UnknownLanguage``, with the nearest names.
+    """
     wanted = _plain(name)
     known = codes()
     if wanted in known:

@@ -51,7 +51,7 @@ class Steered:
 
 
 def parse_way(text: str) -> str:
-    """The canonical name of a way: its parts in the order of ``PARTS``.
+    """The canonical name of a way: its parts in the order of ``PARTS``. Raises ``UsageError`` for an unknown one.
 
     >>> parse_way("opener+exemplar"), parse_way(" None ")
     ('exemplar+opener', 'none')

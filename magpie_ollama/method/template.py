@@ -157,7 +157,7 @@ class Preset:
 
 
 def load_preset(name_or_file: str) -> Preset:
-    """The preset of that name, or the one in that TOML file."""
+    """The preset of that name, or the one in that TOML file. Raises ``UsageError`` for a bad one."""
     name = name_or_file.lower()
     if name in prompts.names("templates"):
         path = prompts.folder("templates") / f"{name}.toml"

@@ -40,7 +40,7 @@ async def agenerate(
     With ``output``, a path, each record is in that corpus before it is yielded, and an unfinished run of the same
     settings is continued: then only what is missing is made and yielded. ``model``, ``server`` ("auto", "ollama",
     "openai", "embedded"), ``host``, ``model_path``, ``template``, ``steering``, ``options`` and ``pull`` are those of
-    the command line; what it would note (the embedded engine steps in, a torn line was mended) is a warning here;
+    the command line; what it notes (the embedded engine steps in, a torn line was mended) is a warning here;
     ``settings`` are further fields of ``run.settings.Settings`` (``parallel``, ``seed``, ``system``, ...).
     Raises ``errors.MagpieError``; ``errors.ShortOfTarget`` at the end where the bound on attempts came first.
     """
@@ -50,17 +50,19 @@ async def agenerate(
     made: asyncio.Queue[Record | None] = asyncio.Queue()
     with Corpus.open(Path(output)) if output is not None else MemoryCorpus() as corpus:
         async with open_session(asked, corpus, Progress(target=n)) as session:
-            for notice in session.progress.notices:
-                warnings.warn(notice, stacklevel=2)
+            notices = session.progress.notices
             job = asyncio.create_task(session.generate(made.put_nowait))
             job.add_done_callback(lambda _: made.put_nowait(None))
             try:
+                _warn(notices)
                 while (record := await made.get()) is not None:
+                    _warn(notices)
                     yield record
                 await job
             finally:
                 job.cancel()
                 await asyncio.gather(job, return_exceptions=True)
+                _warn(notices)
 
 
 def generate(language: str = "en", n: int = 20, **settings: Any) -> Iterator[Record]:
@@ -88,3 +90,8 @@ def generate(language: str = "en", n: int = 20, **settings: Any) -> Iterator[Rec
             job.result()
         finally:
             portal.call(end, job)
+
+
+def _warn(notices: list[str]) -> None:
+    while notices:
+        warnings.warn(notices.pop(0), stacklevel=3)

@@ -85,7 +85,7 @@ class Results:
         self.settings = settings
         self.rows: dict[Cell, list[Row]] = {}
         if not path.parent.is_dir():
-            raise UsageError(f"the folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}")
+            raise UsageError(f"The folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}")
         try:
             for row in self._read():
                 if row.settings == settings:

@@ -126,7 +126,7 @@ class Session:
         """Makes the records. Raises the ``MagpieError`` that ended the run short; what was kept stays."""
         allowed = await self.ways()
         template = await self._prompter.template(self._steer(allowed[0], 0).messages)
-        run = self.run = self._begin(template)
+        run = self.run = self._begin(template, allowed)
         ways: FixedWay | AutoWays = FixedWay(allowed[0])
         if self.settings.steering == AUTO:
             code = self.settings.language.code
@@ -178,7 +178,7 @@ class Session:
                 "choose another --steering, for example opener, or auto",
             ) from error
 
-    def _begin(self, template: Template) -> Run:
+    def _begin(self, template: Template, allowed: Sequence[str]) -> Run:
         settings = self.settings
         unfinished = self._unfinished()
         if unfinished is not None:
@@ -189,7 +189,7 @@ class Session:
             return unfinished
         if self.corpus.records:
             self.progress.notices.append(f"Adding {settings.target} to the {self.corpus.records} records there.")
-        return self.corpus.start_run(self._identity(), self._manifest(template), settings.target)
+        return self.corpus.start_run(self._identity(), self._manifest(template, allowed), settings.target)
 
     def _unfinished(self) -> Run | None:
         """The run to continue. One that has more than the target was asked for more, and waits for that."""
@@ -199,7 +199,8 @@ class Session:
     def _identity(self) -> Mapping[str, Any]:
         return self.settings.identity(self.model.name, self.server.kind)
 
-    def _manifest(self, template: Template) -> dict[str, Any]:
+    def _manifest(self, template: Template, allowed: Sequence[str]) -> dict[str, Any]:
+        steered = (message for way in allowed for message in self._steer(way, 0).messages)
         return {
             "server": self.server.kind,
             "server_version": self.version,
@@ -213,7 +214,7 @@ class Session:
                 "stops": list(template.stops),
                 "source": template.source,
             },
-            "system": self.settings.system or self.settings.language.system,
+            "system": next((message["content"] for message in steered if message["role"] == "system"), ""),
         }
 
     def _steer(self, way: str, seed: int) -> Steered:

@@ -66,8 +66,8 @@ class Settings:
         return self.max_attempts or max(100, 10 * self.target)
 
     def identity(self, model: str, server_kind: str) -> dict[str, Any]:
-        """What two runs have in common that are one and the same: all but ``-n``, ``--parallel``, the bound on
-        attempts and the display."""
+        """What two runs have in common that are one and the same: all that decides what is generated and kept, and not
+        how many, how fast, and at which address."""
         rules = asdict(self.screening)
         rules.pop("language")
         instruction, response = asdict(self.instruction), asdict(self.response)

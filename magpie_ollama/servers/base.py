@@ -56,7 +56,8 @@ class Model:
     """What a server tells of one model. Empty strings and 0 stand for what it does not tell.
 
     ``stops`` are the model's own stop strings, ``context`` its context in tokens as loaded or as trained.
-    ``thinks`` says whether it can reason before it answers (None: not told).
+    ``thinks`` says whether it can reason before it answers (None: not told), ``generates`` whether it
+    writes text at all.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Server(Protocol):
         """The server's version, "" where it tells none."""
 
     async def models(self) -> list[str]:
-        """Names of the models that are there, embedding models left out where the server tells."""
+        """Names of the models that are there, those that only embed among them (``describe`` says which)."""
 
     async def describe(self, model: str) -> Model:
         """Facts about one model; ``ModelMissing`` if it is not there."""

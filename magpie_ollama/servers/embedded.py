@@ -76,6 +76,9 @@ class EmbeddedServer(OpenAIServer):
             self._server = await asyncio.to_thread(self._open)
             self._connect(self._server.listening_address, self._key)
             await super().version()
+            # This one is answered by the loop that the engine's end has to stop. Ended before that has begun, the
+            # engine would begin it then, and never end.
+            await self._optional("GET", "/slots")
 
     def _open(self) -> Any:
         import xllamacpp

@@ -141,6 +141,22 @@ def test_other_wrong_options(run: Runner, args: tuple[str, ...]) -> None:
     assert not list(Path().iterdir())
 
 
+@pytest.mark.parametrize(
+    ("args", "remedy"),
+    [
+        (("generate", "--option", "top_p=.9"), "use --top-p or --response-top-p instead"),
+        (("compare", "-l", "it", "--option", "temperature=.2"), "use --temperature instead"),
+        (("compare", "-l", "it", "--option", "top_p=.9"), "leave it out"),
+        (("tag", "en.jsonl", "--in-place", "--option", "seed=2"), "leave it out"),
+        (("doctor", "--option", "num_ctx=512"), "use --num-ctx instead"),
+        (("template", "show", "--option", "repeat_penalty=1.2"), "leave it out"),
+    ],
+)
+def test_an_option_that_a_command_sets_itself(run: Runner, args: tuple[str, ...], remedy: str) -> None:
+    Path("en.jsonl").write_text('{"instruction": "Why?", "response": "So."}\n', "utf-8")
+    check_error(run(*args, "--host", "127.0.0.1:1"), 2, "This command sets ", remedy)
+
+
 def test_an_option_of_the_wrong_type(run: Runner) -> None:
     with FakeOllama() as fake:
         check_error(run("generate", "--option", "num_thread=many", "--host", fake.url), 3, "must be of type integer")

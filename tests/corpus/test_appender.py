@@ -123,7 +123,7 @@ def test_whole_lines_of_another_program_are_left_and_told_once(file: Appender, p
             other.write(b"theirs\n")
         file.append(b"two\n")
     assert path.read_bytes() == b"one\ntheirs\ntwo\ntheirs\ntwo\n"
-    assert file.notices == ["another program appended to it.jsonl meanwhile; its lines were left alone"]
+    assert file.notices == ["Another program appended to it.jsonl meanwhile; its lines were left alone"]
 
 
 def test_no_line_is_glued_to_half_a_line_of_another_program(file: Appender, path: Path) -> None:
@@ -159,7 +159,7 @@ def test_cut_spares_what_another_program_added(file: Appender, path: Path) -> No
     file.append(b"one\n")
     with path.open("ab") as other:
         other.write(b"theirs\n")
-    with pytest.raises(CorpusError, match="another program"):
+    with pytest.raises(CorpusError, match="Another program"):
         file.cut(2)
     assert path.read_bytes() == b"one\ntheirs\n"
 

@@ -110,7 +110,7 @@ def test_a_shorter_file_is_read_anew(path: Path, size: int) -> None:
 
 def test_a_bad_new_line_is_refused_by_its_number(path: Path) -> None:
     path.write_bytes(b"".join(LINES[:4]) + b"oops\n")
-    with pytest.raises(CorpusError, match="line 5"):
+    with pytest.raises(CorpusError, match="Line 5"):
         Corpus.open(path)
 
 

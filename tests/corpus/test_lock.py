@@ -43,7 +43,7 @@ def test_another_process_is_named_and_its_end_is_enough(path: Path) -> None:
         assert child.stdout.readline() == "open\n"
         with pytest.raises(CorpusLocked) as caught:
             Corpus.open(path)
-        assert f"process {child.pid} on this machine, since " in caught.value.cause
+        assert f"Process {child.pid} on this machine, since " in caught.value.cause
         assert str(path) in caught.value.cause
         assert "-o" in caught.value.remedy
     finally:
@@ -59,7 +59,7 @@ def test_another_process_is_named_and_its_end_is_enough(path: Path) -> None:
 def test_closing_gives_it_free(path: Path) -> None:
     with Corpus.open(path) as corpus:
         corpus.append(record())
-        with pytest.raises(CorpusLocked, match=f"process {os.getpid()} on this machine"):
+        with pytest.raises(CorpusLocked, match=f"Process {os.getpid()} on this machine"):
             Corpus.open(path)
     Corpus.open(path).close()
 
@@ -104,16 +104,16 @@ def test_a_link_is_the_file_that_it_leads_to(path: Path, exists: bool) -> None:
 @pytest.mark.parametrize(
     ("owner", "said"),
     [
-        ("", "another process writes"),
-        ("{", "another process writes"),
-        ('{"pid": "x"}', "another process writes"),
+        ("", "Another process writes"),
+        ("{", "Another process writes"),
+        ('{"pid": "x"}', "Another process writes"),
         (
             {"pid": 2**22 + 1, "host": platform.node(), "started": "2026-11-22T10:15:00+00:00"},
-            "another process",
+            "Another process",
         ),
         (
             {"pid": 7, "host": "far", "started": "2020-06-15T12:15:00+00:00"},
-            "process 7 on far, since 2020-06-15 ",
+            "Process 7 on far, since 2020-06-15 ",
         ),
     ],
 )
@@ -131,7 +131,7 @@ def test_two_processes_on_a_corpus_that_is_not_there_yet(path: Path) -> None:
     try:
         assert child.stdout
         assert child.stdout.readline() == "open\n"
-        with pytest.raises(CorpusLocked, match=f"process {child.pid} "):
+        with pytest.raises(CorpusLocked, match=f"Process {child.pid} "):
             first.append(record())
     finally:
         child.kill()

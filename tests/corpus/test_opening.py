@@ -72,7 +72,7 @@ class TestNew:
     def test_a_file_that_appears_meanwhile_is_left_alone(self, path: Path) -> None:
         with Corpus.open(path) as corpus:
             path.write_bytes(b"somebody's")
-            with pytest.raises(CorpusError, match="another program made"):
+            with pytest.raises(CorpusError, match="Another program made"):
                 corpus.append(RECORDS[0])
             assert path.read_bytes() == b"somebody's"
 
@@ -80,7 +80,7 @@ class TestNew:
         with Corpus.open(path) as corpus:
             corpus.start_run({}, {}, 1)
             path.write_bytes(b"somebody's\n")
-            with pytest.raises(CorpusError, match="another program made"):
+            with pytest.raises(CorpusError, match="Another program made"):
                 corpus.append(RECORDS[0])
             assert path.read_bytes() == b"somebody's\n"
 
@@ -88,7 +88,7 @@ class TestNew:
         with Corpus.open(path) as late:
             with Corpus.open(path) as first:
                 first.start_run({}, {}, 1)
-            with pytest.raises(CorpusError, match="another program made"):
+            with pytest.raises(CorpusError, match="Another program made"):
                 late.start_run({}, {}, 1)
             with Corpus.open(path) as third:  # the late one holds no lock
                 assert third.records == 0
@@ -149,7 +149,7 @@ class TestTorn:
         path.write_bytes(WHOLE[:-1])
         with Corpus.open(path) as corpus:
             assert corpus.records == 3
-            assert corpus.notices == ["the last line of it.jsonl had no newline: added"]
+            assert corpus.notices == ["The last line of it.jsonl had no newline: added"]
         assert path.read_bytes() == WHOLE
         assert torn_files(path) == []
 
@@ -195,7 +195,7 @@ class TestTorn:
             path.write_bytes(WHOLE + garbage)
             *ended, last = garbage.split(b"\n")
             if any(line.strip() for line in ended):  # a whole line that is no record: its owner decides
-                assert "line 4" in refused(path, CorpusError).cause or ended[0].strip() == b""
+                assert "Line 4" in refused(path, CorpusError).cause or ended[0].strip() == b""
                 assert torn_files(path) == []
                 return
             with Corpus.open(path) as corpus:
@@ -242,13 +242,13 @@ class TestForeign:
     @pytest.mark.parametrize(
         ("line", "said"),
         [
-            (b"oops", "line 3 of {path} is not valid JSON (Expecting value at its character 1)"),
-            (b"[1]", "line 3 of {path} is no JSON object"),
-            (b"null", "line 3 of {path} is not valid JSON (null)"),
-            (b'{"a": 1}', "line 3 of {path} has no messages (its keys: a)"),
-            (b'{"id": "\xff"}', "line 3 of {path} is not UTF-8 (at its byte 9)"),
-            (LINES[0][:30], "line 3 of {path} is not valid JSON"),
-            (LINES[0].strip() + LINES[1].strip(), "line 3 of {path} is not valid JSON (Extra data"),
+            (b"oops", "Line 3 of {path} is not valid JSON (Expecting value at its character 1)"),
+            (b"[1]", "Line 3 of {path} is no JSON object"),
+            (b"null", "Line 3 of {path} is not valid JSON (null)"),
+            (b'{"a": 1}', "Line 3 of {path} has no messages (its keys: a)"),
+            (b'{"id": "\xff"}', "Line 3 of {path} is not UTF-8 (at its byte 9)"),
+            (LINES[0][:30], "Line 3 of {path} is not valid JSON"),
+            (LINES[0].strip() + LINES[1].strip(), "Line 3 of {path} is not valid JSON (Extra data"),
         ],
     )
     @pytest.mark.parametrize("last", [True, False])

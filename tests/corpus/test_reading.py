@@ -46,10 +46,10 @@ def test_alpaca_input_belongs_to_the_instruction(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
-        (b"not json\n", r"line 2 .* is not valid JSON"),
-        (b'"text"\n', r"line 2 .* is no JSON object"),
-        (b'{"a": "\xff"}\n', r"line 2 .* is not UTF-8"),
-        (b'{"a": 1}\n', r"line 2 .* has no instruction"),
+        (b"not json\n", r"Line 2 .* is not valid JSON"),
+        (b'"text"\n', r"Line 2 .* is no JSON object"),
+        (b'{"a": "\xff"}\n', r"Line 2 .* is not UTF-8"),
+        (b'{"a": 1}\n', r"Line 2 .* has no instruction"),
     ],
 )
 def test_a_bad_line_is_refused_by_number_or_skipped(tmp_path: Path, bad: bytes, why: str) -> None:
@@ -72,7 +72,7 @@ def test_a_line_too_long_to_hold_is_a_bad_one(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(reading, "LONGEST", 200)
     long = {"instruction": "x" * 1000, "output": ""}
     path = write(tmp_path / "a.jsonl", GOOD, long, GOOD)
-    with pytest.raises(CorpusError, match=r"line 2 .* is longer than"):
+    with pytest.raises(CorpusError, match=r"Line 2 .* is longer than"):
         list(Rows(path))
     rows = Rows(path, skip_bad=True)
     assert [row.number for row in rows] == [1, 3]

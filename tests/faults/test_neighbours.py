@@ -45,7 +45,7 @@ def test_a_file_that_grows(run: Runner, trial: Trial) -> None:
             wait_for_more(fake, trial, started)
             with trial.path.open("ab", buffering=0) as file:
                 file.write(foreign)
-        trial.ended(finished(started), 1, "another program is in the middle of writing a line")
+        trial.ended(finished(started), 1, "Another program is in the middle of writing a line")
         assert trial.path.read_bytes().endswith(b"\n" + theirs[2][:50])
         records = trial.go_on("a file that grew", run, fake)
     assert [one["seed"] for one in records if not one["run"]] == [0, 1]

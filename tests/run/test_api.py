@@ -77,6 +77,18 @@ def test_async(tmp_path: Path) -> None:
         assert len(set(asyncio.run(go()))) == 3
 
 
+def test_what_it_notes_is_a_warning(tmp_path: Path) -> None:
+    torn = tmp_path / "en.jsonl"
+    whole = {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]}
+    torn.write_text(json.dumps(whole) + '\n{"id": "half', "utf-8")
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake, pytest.warns(UserWarning) as warned:
+        assert len(list(generate("en", 2, host=fake.url, output=torn, think=True))) == 2
+    told = [str(warning.message) for warning in warned]
+    assert len(told) == len(set(told)) == 3
+    for words in ("was torn", "Adding 2", "cannot reason before it answers"):
+        assert any(words in notice for notice in told)
+
+
 def test_its_errors_are_magpie_errors() -> None:
     with pytest.raises(MagpieError, match="no language 'xx'"):
         list(generate("xx"))

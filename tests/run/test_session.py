@@ -174,6 +174,7 @@ def test_the_manifest_says_what_was_done(tmp_path: Path) -> None:
     assert manifest["context"] == 1024
     assert manifest["template"]["prefix"].endswith("<|im_start|>user\n")
     assert manifest["template"]["suffix"] == "<|im_end|>\n<|im_start|>assistant\n"
+    assert manifest["system"] == "", "none is sent"
     assert manifest["funnel"]["kept"] == 2
     assert manifest["seconds"] >= 0
 
