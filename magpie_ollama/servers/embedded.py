@@ -16,8 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from magpie_ollama.errors import ModelMissing, NoServer, OutOfMemory, UsageError
 from magpie_ollama.servers.base import Model
+from magpie_ollama.servers.connections import client_settings
 from magpie_ollama.servers.openai import OpenAIServer
 
 CONTEXT = 4096
@@ -76,9 +79,6 @@ class EmbeddedServer(OpenAIServer):
             self._server = await asyncio.to_thread(self._open)
             self._connect(self._server.listening_address, self._key)
             await super().version()
-            # This one is answered by the loop that the engine's end has to stop. Ended before that has begun, the
-            # engine would begin it then, and never end.
-            await self._optional("GET", "/slots")
 
     def _open(self) -> Any:
         import xllamacpp
@@ -95,13 +95,17 @@ class EmbeddedServer(OpenAIServer):
         parameters.cpuparams.n_threads = self._threads
         parameters.cpuparams.poll = 0  # waiting threads sleep: on a busy machine twice as quick as spinning
         try:
-            return xllamacpp.Server(parameters)
+            server = xllamacpp.Server(parameters)
         except MemoryError as error:
             raise OutOfMemory(f"Too little memory for {self._weights.name}.", "choose a smaller one") from error
         except Exception as error:
             raise NoServer(
                 f"The embedded engine could not load {self._weights}: {error}.", "check that it is a GGUF model"
             ) from error
+        # An engine that is ended before its loop has begun never ends. This is answered by that loop.
+        with httpx.Client(**client_settings(server.listening_address)) as client:
+            client.get(f"{server.listening_address}/slots", headers={"Authorization": f"Bearer {self._key}"})
+        return server
 
 
 def is_available() -> bool:
