@@ -87,6 +87,15 @@ def extract(raw: str, finish_reason: str, template: Template, opener: str = "") 
     return Extracted(_unframe(text.strip()))
 
 
+def split_reasoning(text: str, opened: bool) -> tuple[str, str]:
+    """The reasoning in a response, "" where there is none, and what follows it. ``opened``: the prompt began it."""
+    head, end, tail = text.rpartition("</think>")
+    opening = head.lstrip().startswith("<think>")
+    if not end or not (opened or opening):
+        return "", text
+    return head.strip().removeprefix("<think>").strip(), tail.strip()
+
+
 def ended(raw: str, template: Template) -> str:
     """``raw`` up to the first stop, for servers that show control tokens but do not stop at them."""
     for stop in template.stops:

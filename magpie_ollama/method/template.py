@@ -31,9 +31,12 @@ BOS = (
 """Beginning-of-sequence tokens. A server may put one in front by itself; then it must not stand in the prompt."""
 
 CONTROL = re.compile(
-    r"<\|[^<>|\s]{1,40}\|>|<｜[^<>｜\n]{1,60}｜>|<\|[A-Z_]+\|>|</?[a-z][a-z0-9_]{0,23}>|\[/?[A-Z_]{2,20}\]|<</?SYS>>"
+    r"<\|[^<>|\s]{1,40}\|>|\[\|[^\[\]|\s]{1,40}\|\]|<｜[^<>｜\n]{1,60}｜>|<\|[A-Z_]+\|>|</?[a-z][a-z0-9_]{0,23}>|\[/?[A-Z_]{2,20}\]|<</?SYS>>"
 )
-"""What control tokens look like: <|im_end|>, <｜User｜>, <end_of_turn>, </s>, [/INST]."""
+"""What control tokens look like: <|im_end|>, [|assistant|], <｜User｜>, <end_of_turn>, </s>, [/INST]."""
+
+REASONING = ("<think>", "</think>", "<thought>", "</thought>")
+"""What stands around reasoning. Models write it, and some templates do, but it ends nobody's turn."""
 
 ROLES = ("assistant", "user", "system", "model")
 """Role words that a server which hides control tokens leaves visible when the model opens another turn."""
@@ -46,13 +49,28 @@ class Template:
     """``prefix`` is the pre-query template, ``suffix`` the end of the user's turn and the assistant's header.
 
     ``stops`` are strings that end an instruction where the server shows them; ``source`` says where the
-    template comes from, in words.
+    template comes from, in words. ``silent`` says that the server shows nothing of the token that ends a user's turn.
     """
 
     prefix: str
     suffix: str
     stops: tuple[str, ...]
     source: str
+    silent: bool = False
+
+    @property
+    def lone_end(self) -> str:
+        """What ends a user's turn, where that is the assistant's header alone: [/INST], <｜Assistant｜>; else "".
+
+        Where two tokens stand there, the first is an end token of the model's, at which every server stops.
+        """
+        control = _control(self.suffix)
+        return control[0] if len(control) == 1 and not CONTROL.sub("", self.suffix).strip() else ""
+
+    @property
+    def opens_reasoning(self) -> bool:
+        """Whether the template, asked for a response without reasoning, begins it all the same."""
+        return self.suffix.rfind("<think>") > self.suffix.rfind("</think>")
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -101,13 +119,19 @@ def leading_bos(prefix: str) -> str:
 
 
 def _stops(suffix: str, own: Sequence[str]) -> tuple[str, ...]:
-    control = [token for token in CONTROL.findall(suffix) if token not in ("<think>", "</think>")]
+    control = _control(suffix)
+    if len(control) == 1:
+        control.append(REASONING[0])  # where the server hides the one token, a reasoning model shows this after it
     if not control:
         # A template in plain words (Alpaca, Vicuna): its next header is what ends the turn. Where it stands on a line
         # of its own, only there: a user may name it in a sentence.
         header = suffix.strip().splitlines()[0]
         control = ["\n" + header if suffix.startswith("\n") else header]
     return tuple(dict.fromkeys((*control, *own)))
+
+
+def _control(suffix: str) -> list[str]:
+    return [token for token in CONTROL.findall(suffix) if token not in REASONING]
 
 
 def _headers(suffix: str) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from magpie_ollama.corpus.lines import whole_text
 from magpie_ollama.errors import Busy, PromptTooLong, ServerError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.extraction import Reason, extract
+from magpie_ollama.method.extraction import Reason, extract, split_reasoning
 from magpie_ollama.method.languages import Exemplar
 from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, screen_instruction, screen_response
 from magpie_ollama.method.steering import Steered, steer
@@ -102,6 +102,8 @@ class Asker:
         draft.complete = completion.finish_reason == "stop"
         if watch.reason is not None:
             return watch.reason
+        if template.silent and completion.unshown:
+            return Reason.RUN_ON
         extracted = extract(completion.text, completion.finish_reason, template, draft.steered.opener)
         if extracted.reason is not None:
             return extracted.reason
@@ -121,6 +123,9 @@ class Asker:
         The steering's messages go with it, so that the answer comes in the language too.
         """
         messages: list[Message] = [*draft.steered.messages, {"role": "user", "content": draft.text}]
+        template = await self._prompter.template(draft.steered.messages)
+        # Of a model that reasons anyway, a server takes the reasoning out of the text only where it is asked for.
+        think = (self._settings.think or template.opens_reasoning) and self._model.thinks is not False
         watch = ResponseWatch(self._rules)
 
         def ask() -> Awaitable[Completion]:
@@ -130,7 +135,7 @@ class Asker:
                 self._model.name,
                 messages,
                 self._settings.response.seeded(draft.seed),
-                self._settings.think and self._model.thinks is not False,
+                think,
                 self._counting(draft, "response_tokens", watch),
             )
 
@@ -142,6 +147,9 @@ class Asker:
             return Reason.NO_ANSWER
         if watch.reason is not None:
             return watch.reason
+        reasoning, text = split_reasoning(completion.text, template.opens_reasoning)
+        if reasoning:  # the server has no parser for it
+            completion = replace(completion, reasoning=reasoning, text=text)
         reason = screen_response(completion.text, completion.finish_reason, draft.text, self._rules, draft.steered)
         return reason or completion
 

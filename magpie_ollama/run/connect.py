@@ -11,7 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from magpie_ollama.corpus.corpus import Corpus
-from magpie_ollama.errors import ModelMissing, NoServer, NotThisServer, TemplateError, UsageError
+from magpie_ollama.errors import (
+    ModelMissing,
+    NoServer,
+    NotThisServer,
+    RequestRefused,
+    ServerError,
+    TemplateError,
+    TransientError,
+    Unauthorized,
+    UsageError,
+)
 from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.settings import ServerChoice
 from magpie_ollama.servers import embedded
@@ -105,7 +115,15 @@ async def _find(server: Server, wanted: str, pull: bool, on_pull: Callable[[Pull
                 return await server.describe(wanted)
             there = await server.models()
             raise ModelMissing(f"{error.cause}{_list(' It has', there)}", error.remedy) from error
-    described = [await server.describe(name) for name in await server.models()]
+    described = []
+    failure: ServerError | None = None
+    for name in await server.models():
+        try:
+            described.append(await server.describe(name))
+        except (Unauthorized, RequestRefused, TransientError) as error:  # a cloud model, nobody signed in or online
+            failure = error
+    if failure is not None and not described:
+        raise failure
     chat = sorted(model.name for model in described if model.generates)
     if len(chat) > 1:
         raise UsageError(

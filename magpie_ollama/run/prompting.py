@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from magpie_ollama.errors import RequestRefused, TemplateError, TransientError
@@ -23,6 +24,7 @@ class Prompter:
         self._model = model
         self._preset: Preset | None = load_preset(override) if override else None
         self._bos_added: dict[str, bool] = {}
+        self._hidden: dict[str, bool] = {}
         self._cut: dict[tuple[tuple[str, str], ...], Template] = {}
         self._carried: set[tuple[str, ...]] = set()
 
@@ -61,8 +63,9 @@ class Prompter:
         template = cut(rendered, source, self._model.name, self._model.stops)
         bos = leading_bos(template.prefix)
         if bos and await self._adds(bos):
-            return Template(template.prefix.removeprefix(bos), template.suffix, template.stops, source)
-        return template
+            template = replace(template, prefix=template.prefix.removeprefix(bos))
+        end = template.lone_end
+        return replace(template, silent=True) if end and await self._hides(end) else template
 
     async def _rendered(self, conversation: Sequence[Message]) -> str | None:
         roles = tuple(message["role"] for message in conversation)
@@ -93,3 +96,9 @@ class Prompter:
             ask = partial(self._server.adds_bos, self._model.name, bos)
             self._bos_added[bos] = await retrying(ask, self._server.address)
         return self._bos_added[bos]
+
+    async def _hides(self, token: str) -> bool:
+        if token not in self._hidden:
+            ask = partial(self._server.hides, self._model.name, token)
+            self._hidden[token] = await retrying(ask, self._server.address)
+        return self._hidden[token]

@@ -92,6 +92,12 @@ class Trial:
             self._diagnosis.warn("template", f"{text}, chosen by the model's name: the server cannot render", remedy)
         await self._bos(template)
         self._diagnosis.ok("stops", f"{' '.join(map(_quoted, template.stops))}, and the model's own end token")
+        if template.silent:
+            text = (
+                f"this server shows nothing of {template.lone_end}, which ends a user's turn: answers can follow unseen"
+            )
+            remedy = "read some instructions; llama-server and vLLM (--server openai) and the embedded engine show it"
+            self._diagnosis.warn("turn's end", text, remedy)
         await self._system_role()
 
     async def _bos(self, template: Template) -> None:
@@ -126,14 +132,21 @@ class Trial:
 
     async def _think(self) -> None:
         sampling = Sampling(temperature=0.0, max_tokens=48)
-        ask = partial(self._server.chat, self._model.name, HELLO, sampling, False, lambda _: False)
+        opened = self._template is not None and self._template.opens_reasoning
+        think = opened and self._model.thinks is not False
+        ask = partial(self._server.chat, self._model.name, HELLO, sampling, think, lambda _: False)
         answer = await retrying(ask, self._server.address)
         told = {True: "this model can reason", False: "this model does not reason", None: "not told by the server"}
         off = f"{told[self._model.thinks]}; off for instructions, and for responses without --think"
         if "<think>" in answer.text:
-            cause = "reasoning comes amid the text of a response, though it is off: records would have it"
+            cause = "reasoning comes amid the text of a response, though it is off: what it says is screened as well"
             remedy = "start the server with a parser for the model's reasoning, or choose another model"
             self._diagnosis.fail("thinking", MagpieError(cause, remedy))
+        elif opened:
+            remedy = "choose an -instruct model, or give --max-response-tokens more"
+            self._diagnosis.warn(
+                "thinking", "the template begins each response with reasoning, though it is off", remedy
+            )
         elif answer.reasoning:
             remedy = "choose a model whose reasoning can be switched off, or give --max-response-tokens more"
             self._diagnosis.warn("thinking", "reasoning comes back, though it is off: it costs tokens", remedy)

@@ -16,7 +16,8 @@ def base_url(host: str, default_port: int) -> str:
 
     Read as Ollama reads OLLAMA_HOST: a host, ``host:port``, ``:port``, a URL with or without a path, IPv6
     with or without brackets. An address to listen on (0.0.0.0, ::) becomes the loopback address, since
-    nothing can connect to it on every system. A URL's scheme brings its own default port, as in Ollama.
+    nothing can connect to it on every system. A URL's scheme brings its own default port, and
+    "ollama.com" is its cloud's https, as in Ollama.
 
     >>> base_url("", 11434), base_url(":8080", 11434), base_url("0.0.0.0", 11434)
     ('http://127.0.0.1:11434', 'http://127.0.0.1:8080', 'http://127.0.0.1:11434')
@@ -24,6 +25,8 @@ def base_url(host: str, default_port: int) -> str:
     ('https://models.example:443/ollama', 'http://[::1]:11434')
     """
     text = host.strip().strip("\"'")
+    if text == "ollama.com":
+        text = "https://ollama.com"
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "http", text

@@ -39,7 +39,8 @@ class Completion:
     ``finish_reason`` is "stop" (end token or stop string), "length" (``max_tokens``) or "cancelled" (the
     watch asked for it). ``tokens`` is the server's count, or the number of pieces received where the
     request was cancelled. ``logprob`` is the sum over the tokens of ``text``, in nats; None where the
-    server gave none. ``cached_tokens`` is what the prompt cache saved, 0 where it is not told.
+    server gave none. ``unshown`` counts tokens that were generated amid the text and that the server left out of it, as
+    far as it can be known. ``cached_tokens`` is what the prompt cache saved, 0 where it is not told.
     """
 
     text: str = ""
@@ -49,6 +50,7 @@ class Completion:
     cached_tokens: int = 0
     tokens: int = 0
     logprob: float | None = None
+    unshown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,9 @@ class Server(Protocol):
 
     async def adds_bos(self, model: str, bos: str) -> bool:
         """Whether a raw prompt gets the text ``bos`` (a beginning-of-sequence token) in front by itself."""
+
+    async def hides(self, model: str, token: str) -> bool:
+        """Whether the control token ``token`` leaves no trace in the text where the model writes it."""
 
     async def complete(
         self, model: str, prompt: str, sampling: Sampling, stops: Sequence[str], watch: Watch

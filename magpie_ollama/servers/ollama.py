@@ -18,6 +18,7 @@ import httpx
 from magpie_ollama.errors import (
     Busy,
     ConnectionLost,
+    Forbidden,
     MagpieError,
     ModelMissing,
     NoServer,
@@ -43,6 +44,25 @@ finally:
 
 DEFAULT_PORT = 11434
 START = "start it with `ollama serve` (or open the Ollama app), or point --host at it"
+
+REPEATS = 29
+"""Ollama ends a text without a last line after some 30 equal pieces (its guard against loops)."""
+
+_OUT_OF_MEMORY = (
+    "system memory",
+    "out-of-memory",
+    "out of memory",
+    "not enough memory",
+    "insufficient memory",
+    "failed to allocate",
+    "allocation failed",
+    "out of device memory",
+    "outofdevicememory",
+    "outofhostmemory",
+    "cudamalloc failed",
+    "hipmalloc failed",
+)
+"""How Ollama and the engines below it say that a model is too large, in small letters."""
 
 T = TypeVar("T")
 
@@ -79,6 +99,7 @@ class OllamaServer:
         self._client = ollama.AsyncClient(self.address, headers=headers, **client_settings(self.address))
         self._model = ""
         self._context = 0
+        self._hides_control = False
 
     async def version(self) -> str:
         try:
@@ -92,6 +113,8 @@ class OllamaServer:
         version = answer.get("version")
         if not isinstance(version, str):
             raise self._not_ollama()
+        # Since 0.30 its engine is llama-server's, which leaves control tokens out of the text.
+        self._hides_control = tuple(map(int, re.findall(r"\d+", version)[:2])) >= (0, 30)
         return version
 
     async def models(self) -> list[str]:
@@ -104,7 +127,7 @@ class OllamaServer:
         listed = await self._ask(self._client.list())
         capabilities = shown.capabilities
         info = shown.modelinfo or {}
-        entry = next((m for m in listed.models if m.model in (model, f"{model}:latest")), None)
+        entry = next((m for m in listed.models if _is_same(m.model, model)), None)
         trained = next((int(v) for k, v in info.items() if k.endswith(".context_length") and v), 0)
         return Model(
             # As it is listed: "smollm2" and "smollm2:latest" are one model, and one run.
@@ -119,7 +142,7 @@ class OllamaServer:
     async def load(self, model: str) -> None:
         self._model = model
         await self._http.json("POST", "/api/generate", self._body(model, {}, stream=False))
-        self._context = await self._loaded_context(model)
+        self._context = await self._loaded_context(model) or int(self._options.get("num_ctx") or 0)
 
     async def loaded(self, model: str) -> Loaded | None:
         """What of the model is in memory; None where it is not."""
@@ -141,7 +164,7 @@ class OllamaServer:
     async def render(self, model: str, messages: Sequence[Message]) -> str | None:
         # Releases before 0.11.5 ignore the unknown field and generate: one token, so that it costs nothing.
         body = self._body(model, {"num_predict": 1}, stream=False)
-        body |= {"messages": messages, "think": False, "_debug_render_only": True}
+        body |= {"messages": messages, "think": False, "truncate": False, "_debug_render_only": True}
         try:
             answer = await self._http.json("POST", "/api/chat", body)
         except (Busy, ConnectionLost):
@@ -152,17 +175,25 @@ class OllamaServer:
         return rendered if isinstance(rendered, str) else None
 
     async def adds_bos(self, model: str, bos: str) -> bool:
+        return await self._tokens(model, bos) > 1
+
+    async def hides(self, model: str, token: str) -> bool:
+        # One token, or two with a BOS: as plain text it would be more, and be seen.
+        return self._hides_control and await self._tokens(model, token) <= 2
+
+    async def _tokens(self, model: str, prompt: str) -> int:
+        """Tokens of a prompt, with what the server puts in front."""
         body = self._body(model, {"num_predict": 1}, stream=False)
-        answer = await self._http.json("POST", "/api/generate", body | {"raw": True, "think": False, "prompt": bos})
-        return int(answer.get("prompt_eval_count", 1)) > 1
+        answer = await self._http.json("POST", "/api/generate", body | {"raw": True, "think": False, "prompt": prompt})
+        return int(answer.get("prompt_eval_count", 1))
 
     async def complete(
         self, model: str, prompt: str, sampling: Sampling, stops: Sequence[str], watch: Watch
     ) -> Completion:
         body = self._body(model, _sampling(sampling) | {"stop": list(stops)})
-        body |= {"raw": True, "think": False, "logprobs": True, "prompt": prompt}
-        completion = await self._stream("/api/generate", body, watch)
-        if _was_cut(prompt, completion.prompt_tokens, self._context):
+        body |= {"raw": True, "think": False, "logprobs": True, "truncate": False, "prompt": prompt}
+        completion = await self._stream("/api/generate", body, watch, stops)
+        if 0 < self._context - 1 <= completion.prompt_tokens:  # before 0.12.11 it is cut, whatever is asked for
             raise self._too_long(completion.prompt_tokens)
         return completion
 
@@ -191,12 +222,14 @@ class OllamaServer:
     def _body(self, model: str, options: Mapping[str, Any], stream: bool = True) -> dict[str, Any]:
         return {"model": model, "stream": stream, **self._beside, "options": {**self._options, **options}}
 
-    async def _stream(self, path: str, body: dict[str, Any], watch: Watch) -> Completion:
+    async def _stream(self, path: str, body: dict[str, Any], watch: Watch, stops: Sequence[str] = ()) -> Completion:
         completion = Completion()
         done = False
+        pieces = 0
+        last, repeated = "", 0
 
         def on_line(line: bytes) -> bool:
-            nonlocal done
+            nonlocal done, pieces, last, repeated
             piece = _piece(line)
             if "error" in piece:
                 raise self._refusal(500, line.decode())
@@ -215,14 +248,21 @@ class OllamaServer:
             if not text:
                 return False
             completion.text += text
+            pieces += 1
+            repeated = repeated + 1 if text == last else 0
+            last = text
             if watch(completion.text) and not done:
                 completion.finish_reason = "cancelled"
                 return True
             return False
 
         await self._http.stream(path, body, on_line)
+        if not completion.finish_reason and repeated >= REPEATS:
+            completion.finish_reason = "length"
         if not completion.finish_reason:
             raise TransientError(f"Ollama at {self.address} ended its answer before it was complete.", LOOK)
+        if done and completion.finish_reason == "stop":
+            completion.unshown = _unshown(completion, pieces, stops)
         return completion
 
     async def _pull(self, model: str) -> AsyncIterator[PullProgress]:
@@ -241,7 +281,7 @@ class OllamaServer:
 
     async def _running(self, model: str) -> ollama.ProcessResponse.Model | None:
         running = await self._ask(self._client.ps())
-        return next((m for m in running.models if m.model in (model, f"{model}:latest")), None)
+        return next((m for m in running.models if _is_same(m.model, model)), None)
 
     async def _ask(self, question: Awaitable[T]) -> T:
         try:
@@ -272,9 +312,10 @@ class OllamaServer:
 def refusal(status: int, body: str, address: str, model: str) -> MagpieError:
     """The error that an Ollama's answer means (statuses and texts: recorded; the texts vary between versions)."""
     try:
-        text = str(json.loads(body)["error"])
+        answer = json.loads(body)
+        text = str(answer["error"])
     except (ValueError, KeyError, TypeError):
-        text = ""
+        answer, text = {}, ""
     low = text.lower()
     said = text or f"HTTP {status}"
     if status == 404:
@@ -282,11 +323,15 @@ def refusal(status: int, body: str, address: str, model: str) -> MagpieError:
             return NotThisServer(f"{address} answered 404: it is not Ollama.", "check --host and OLLAMA_HOST")
         pull = f"fetch it with `ollama pull {model}`, or run the same command with --pull"
         return ModelMissing(f"Ollama has no model {model!r}.", pull)
-    if status in (401, 403):
+    if status == 401 and "signin_url" in answer:
+        return Unauthorized(f"{model} runs in Ollama's cloud, which knows nobody here.", "sign in with `ollama signin`")
+    if status == 401:
         return Unauthorized(f"Ollama at {address} wants a key ({said}).", "set OLLAMA_API_KEY")
+    if status == 403:
+        return Forbidden(f"Ollama at {address} forbids it ({said}).", "set OLLAMA_API_KEY, or choose another model")
     if "context size" in low or "input length exceeds" in low or "context length" in low:
         return PromptTooLong(f"The prompt is longer than the model's context: {said}.", "give it more with --num-ctx")
-    if "system memory" in low or "out-of-memory" in low or "out of memory" in low:
+    if any(words in low for words in _OUT_OF_MEMORY):
         smaller = "close other programs, choose a smaller model or quantisation, or lower --num-ctx"
         return OutOfMemory(f"There is too little memory for {model!r}: {said}.", smaller)
     if status in (429, 502, 503, 504):
@@ -330,16 +375,23 @@ def _unquote(stop: str) -> str:
         return stop[1:-1].encode("latin-1", "backslashreplace").decode("unicode_escape")
 
 
-def _was_cut(prompt: str, tokens: int, context: int) -> bool:
-    """Whether a raw prompt lost its beginning. No field tells; the count of its tokens does (recorded):
+def _is_same(listed: str | None, model: str) -> bool:
+    """Whether a listed name is that of ``model``: Ollama ignores case, its registry's name and the tag "latest"."""
+    return listed is not None and _plain_name(listed) == _plain_name(model)
 
-    0.24 cuts to the whole context, 0.30 and later to half of it and a few tokens more. A count that is
-    half the context by chance is told from a cut one by its tokens, which would be implausibly long.
+
+def _plain_name(model: str) -> str:
+    name = model.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def _unshown(completion: Completion, pieces: int, stops: Sequence[str]) -> int:
+    """How many tokens were generated beside those that came as ``pieces`` and the one that ended the text.
+
+    0 where that cannot be told: a letter beyond ASCII, and what may begin a stop string, may be several tokens that
+    come as one piece.
     """
-    if not context or not tokens:
-        return False
-    if tokens >= context - 1:
-        return True
-    wide = sum("\u2e80" <= letter <= "\uffef" for letter in prompt)  # Chinese, Japanese, Korean: 1 to 1.8 a token
-    plausible = 6.0 if prompt.isascii() else 2.0 if wide * 2 > len(prompt) else 3.5
-    return abs(tokens - context // 2) <= 8 and len(prompt) / tokens > plausible
+    text = completion.text
+    if not text.isascii() or any(stop[:1] in text for stop in stops if stop):
+        return 0
+    return max(0, completion.tokens - pieces - 1)

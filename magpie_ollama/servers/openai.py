@@ -99,6 +99,9 @@ class OpenAIServer:
             return len((await self._optional("POST", "/tokenize", body)).get("tokens", ())) > 1
         return True  # the completions API of other servers tokenises as for a document, with BOS in front
 
+    async def hides(self, model: str, token: str) -> bool:
+        return False  # vLLM shows it, llama-server's log-probabilities do; of others nothing is known
+
     async def complete(
         self, model: str, prompt: str, sampling: Sampling, stops: Sequence[str], watch: Watch
     ) -> Completion:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from method.texts import PASS, REJECT
 
 from magpie_ollama.method import languages
-from magpie_ollama.method.extraction import EXPLANATIONS, Extracted, Reason, extract
+from magpie_ollama.method.extraction import EXPLANATIONS, Extracted, Reason, extract, split_reasoning
 from magpie_ollama.method.template import SENTINELS, Template, cut, load_preset
 
 
@@ -191,3 +191,17 @@ def test_nothing_is_cut_at_a_question_mark_or_a_line_end(text: str) -> None:
 
 def test_every_reason_has_an_explanation() -> None:
     assert set(EXPLANATIONS) == set(Reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "opened", "parts"),
+    [
+        ("I see.\n</think>\n\nSo.", True, ("I see.", "So.")),
+        ("I see.\n</think>\n\nSo.", False, ("", "I see.\n</think>\n\nSo.")),
+        ("<think>\nI see.\n</think>\n\nSo.", False, ("I see.", "So.")),
+        ("<think>\nI see", False, ("", "<think>\nI see")),
+        ("So.", True, ("", "So.")),
+    ],
+)
+def test_reasoning_is_taken_off_where_it_stands_in_front(text: str, opened: bool, parts: tuple[str, str]) -> None:
+    assert split_reasoning(text, opened) == parts

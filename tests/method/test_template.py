@@ -30,8 +30,8 @@ PUBLISHED: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
         ("<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"),
     ),
-    "mistral": ("<s>[INST] ", "[/INST]", ("[/INST]",)),
-    "mistral-nemo": ("<s>[INST]", "[/INST]", ("[/INST]",)),
+    "mistral": ("<s>[INST] ", "[/INST]", ("[/INST]", "<think>")),
+    "mistral-nemo": ("<s>[INST]", "[/INST]", ("[/INST]", "<think>")),
     "phi3": ("<|user|>\n", "<|end|>\n<|assistant|>\n", ("<|end|>", "<|assistant|>")),
     "phi4": (
         "<|im_start|>user<|im_sep|>",
@@ -227,10 +227,11 @@ def test_templates_without_an_open_user_turn_are_refused_with_the_reason(
         ("\n\n### Response:\n", ("\n### Response:",)),
         (" ASSISTANT:", ("ASSISTANT:",)),
         ("\n\nAssistant:", ("\nAssistant:",)),
-        ("\n[|assistant|]", ("\n[|assistant|]",)),
+        ("\n[|assistant|]", ("[|assistant|]", "<think>")),
+        ("\n[|assistant|]<thought>\n", ("[|assistant|]", "<think>")),
         ("</s>\n<|assistant|>\n", ("</s>", "<|assistant|>")),
-        (" [/INST]", ("[/INST]",)),
-        ("<｜Assistant｜><think>\n", ("<｜Assistant｜>",)),
+        (" [/INST]", ("[/INST]", "<think>")),
+        ("<｜Assistant｜><think>\n", ("<｜Assistant｜>", "<think>")),
         ("<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
          ("<|END_OF_TURN_TOKEN|>", "<|START_OF_TURN_TOKEN|>", "<|CHATBOT_TOKEN|>")),
         ("<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>",
@@ -239,6 +240,34 @@ def test_templates_without_an_open_user_turn_are_refused_with_the_reason(
 )  # fmt: skip
 def test_stops_with_control_tokens_and_in_plain_words(suffix: str, stops: tuple[str, ...]) -> None:
     assert through(lambda words: f"<u>{words}{suffix}").stops == stops
+
+
+@pytest.mark.parametrize(
+    ("suffix", "alone"),
+    [
+        ("[/INST]", "[/INST]"),
+        ("<｜Assistant｜><think>\n", "<｜Assistant｜>"),
+        ("\n<|assistant|>\n", "<|assistant|>"),
+        ("</s>\n<|assistant|>\n", ""),
+        ("<|end_of_turn|>GPT4 Correct Assistant:", ""),
+        ("<|im_end|>\n<|im_start|>assistant\n", ""),
+        (" ASSISTANT:", ""),
+    ],
+)
+def test_a_header_that_alone_ends_a_turn(suffix: str, alone: str) -> None:
+    assert through(lambda words: f"<u>{words}{suffix}").lone_end == alone
+
+
+@pytest.mark.parametrize(
+    ("suffix", "opens"),
+    [
+        ("<|im_end|>\n<|im_start|>assistant\n<think>\n", True),
+        ("<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n", False),
+        ("<|im_end|>\n<|im_start|>assistant\n", False),
+    ],
+)
+def test_a_template_that_begins_reasoning(suffix: str, opens: bool) -> None:
+    assert through(lambda words: f"<|im_start|>user\n{words}{suffix}").opens_reasoning is opens
 
 
 def test_the_models_own_stops_come_behind_those_of_the_template() -> None:

@@ -14,7 +14,15 @@ from fake_ollama.base import FakeServer
 from fake_ollama.openai import FakeOpenAI
 
 from magpie_ollama.corpus import Corpus
-from magpie_ollama.errors import MagpieError, ModelMissing, NoServer, NotThisServer, TemplateError, UsageError
+from magpie_ollama.errors import (
+    MagpieError,
+    ModelMissing,
+    NoServer,
+    NotThisServer,
+    TemplateError,
+    Unauthorized,
+    UsageError,
+)
 from magpie_ollama.run import connect as connecting
 from magpie_ollama.run.connect import choose_model, connect
 from magpie_ollama.run.settings import ServerChoice
@@ -274,6 +282,16 @@ def test_the_only_model_there_is() -> None:
 def test_the_only_chat_model_beside_one_for_embedding() -> None:
     with FakeOllama(models=[embedder(), FakeModel("qwen3:8b"), embedder("bge:latest")]) as fake:
         assert choose(fake).name == "qwen3:8b"
+
+
+def test_a_cloud_model_that_cannot_be_asked_does_not_hide_the_one_that_is_here() -> None:
+    with FakeOllama(models=[FakeModel("big:cloud"), FakeModel("a:1")]) as fake:
+        fake.fail_next(1, Fault("status", status=401, text="unauthorized"), "/api/show")
+        assert choose(fake).name == "a:1"
+    with FakeOllama(models=[FakeModel("big:cloud")]) as fake:
+        fake.fail_next(1, Fault("status", status=401, text="unauthorized"), "/api/show")
+        with pytest.raises(Unauthorized):
+            choose(fake)
 
 
 def test_several_models_are_listed() -> None:

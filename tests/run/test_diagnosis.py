@@ -28,6 +28,7 @@ from fake_ollama import (
     embedder,
     gemma,
     llama3,
+    mistral,
     smollm2,
 )
 from fake_ollama.base import FakeServer
@@ -276,6 +277,22 @@ def test_reasoning_amid_the_text() -> None:
         found = diagnose(fake, kind="openai")
     assert (of(found, "thinking").verdict, found.exit_code) == ("error", 1)
     assert "prefix" in names(found), "the checks after it go on"
+
+
+def test_a_turn_whose_end_is_not_shown() -> None:
+    with FakeOllama(models=[FakeModel("mistral:7b", mistral())]) as fake:
+        hidden = of(diagnose(fake), "turn's end")
+    assert (hidden.verdict, "[/INST]" in hidden.text) == ("warning", True)
+    with FakeOllama(models=[FakeModel("mistral:7b", mistral())], version="0.24.0") as fake:
+        assert "turn's end" not in names(diagnose(fake))
+
+
+def test_a_template_that_begins_reasoning() -> None:
+    plain = chatml()
+    opening = replace(plain, render=lambda messages: f"{plain.render(messages)}<think>\n")
+    with FakeOllama(models=[FakeModel("thinker", opening, capabilities=("completion", "thinking"))]) as fake:
+        thinking = of(diagnose(fake), "thinking")
+    assert (thinking.verdict, "begins each response with reasoning" in thinking.text) == ("warning", True)
 
 
 def test_a_model_that_thinks_does_not() -> None:

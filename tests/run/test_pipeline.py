@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml, default_script, question
+from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml, default_script, mistral, question
 from run.support import ANSWER, GERMAN, QUESTION, Outcome, generate, generating, settings, until
 from run.support import read as records
 
@@ -242,6 +243,44 @@ def test_thinking(tmp_path: Path, version: str) -> None:
     for record in made.records:
         assert record["reasoning"] == "Let me see."
         assert record["messages"][1]["content"] == ANSWER
+
+
+@pytest.mark.parametrize("parses", [True, False])
+def test_a_model_that_cannot_but_reason(tmp_path: Path, parses: bool) -> None:
+    """Its template begins the reasoning, so that a server that is not asked for it sends it amid the text."""
+    plain = chatml()
+    opening = replace(plain, render=lambda messages: f"{plain.render(messages)}<think>\n")
+    model = FakeModel("thinker", opening, capabilities=("completion", *(["thinking"] if parses else [])))
+
+    def script(ask: Ask) -> Reply:
+        if ask.kind == "raw":
+            return Reply(f"{QUESTION} {ask.seed}")
+        asked = bool(ask.body.get("think"))
+        return Reply(ANSWER if asked else f"I see.\n</think>\n\n{ANSWER}", thinking="I see." if asked else "")
+
+    with FakeOllama(models=[model], script=script) as fake:
+        made = generate(settings(fake, 1), tmp_path / "en.jsonl")
+    (chat,) = fake.requests_to("/api/chat")[-1:]
+    assert chat.body["think"] is parses
+    (record,) = made.records
+    assert record["reasoning"] == "I see."
+    assert record["messages"][1]["content"] == ANSWER
+
+
+def test_an_answer_behind_a_turn_whose_end_is_not_shown_is_no_instruction(tmp_path: Path) -> None:
+    """Ollama since 0.30 sends nothing for Mistral's [/INST]."""
+
+    texts = iter((f"{QUESTION}[/INST] Use big pots and good soil.</s>", f"{QUESTION}</s>"))
+
+    def script(ask: Ask) -> Reply:
+        if ask.kind == "chat":
+            return Reply(ANSWER)
+        return Reply(next(texts) if ask.options["num_predict"] > 1 else "a probe of tokens")
+
+    with FakeOllama(models=[FakeModel("mistral:7b", mistral())], script=script) as fake:
+        made = generate(settings(fake, 1, parallel=1), tmp_path / "en.jsonl")
+    assert [attempt["outcome"] for attempt in made.attempts] == ["run_on", "kept"]
+    assert [record["messages"][0]["content"] for record in made.records] == [QUESTION]
 
 
 def test_thinking_where_the_model_cannot(tmp_path: Path) -> None:

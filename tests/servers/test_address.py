@@ -48,6 +48,7 @@ def test_examples_in_the_documentation() -> None:
         ("my_host:1", "http://my_host:1"),
         ("müller.example", "http://müller.example:11434"),
         ("host:0", "http://host:11434"),
+        ("ollama.com", "https://ollama.com:443"),
     ],
 )
 def test_as_ollama_reads_it(host: str, url: str) -> None:

@@ -37,13 +37,20 @@ from magpie_ollama.servers.ollama import OllamaServer, refusal
         (500, "model requires more system memory (48.2 GiB) than is available (15.1 GiB)", OutOfMemory),
         (500, "llama-server process has terminated: out-of-memory during startup (signal 9)", OutOfMemory),
         (500, "llama runner process has terminated: cudaMalloc failed: out of memory", OutOfMemory),
+        (
+            500,
+            "llama-server process has terminated: exit status 1: ggml_backend_cpu_buffer_type_alloc_buffer: "
+            "failed to allocate buffer of size 19192545280",
+            OutOfMemory,
+        ),
+        (500, "llama-server process has terminated: vk::Device::allocateMemory: ErrorOutOfDeviceMemory", OutOfMemory),
         (500, "llama runner process has terminated: exit status 2", TransientError),
         (500, "llama-server process has terminated: exit status 2", TransientError),
         (500, "an error was encountered while running the model: unexpected EOF", TransientError),
         (400, "the input length exceeds the context length", PromptTooLong),
         (400, '{"error":{"message":"request (3026 tokens) exceeds the available context size"}}', PromptTooLong),
         (401, "unauthorized", Unauthorized),
-        (403, "forbidden", Unauthorized),
+        (403, "forbidden", errors.Forbidden),
         (429, "too many requests", errors.Busy),
         (502, "", errors.Busy),
         (504, "", errors.Busy),
@@ -56,6 +63,14 @@ def test_refusals(status: int, text: str, error: type[ServerError]) -> None:
     assert found.cause.endswith(".")
     assert found.remedy, "there is always something to do next"
     assert error is ModelMissing or text in found.cause, "the server's own words"
+
+
+def test_a_cloud_model_that_nobody_is_signed_in_for() -> None:
+    answer = json.dumps({"error": "unauthorized", "signin_url": "https://ollama.com/connect"})
+    found = refusal(401, answer, "http://h:1", "big-cloud")
+    assert type(found) is Unauthorized
+    assert found.cause.startswith("big-cloud runs in Ollama's cloud")
+    assert "ollama signin" in found.remedy
 
 
 @pytest.mark.parametrize("body", ["", "[1]", '"text"', '{"error": null}', '{"message": "x"}', "<html>"])
