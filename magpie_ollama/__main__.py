@@ -7,9 +7,32 @@ import importlib
 import io
 import keyword
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import click
+from magpie_ollama.errors import INTERRUPTED, MagpieError
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Within the block, Ctrl-C ends the process at once: nothing is under way, and what is imported may make an error
+    of its own of a KeyboardInterrupt, as pydantic does."""
+    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not ignored, and not another's
+    if not own or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+with _loading():
+    import click
 
 COMMANDS = {
     "generate": "Make instruction data: the model writes users' instructions, then answers them.",
@@ -40,7 +63,8 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
-        command: click.Command = importlib.import_module(f"magpie_ollama.commands.{module}").command
+        with _loading():
+            command: click.Command = importlib.import_module(f"magpie_ollama.commands.{module}").command
         return command
 
     def invoke(self, ctx: click.Context) -> object:
@@ -95,8 +119,6 @@ def main() -> None:
 
 
 def _run() -> int:
-    from magpie_ollama.errors import INTERRUPTED, MagpieError
-
     _take_any_text()
     # Read here and not from the parsed command line, which an error may have come before.
     debug = "--debug" in sys.argv or os.environ.get("MAGPIE_OLLAMA_DEBUG", "").lower() in ("1", "true", "yes", "on")

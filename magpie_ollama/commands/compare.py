@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from magpie_ollama.commands.options import FloatRange, in_flight, option, output_options, server_choice, server_options
 from magpie_ollama.corpus import MemoryCorpus
-from magpie_ollama.display import consoles
-from magpie_ollama.display.findings import LEGEND, next_commands, table
-from magpie_ollama.display.live import Display
+from magpie_ollama.corpus.runs import MAX_SEED
+from magpie_ollama.display import consoles, live
+from magpie_ollama.display.findings import LEGEND, next_commands, so_far, table
 from magpie_ollama.display.report import page
 from magpie_ollama.display.words import counted, duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import EXEMPLARS, parse_way
 from magpie_ollama.run.connect import check_models
-from magpie_ollama.run.experiment import Asked, Experiment, Results, fingerprint
+from magpie_ollama.run.experiment import Asked, Experiment, Results, Row, fingerprint
 from magpie_ollama.run.findings import Finding, findings
 from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.interrupts import on_interrupt, run
@@ -35,6 +36,7 @@ from magpie_ollama.run.settings import INSTRUCTION, Settings
 
 DEFAULT_WAYS = "prefix,system,system+opener,exemplar,exemplar+opener"
 REFRESH_SECONDS = 0.5
+"""Of the table, whose intervals cost up to 0.1 s."""
 
 
 @click.command()
@@ -68,13 +70,13 @@ REFRESH_SECONDS = 0.5
     envvar="MAGPIE_OLLAMA_COMPARE_OUTPUT",
     help="Where: NAME.jsonl (every instruction) and NAME.html (the page).",
 )
-@server_options
+@server_options()
 @option("--with-responses", is_flag=True, help="Ask for the responses of useful instructions too.")
 @option("--system", default="", help="A system message of your own, in front whatever the way.")
 @option("--exemplars", type=click.IntRange(1, 8), default=EXEMPLARS, help="Exchanges that an exemplar way shows.")
 @option("--temperature", type=FloatRange(0, 5), default=INSTRUCTION.temperature, help="Of instructions.")
 @option("--max-instruction-tokens", type=click.IntRange(min=1), default=INSTRUCTION.max_tokens, help="Their limit.")
-@option("--seed", type=click.IntRange(min=0), default=0, help="Of each cell's first attempt.")
+@option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of each cell's first attempt.")
 @option("--parallel", type=in_flight, metavar="auto|N", default="auto", help="Attempts in flight; auto is 4 here.")
 @output_options
 def command(**given: Any) -> int:
@@ -101,7 +103,7 @@ def command(**given: Any) -> int:
         seed=given["seed"],
         parallel=given["parallel"] or USUAL,
     )
-    name = given["output"] = given["output"].removesuffix(".jsonl").removesuffix(".html")
+    name = given["output"] = _name(given["output"])
     if Path(f"{name}.html").exists() and not Path(f"{name}.jsonl").exists():
         raise UsageError(f"{name}.html is there already, and not from compare", "choose another -o, or remove it")
     return run(_compare(settings, asked, _list(given["model"], "-m") or [""], given))
@@ -148,7 +150,7 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
         print(json.dumps({"cells": [finding.to_dict() for finding in found], "next": commands}, indent=2))
     elif found:
         out.print(table(found, out.width))
-        out.print(Text(LEGEND, style="dim"))
+        consoles.say(out, Text(LEGEND, style="dim"))
         consoles.say(out, Text(f"Every instruction: {results.path}. The page: {report}"))
     if failed is not None:
         raise failed
@@ -170,11 +172,10 @@ async def _one_model(
 ) -> str:
     """Runs the cells of one model, whose ``-m`` it adds to ``asked_as``; returns the kind of its server."""
     progress = Progress(target=asked.attempts)
-    terminal = console.is_terminal and not given["no_progress"] and not given["as_json"]
-    mode = "quiet" if given["quiet"] else "live" if terminal else "plain"
+    mode = live.mode(console, quiet=given["quiet"], plain=given["no_progress"])
     title = f"Comparing {settings.server.model}".strip()
     async with (
-        Display(progress, title, console, mode) as steps,
+        live.Display(progress, title, console, mode) as steps,
         open_session(settings, MemoryCorpus(), progress) as session,
     ):
         asked_as[session.model.name] = settings.server.model
@@ -185,31 +186,29 @@ async def _one_model(
         if mode != "quiet":
             cells = f"{counted(len(experiment.cells()), 'cell')} of {asked.attempts} attempts"
             consoles.say(console, Text(f"{session.model.name}: {cells}, about {duration(expected)} left"))
-        show = asyncio.create_task(_show(results, asked_as, progress, console, mode == "live"))
-        try:
+
+        def rows() -> list[Row]:
+            return [row for cell in experiment.cells() for row in results.of(cell)[: asked.attempts]]
+
+        total, before = len(experiment.cells()) * asked.attempts, len(rows())
+
+        def picture(width: int) -> RenderableType:
+            newest = Text(" ".join(progress.newest.split()), style="italic green", overflow="ellipsis", no_wrap=True)
+            return Group(table(_of_these(results, asked_as), width), newest)
+
+        def line() -> str:
+            return so_far(rows(), total, before, progress)
+
+        progress.enter("")
+        progress.begin()
+        async with live.Showing(progress, console, mode, picture, line, seconds=REFRESH_SECONDS):
             await experiment.run()
-        finally:
-            show.cancel()
-            await asyncio.gather(show, return_exceptions=True)
-            if mode != "quiet":
-                for notice in progress.notices:
-                    consoles.show_notice(console, notice)
         return session.server.kind
 
 
 def _of_these(results: Results, models: Collection[str]) -> list[Finding]:
     """The findings of some models only: the file may have others' rows, of other servers and files of weights."""
     return [finding for finding in findings(results.rows) if finding.cell.model in models]
-
-
-async def _show(results: Results, models: Collection[str], progress: Progress, console: Console, live: bool) -> None:
-    if not live:
-        return
-    with Live(console=console, auto_refresh=False, transient=True) as display:
-        while True:
-            newest = Text(" ".join(progress.newest.split()), style="italic green", overflow="ellipsis", no_wrap=True)
-            display.update(Group(table(_of_these(results, models), console.width), newest), refresh=True)
-            await asyncio.sleep(REFRESH_SECONDS)
 
 
 def _carried(given: dict[str, Any], server: str) -> list[str]:
@@ -227,6 +226,17 @@ def _carried(given: dict[str, Any], server: str) -> list[str]:
         if given[name] != default:
             words += ["--" + name.replace("_", "-"), str(given[name])]
     return words + [word for pair in given["options"] for word in ("--option", pair)]
+
+
+def _name(output: str) -> str:
+    """What both files are called, without their ends."""
+    name = output.removesuffix(".jsonl").removesuffix(".html")
+    if not name or output == "-":
+        instead = "give both files a name, for example -o compare; --json writes the figures to stdout"
+        raise UsageError(f"-o {quote(output)} names no file", instead)
+    if name.endswith(("/", os.sep)) or Path(name).is_dir():
+        raise UsageError(f"{output} is a folder", f"name a file in it: -o {quote((Path(name) / 'compare').as_posix())}")
+    return name
 
 
 def _write(path: Path, text: str) -> None:

@@ -22,7 +22,7 @@ from magpie_ollama.run.settings import Settings
 
 @click.command()
 @option("-l", "--language", default="en", help="Whose ways are sampled: code, English or native name.")
-@server_options
+@server_options()
 @option("--json", "as_json", is_flag=True, help="The findings as JSON on stdout.")
 @debug_option
 def command(**given: Any) -> int:

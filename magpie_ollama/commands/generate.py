@@ -18,6 +18,7 @@ from magpie_ollama.commands.options import (
     server_options,
 )
 from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
+from magpie_ollama.corpus.runs import MAX_SEED
 from magpie_ollama.display import consoles, live, summary
 from magpie_ollama.display.plan import show_plan
 from magpie_ollama.display.words import counted
@@ -36,7 +37,7 @@ from magpie_ollama.servers.base import Sampling
 @option("-l", "--language", default="en", help="Code, English or native name; see `magpie-ollama languages`.")
 @option("-n", "--count", type=click.IntRange(min=1), default=20, help="Records to make.")
 @option("-o", "--output", default="", help="The corpus, a JSONL file; - for stdout. Default: <language>.jsonl.")
-@server_options
+@server_options("Ollama, else the embedded engine for a new corpus")
 @option(
     "-s",
     "--steering",
@@ -74,7 +75,7 @@ from magpie_ollama.servers.base import Sampling
 @option("--max-words", type=click.IntRange(min=1), default=300, help="Of an instruction.")
 @option("--min-confidence", type=FloatRange(0, 1), default=0.0, help="Of an instruction; see docs/steering.md.")
 @option("--keep-truncated", is_flag=True, help="Keep responses that the token limit cut.")
-@option("--seed", type=click.IntRange(min=0), help="Of the first attempt. Default: drawn.")
+@option("--seed", type=click.IntRange(0, MAX_SEED), help="Of the first attempt. Default: drawn.")
 @parallel_option
 @option(
     "--max-attempts",
@@ -110,7 +111,8 @@ def command(**given: Any) -> int:
 
 async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> int:
     console = consoles.stderr()
-    mode = "quiet" if given["quiet"] else "live" if console.is_terminal and not given["no_progress"] else "plain"
+    shared = output == "-" and consoles.stdout().is_terminal  # records would be written over the display
+    mode = live.mode(console, quiet=given["quiet"], plain=given["no_progress"] or shared)
     progress = Progress(target=settings.target)
     title = f"{settings.language.english} · {settings.steering} · {output}"
     interrupted = False

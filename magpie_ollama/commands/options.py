@@ -51,38 +51,48 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, **settings)
 
 
-def model_options(command: F) -> F:
-    """Which server and model."""
-    for decorate in reversed(
-        (
-            option("-m", "--model", default="", help="The model's name on the server. Default: the only one there is."),
-            option(
-                "--server",
-                type=click.Choice(["auto", "ollama", "openai", "embedded"]),
-                default="auto",
-                help="Kind of server. auto: Ollama, else (but for tag) the embedded engine for a new corpus.",
-            ),
-            option("--host", default="", help="Address of the server. Default: OLLAMA_HOST for Ollama."),
-            option("--model-path", type=click.Path(path_type=Path), help="A GGUF file for the embedded engine."),
-            option("--pull", is_flag=True, help="Fetch the model into Ollama if it is not there."),
-            option("--num-ctx", type=click.IntRange(min=256), help="Context in tokens. Default: the server's."),
-            option(
-                "--option",
-                "options",
-                multiple=True,
-                metavar="KEY=VALUE",
-                help="A further option of the server, by its own name, with every request. Repeatable.",
-            ),
-        )
-    ):
-        command = decorate(command)
-    return command
+def model_options(auto: str) -> Callable[[F], F]:
+    """Which server and model. ``auto`` tells the help what the command takes where --server says nothing."""
+
+    def decorated(command: F) -> F:
+        for decorate in reversed(
+            (
+                option(
+                    "-m", "--model", default="", help="The model's name on the server. Default: the only one there is."
+                ),
+                option(
+                    "--server",
+                    type=click.Choice(["auto", "ollama", "openai", "embedded"]),
+                    default="auto",
+                    help=f"Kind of server. auto: {auto}.",
+                ),
+                option("--host", default="", help="Address of the server. Default: OLLAMA_HOST for Ollama."),
+                option("--model-path", type=click.Path(path_type=Path), help="A GGUF file for the embedded engine."),
+                option("--pull", is_flag=True, help="Fetch the model into Ollama if it is not there."),
+                option("--num-ctx", type=click.IntRange(min=256), help="Context in tokens. Default: the server's."),
+                option(
+                    "--option",
+                    "options",
+                    multiple=True,
+                    metavar="KEY=VALUE",
+                    help="A further option of the server, by its own name, with every request. Repeatable.",
+                ),
+            )
+        ):
+            command = decorate(command)
+        return command
+
+    return decorated
 
 
-def server_options(command: F) -> F:
+def server_options(auto: str = "Ollama, else the embedded engine") -> Callable[[F], F]:
     """Which server and model, and what it is asked with: for commands that have a model write instructions."""
     template = option("--template", default="", help="A preset or TOML file instead of the model's own chat template.")
-    return model_options(template(command))
+
+    def decorated(command: F) -> F:
+        return model_options(auto)(template(command))
+
+    return decorated
 
 
 def server_choice(given: Mapping[str, Any]) -> ServerChoice:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ import click
 from rich.text import Text
 
 from magpie_ollama.commands.options import model_options, option, output_options, server_choice
-from magpie_ollama.corpus.reading import Rows, is_stream
+from magpie_ollama.corpus.reading import Row, Rows, is_stream
 from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file, same_file
 from magpie_ollama.curation import tagging
 from magpie_ollama.curation.judgements import Judgements
-from magpie_ollama.display import consoles
+from magpie_ollama.display import consoles, live
 from magpie_ollama.display.judging import show_tags, showing
 from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.errors import INTERRUPTED, UsageError
@@ -40,7 +41,7 @@ STREAM = Path("-")
 @option("--in-place", is_flag=True, help="Replace FILE in one step; the old one is kept as FILE.bak.")
 @option("--force", is_flag=True, help="Replace the file of -o.")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
-@model_options
+@model_options("Ollama")
 @option(
     "--parallel",
     envvar="MAGPIE_OLLAMA_TAG_PARALLEL",
@@ -70,7 +71,7 @@ def command(file: Path, **given: Any) -> int:
 
 async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
     console = consoles.stderr()
-    mode = "quiet" if given["quiet"] else "live" if console.is_terminal and not given["no_progress"] else "plain"
+    mode = live.mode(console, quiet=given["quiet"], plain=given["no_progress"])
     progress = JudgingProgress()
     async with showing(progress, console, mode), open_judge(choice, given["parallel"], progress) as judging:
 
@@ -81,7 +82,7 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
 
         with Judgements(file, judging.judge, judging.model) as judgements, on_interrupt(stop):
             try:
-                await judging.run(lambda: Rows(file, skip_bad=given["skip_bad"]), judgements)
+                await judging.run(lambda: _untagged(file, given["skip_bad"]), judgements)
             except asyncio.CancelledError:
                 if not judging.stopped:
                     raise
@@ -93,6 +94,13 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
         return INTERRUPTED
     _finish(file, judgements, judging.model, progress, given)
     return 0
+
+
+def _untagged(file: Path, skip_bad: bool) -> Iterator[Row]:
+    """The rows, of which none has tags that would be lost."""
+    for row in Rows(file, skip_bad=skip_bad):
+        tagging.check_free(row, file)
+        yield row
 
 
 def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingProgress, given: dict[str, Any]) -> None:

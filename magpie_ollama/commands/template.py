@@ -29,7 +29,7 @@ def command() -> None:
 
 
 @command.command("show")
-@server_options
+@server_options()
 @option("--system", default="", help="With this system message in front.")
 @option("--json", "as_json", is_flag=True, help="As JSON.")
 @debug_option
@@ -64,7 +64,7 @@ async def _template(choice: ServerChoice, before: list[Message]) -> tuple[str, T
     progress = Progress()
     settings = Settings(choice, languages.find("en"), NONE, 1, parallel=1)
     async with (
-        Display(progress, f"Template {choice.model}".strip(), console, "live" if console.is_terminal else "notices"),
+        Display(progress, f"Template {choice.model}".strip(), console, "live" if console.is_interactive else "notices"),
         open_session(settings, MemoryCorpus(), progress) as session,
     ):
         return session.model.name, await session.template(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
@@ -37,9 +36,7 @@ def command(file: Path, start: int) -> None:
     console = consoles.stdout()
     with opened(file) as lines:
         _check(lines, file)
-        # FORCE_COLOR makes any console a "terminal", a pipe too.
-        terminal = console.is_terminal and sys.stdout.isatty()
-        if terminal and not console.is_dumb_terminal and not console.legacy_windows:
+        if console.is_interactive and not console.legacy_windows:
             browse(lines, "stdin" if file == Path("-") else file.name, start, console)
         else:
             pages = _pages(lines, start)

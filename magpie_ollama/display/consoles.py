@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -10,18 +13,30 @@ from magpie_ollama.display.characters import printable
 from magpie_ollama.errors import MagpieError
 
 
-class _Stdout(Console):
+class _Console(Console):
+    """Rich makes a terminal of any stream where FORCE_COLOR is set. That asks for colours, and for no more."""
+
+    def __init__(self, **settings: Any) -> None:
+        forced = os.environ.get("FORCE_COLOR", "") not in ("", "0")
+        super().__init__(highlight=False, color_system="standard" if forced else "auto", **settings)
+
+    @property
+    def is_terminal(self) -> bool:
+        return super().is_terminal and self.file.isatty()
+
+
+class _Stdout(_Console):
     def on_broken_pipe(self) -> None:
         """Leaves the error to the command line's frame, which ends every command alike."""
         raise
 
 
 def stderr() -> Console:
-    return Console(stderr=True, highlight=False, soft_wrap=False)
+    return _Console(stderr=True)
 
 
 def stdout() -> Console:
-    return _Stdout(highlight=False)
+    return _Stdout()
 
 
 def show_error(error: MagpieError) -> None:

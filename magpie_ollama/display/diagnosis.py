@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from magpie_ollama.display.consoles import say
+from magpie_ollama.display.live import Showing
 from magpie_ollama.display.words import duration, size
 from magpie_ollama.run.diagnosis import Diagnosis, Finding
 from magpie_ollama.run.funnel import Progress
@@ -20,7 +17,6 @@ from magpie_ollama.run.funnel import Progress
 SIGNS = {"ok": ("✓", "green"), "warning": ("!", "bold yellow"), "error": ("✗", "bold red")}
 NAMES = 15
 """Columns of the longest name, "exemplar+opener": findings come one by one, so that no table can measure them."""
-REFRESH_SECONDS = 0.25
 
 
 def show_finding(finding: Finding, console: Console) -> None:
@@ -49,25 +45,9 @@ def show_end(diagnosis: Diagnosis, console: Console) -> None:
     say(console, Text(f"{len(diagnosis.findings)} checks: {', '.join(told) or 'all is well'}.", style="bold"))
 
 
-@asynccontextmanager
-async def under_way(progress: Progress, console: Console) -> AsyncIterator[None]:
+def under_way(progress: Progress, console: Console) -> Showing:
     """Shows what is being done, and for how long, on the last line of a terminal; elsewhere nothing."""
-    if not console.is_terminal:
-        yield
-        return
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        task = asyncio.create_task(_refresh(progress, live))
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-async def _refresh(progress: Progress, live: Live) -> None:
-    while True:
-        live.update(_line(progress), refresh=True)
-        await asyncio.sleep(REFRESH_SECONDS)
+    return Showing(progress, console, "live" if console.is_interactive else "quiet", lambda width: _line(progress), str)
 
 
 def _line(progress: Progress) -> Text:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from magpie_ollama.display.words import share
+from magpie_ollama.display.words import duration, share
 from magpie_ollama.method import languages
+from magpie_ollama.run.experiment import Row
 from magpie_ollama.run.findings import Finding, best_of
+from magpie_ollama.run.funnel import Progress
 
 LEGEND = "★ the best way of its language; ≈ cannot be told from it (95 %). Brackets: 95 % intervals."
 
@@ -23,13 +25,23 @@ def table(found: Sequence[Finding], width: int) -> RenderableType:
     for finding in found:
         groups.setdefault((finding.cell.model, finding.cell.language), []).append(finding)
     tables = {group: _table(rows, wide=True) for group, rows in groups.items()}
-    measuring = Console(width=1000)
+    measuring = Console(width=1000, height=1)  # Rich takes a width without a height for 80 where TERM is dumb
     if any(measuring.measure(shown).maximum > width for shown in tables.values()):
         tables = {group: _table(rows, wide=False) for group, rows in groups.items()}
     parts: list[RenderableType] = []
     for (model, code), shown in tables.items():
         parts += [Text(f"{_name(code)} · {model}", style="bold"), shown, Text()]
     return Group(*parts)
+
+
+def so_far(rows: Collection[Row], total: int, before: int, progress: Progress) -> str:
+    """A line on an experiment under way: ``rows`` of ``total`` attempts, ``before`` of them from an earlier go."""
+    useful = sum(row.useful for row in rows)
+    parts = [f"{len(rows)}/{total} attempts ({share(len(rows), total)})", f"{useful} useful"]
+    parts.append(f"{progress.tokens_per_second():.0f} tokens/s")
+    if len(rows) > before:
+        parts.append(f"{duration((total - len(rows)) * progress.seconds / (len(rows) - before))} left")
+    return " · ".join(parts)
 
 
 def next_commands(

@@ -2,66 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 from rich.console import Console
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from magpie_ollama.display.consoles import say, show_facts, show_notice
-from magpie_ollama.display.live import PLAIN_SECONDS, REFRESH_SECONDS
+from magpie_ollama.display.consoles import say, show_facts
+from magpie_ollama.display.live import Mode, Showing
 from magpie_ollama.display.words import counted, duration, rate, share
 from magpie_ollama.run.judging import JudgingProgress
 
 
-@asynccontextmanager
-async def showing(progress: JudgingProgress, console: Console, mode: str) -> AsyncIterator[None]:
-    """Shows ``progress`` within the block: a bar where ``mode`` is "live", lines now and then where it is "plain"."""
-    show = {"live": _live, "plain": _plain}.get(mode)
-    if show is None:
-        yield
-        return
-    task = asyncio.create_task(show(progress, console))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        _tell(progress, console)
-
-
-async def _live(progress: JudgingProgress, console: Console) -> None:
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        while True:
-            _tell(progress, console)
-            live.update(_picture(progress, console.width), refresh=True)
-            await asyncio.sleep(REFRESH_SECONDS)
-
-
-async def _plain(progress: JudgingProgress, console: Console) -> None:
-    step, printed = "", time.monotonic()
-    while True:
-        _tell(progress, console)
-        if progress.step and progress.step != step:
-            step = progress.step
-            say(console, Text(f"{step} ..."))
-        if progress.started and time.monotonic() - printed >= PLAIN_SECONDS:
-            printed = time.monotonic()
-            say(console, Text(" · ".join((_count(progress), *_rates(progress)))))
-        await asyncio.sleep(REFRESH_SECONDS)
-
-
-def _tell(progress: JudgingProgress, console: Console) -> None:
-    while progress.notices:
-        show_notice(console, progress.notices.pop(0))
+def showing(progress: JudgingProgress, console: Console, mode: Mode) -> Showing:
+    """Shows ``progress`` within its block: a bar where ``mode`` is "live", lines now and then where it is "plain"."""
+    return Showing(progress, console, mode, lambda width: _picture(progress, width), lambda: _line(progress))
 
 
 def _picture(progress: JudgingProgress, width: int) -> Text | Table:
@@ -75,6 +32,10 @@ def _picture(progress: JudgingProgress, width: int) -> Text | Table:
     table.add_row(line)
     table.add_row(Text(" · ".join(_rates(progress)), overflow="ellipsis", no_wrap=True))
     return table
+
+
+def _line(progress: JudgingProgress) -> str:
+    return " · ".join((_count(progress), *_rates(progress)))
 
 
 def _count(progress: JudgingProgress) -> str:

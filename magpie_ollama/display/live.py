@@ -1,12 +1,14 @@
-"""A run while it goes on: a live display on a terminal, plain lines now and then elsewhere."""
+"""What goes on, while it does: a live display on a terminal, plain lines now and then elsewhere; and a run so shown."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Self
+from collections.abc import Callable
+from typing import Literal, Protocol, Self
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -16,25 +18,64 @@ from magpie_ollama.display.consoles import say, show_notice
 from magpie_ollama.display.words import counted, duration, rate, share, size
 from magpie_ollama.run.funnel import KEPT, Progress
 
+Mode = Literal["live", "plain", "notices", "quiet"]
+
 REFRESH_SECONDS = 0.25
 PLAIN_SECONDS = 15.0
 """Between two plain lines: a log of an hour's run stays readable."""
 
+ECHO = 4
+"""Columns left free for the ^C that a terminal echoes, twice: were it folded, the line above would not be taken off."""
 
-class Display:
-    """Shows ``progress`` from entering the block until ``close`` or its end. ``mode`` is "live", "plain", "notices" or
-    "quiet"; notices show in all but quiet."""
 
-    def __init__(self, progress: Progress, title: str, console: Console, mode: str) -> None:
+class Shown(Protocol):
+    """What any progress has: the ``step`` under way, when the work itself ``started`` (0.0: not yet), and the
+    ``notices`` that were not told yet."""
+
+    step: str
+    started: float
+    notices: list[str]
+
+
+def mode(console: Console, *, quiet: bool, plain: bool) -> Mode:
+    """How to show what goes on: unless ``plain`` lines are asked for, live where the cursor of ``console`` can move."""
+    if quiet:
+        return "quiet"
+    return "live" if console.is_interactive and not plain else "plain"
+
+
+class Showing:
+    """Shows ``progress`` from entering the block until ``close`` or its end.
+
+    "live" shows ``picture``, made for a width in columns, anew every ``seconds``; "plain" tells ``title``, each step as
+    it begins, and ``line`` every ``PLAIN_SECONDS`` once the work has started; "notices" is for a command whose answer
+    is all that is wanted. Notices show in all modes but "quiet".
+    """
+
+    def __init__(
+        self,
+        progress: Shown,
+        console: Console,
+        mode: Mode,
+        picture: Callable[[int], RenderableType],
+        line: Callable[[], str],
+        *,
+        title: str = "",
+        seconds: float = REFRESH_SECONDS,
+    ) -> None:
         self._progress = progress
         self._console = console
-        self._show = {"live": _live, "plain": _plain, "notices": _notices}.get(mode)
+        self._mode = mode
+        self._picture = picture
+        self._line = line
         self._title = title
+        self._seconds = seconds
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        if self._show:
-            self._task = asyncio.create_task(self._show(self._progress, self._title, self._console))
+        show = {"live": self._live, "plain": self._plain}.get(self._mode)
+        if show is not None:
+            self._task = asyncio.create_task(show())
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -46,40 +87,48 @@ class Display:
             task, self._task = self._task, None
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            _tell(self._progress, self._console)
+        if self._mode != "quiet":
+            self._tell()
 
+    async def _live(self) -> None:
+        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+            try:
+                while True:
+                    self._tell()
+                    width = self._console.width - ECHO
+                    live.update(Constrain(self._picture(width), width), refresh=True)
+                    await asyncio.sleep(self._seconds)
+            finally:
+                live.update("")  # at its end it is drawn whole: of a picture higher than the screen, lines would stay
 
-async def _live(progress: Progress, title: str, console: Console) -> None:
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    async def _plain(self) -> None:
+        step, printed = "", time.monotonic()
+        if self._title:
+            say(self._console, Text(self._title))
         while True:
-            _tell(progress, console)
-            live.update(_picture(progress, title, console.width), refresh=True)
+            self._tell()
+            if self._progress.step and self._progress.step != step:
+                step = self._progress.step
+                say(self._console, Text(f"{step} ..."))
+            if self._progress.started and time.monotonic() - printed >= PLAIN_SECONDS:
+                printed = time.monotonic()
+                say(self._console, Text(self._line()))
             await asyncio.sleep(REFRESH_SECONDS)
 
-
-async def _plain(progress: Progress, title: str, console: Console) -> None:
-    step, printed = "", time.monotonic()
-    say(console, Text(title))
-    while True:
-        _tell(progress, console)
-        if progress.step and progress.step != step:
-            step = progress.step
-            say(console, Text(f"{step} ..."))
-        if progress.started and time.monotonic() - printed >= PLAIN_SECONDS:
-            printed = time.monotonic()
-            parts = (_count(progress), *_rates(progress), _funnel(progress).plain)
-            say(console, Text(" · ".join(parts)))
-        await asyncio.sleep(REFRESH_SECONDS)
+    def _tell(self) -> None:
+        """Prints the notices not told yet."""
+        while self._progress.notices:
+            show_notice(self._console, self._progress.notices.pop(0))
 
 
-async def _notices(progress: Progress, title: str, console: Console) -> None:
-    """For a command whose answer is all that is wanted: only what must be told, at its end."""
+class Display(Showing):
+    """Shows a run."""
 
+    def __init__(self, progress: Progress, title: str, console: Console, mode: Mode) -> None:
+        def picture(width: int) -> RenderableType:
+            return _picture(progress, title, width)
 
-def _tell(progress: Progress, console: Console) -> None:
-    """Prints the notices not told yet."""
-    while progress.notices:
-        show_notice(console, progress.notices.pop(0))
+        super().__init__(progress, console, mode, picture, lambda: _line(progress), title=title)
 
 
 def _picture(progress: Progress, title: str, width: int) -> RenderableType:
@@ -103,6 +152,10 @@ def _picture(progress: Progress, title: str, width: int) -> RenderableType:
         newest = " ".join(progress.newest.split())
         lines.append(Text(f"“{newest}”", style="italic green", overflow="ellipsis", no_wrap=True))
     return Group(*lines)
+
+
+def _line(progress: Progress) -> str:
+    return " · ".join((_count(progress), *_rates(progress), _funnel(progress).plain))
 
 
 def _bar(done: float, total: float, label: str, width: int) -> Table:

@@ -23,8 +23,9 @@ def show_plan(plan: Plan, session: Session, console: Console, as_json: bool) -> 
     steering = f"auto; shown with {way}" if session.settings.steering == AUTO else way
     if plan.steered.opener or plan.steered.exemplars:
         steering += " (openers and exemplars are drawn by each attempt's seed)"
+    version = f" ({session.version})" if session.version else ""
     rows = {
-        "server": f"{values['server']} ({values['server_version']}) at {values['address']}",
+        "server": f"{session.server.kind}{version} at {session.server.address}",
         "model": f"{session.model.name}, context {session.model.context or 'unknown'}",
         "template": plan.template.source,
         "steering": steering,

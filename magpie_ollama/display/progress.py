@@ -24,7 +24,7 @@ def reading(label: str, size: int, quiet: bool) -> Iterator[Callable[[int], None
     A command that writes lines to the same terminal meanwhile (``-o -``) has to ask for ``quiet``.
     """
     console = consoles.stderr()
-    if quiet or size < LARGE or not console.is_terminal:
+    if quiet or size < LARGE or not console.is_interactive:
         yield lambda done: None
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())

@@ -19,7 +19,6 @@ COLUMNS = (
 )
 
 SAMPLES = 6
-RIGHT_TO_LEFT = ("ar", "fa", "he", "ur")
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --dim: #5d6b7c; --line: #d9dfe6; --paper: #fff; --bar: #3b7dd8;
@@ -35,7 +34,7 @@ table { border-collapse: collapse; width: 100%; font-size: .82rem; font-variant-
 th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 tr.best td { font-weight: 600; color: var(--best); }
-svg { width: 100%; height: auto; } svg text { fill: var(--ink); font: 13px system-ui, sans-serif; }
+svg { width: 100%; min-width: 48rem; height: auto; } svg text { fill: var(--ink); font: 13px system-ui, sans-serif; }
 svg .bar { fill: var(--bar); } svg .best { fill: var(--best); } svg .whisker { stroke: var(--ink); stroke-width: 1.5; }
 ul.samples { list-style: none; padding: 0; }
 ul.samples li { background: var(--soft); border-left: 3px solid var(--line); margin: .4rem 0;
@@ -83,8 +82,8 @@ def _chart(cells: Sequence[Finding]) -> str:
             f'<text x="{max(end, high) + 6:.1f}" y="{y + 15}">{cell.useful_per_1000_tokens:.1f}</text>'
         )
     return (
-        f'<svg viewBox="0 0 {width} {len(cells) * height + 6}" role="img" '
-        f'aria-label="Useful instructions per 1,000 tokens, by way">{"".join(parts)}</svg>'
+        f'<div class="wide"><svg viewBox="0 0 {width} {len(cells) * height + 6}" role="img" '
+        f'aria-label="Useful instructions per 1,000 tokens, by way">{"".join(parts)}</svg></div>'
         '<p class="note">Useful instructions per 1,000 generated tokens; lines: 95 % intervals.</p>'
     )
 
@@ -116,16 +115,13 @@ def _samples(cell: Finding, rows: Sequence[Row]) -> str:
     """The first useful instructions, and the first rejected ones with their reasons: unselected on purpose."""
     useful = [row for row in rows if row.useful][:SAMPLES]
     rejected = [row for row in rows if not row.useful and row.text][: SAMPLES // 2]
-    direction = ' dir="rtl"' if cell.cell.language in RIGHT_TO_LEFT else ""
     items = []
     for row in (*useful, *rejected):
         kind, word = ("useful", "useful") if row.useful else ("rejected", row.outcome)
         sure = f" · confidence {row.confidence:.2f}" if row.confidence else ""
-        answer = f"\n→ {escape(row.response)}" if row.response else ""
-        items.append(
-            f'<li class="{kind}"><span class="dim">{escape(word)}{sure}</span>'
-            f'<span lang="{escape(row.language)}"{direction}>{escape(row.text)}{answer}</span></li>'
-        )
+        texts = (row.text, f"→ {row.response}") if row.response else (row.text,)
+        written = "".join(f'<div lang="{escape(row.language)}" dir="auto">{escape(text)}</div>' for text in texts)
+        items.append(f'<li class="{kind}"><span class="dim">{escape(word)}{sure}</span>{written}</li>')
     return f'<h3>{escape(cell.cell.way)}</h3><ul class="samples">{"".join(items) or "<li>nothing written</li>"}</ul>'
 
 

@@ -70,10 +70,13 @@ def _rows(session: Session) -> dict[str, str]:
             f"{funnel.all_tokens:,} generated, {funnel.all_tokens / funnel.kept:,.0f} a record, "
             f"{share(funnel.tokens[KEPT], funnel.all_tokens)} of them in kept records"
         )
+    elif funnel.all_tokens:
+        rows["tokens"] = f"{funnel.all_tokens:,} generated, none of them in kept records"
     if rates := session.progress.rates:
         measured = " · ".join(f"{level}: {found:.0f}" for level, found in rates.items())
         rows["in flight"] = f"{session.progress.level} (tokens/s with {measured})"
-    rows["model"] = f"{session.model.name} on {session.server.kind} ({session.version})"
+    version = f" ({session.version})" if session.version else ""
+    rows["model"] = f"{session.model.name} on {session.server.kind}{version}"
     if session.corpus.path is not None:
         rows["corpus"] = f"{session.corpus.path} ({counted(session.corpus.records, 'record')})"
     return rows

@@ -306,7 +306,10 @@ def tokens_a_record(instruction: float, chance: float, answers: Sequence[tuple[i
 def _remedy(reason: Reason, measuring: str) -> str:
     match reason:
         case Reason.WRONG_LANGUAGE:
-            return "steer in a way that was accepted, or with auto, which finds it"
+            return (
+                "steer in a way that was accepted, or with auto, which finds it; "
+                f"where none was, choose another model, or measure with `{measuring}`"
+            )
         case Reason.TRUNCATED:
             return "one is no proof; if it stays so, raise --max-instruction-tokens, or steer another way"
         case Reason.RESPONSE_TRUNCATED:

@@ -15,6 +15,8 @@ from commands.support import Runner, check_error, records, stand_in
 from fake_ollama import Ask, FakeModel, FakeOllama, FakeOpenAI, Reply, base_model, question
 from run.support import generating
 
+from magpie_ollama.display import live
+from magpie_ollama.display.findings import LEGEND
 from magpie_ollama.method import languages
 
 ITALIAN, ARABIC = languages.load("it"), languages.load("ar")
@@ -69,6 +71,7 @@ def test_it_ends_in_a_table_a_page_and_the_next_command(run: Runner) -> None:
             (c, w) for c in ("it", "ar") for w in ("none", "system")
         }
         lines = done.out.splitlines()
+        assert LEGEND in lines, "no line is folded in a pipe"
         assert re.search(r"★ +system", done.out)
         following = "magpie-ollama generate -l {} -m m:1b -s system -n 100 --host " + fake.url
         assert lines[-2:] == [following.format(code) for code in ("it", "ar")]
@@ -78,7 +81,7 @@ def test_it_ends_in_a_table_a_page_and_the_next_command(run: Runner) -> None:
         assert parts.fetched == [], "self-contained"
         assert "script" not in parts.tags
         assert parts.tags.count("svg") == 2
-        assert 'dir="rtl"' in page
+        assert parts.tags.count("li") == page.count('dir="auto"'), "each text finds its own direction"
         useful = next(row["text"] for row in rows if row["outcome"] == "kept")
         assert useful in page, "samples to read"
 
@@ -181,6 +184,12 @@ def test_without_any_success_it_says_so(run: Runner) -> None:
         (("-l", "it", "-s", "magic"), 2, ("magic", "exemplar+opener")),
         (("-l", ","), 2, ("-l is empty",)),
         (("-l", "it", "-o", "none/such"), 2, ("none does not exist", "mkdir -p none")),
+        (("-l", "it", "-o", "."), 2, (". is a folder", "-o compare")),
+        (("-l", "it", "-o", "sub/"), 2, ("sub/ is a folder", "-o sub/compare")),
+        (("-l", "it", "-o", "../work"), 2, ("../work is a folder", "-o ../work/compare")),
+        (("-l", "it", "-o", "-"), 2, ("names no file", "-o compare", "--json")),
+        (("-l", "it", "-o", ""), 2, ("names no file", "-o compare")),
+        (("-l", "it", "-o", ".jsonl"), 2, ("names no file", "-o compare")),
         (("-l", "it", "-m", "nosuch"), 3, ("nosuch",)),
     ],
 )
@@ -188,6 +197,24 @@ def test_bad_input(run: Runner, options: tuple[str, ...], code: int, words: tupl
     with FakeOllama(models=[FakeModel("m:1b")]) as fake:
         done = run("compare", *options, "-n", 2, "--host", fake.url, "-q")
     check_error(done, code, *words)
+
+
+def test_a_seed_out_of_range_is_refused(run: Runner) -> None:
+    done = run("compare", "-l", "it", "--seed", 2**30 + 1, "--host", "127.0.0.1:1")
+    assert (done.code, done.out) == (2, "")
+    assert "0<=x<=1073741824" in done.err
+
+
+def test_where_no_display_is_lines_tell_how_far_it_is(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "PLAIN_SECONDS", 0.0)
+    with FakeOllama(models=[FakeModel("m:1b")], script=script, delay=0.02) as fake:
+        done = run("compare", "-l", "it", "-s", "none,system", "-n", 6, "--host", fake.url)
+        quiet = run("compare", "-l", "it", "-s", "none,system", "-n", 9, "-q", "--host", fake.url)
+    assert done.code == 0
+    lines = [line for line in done.err.splitlines() if "/12 attempts (" in line]
+    assert lines
+    assert all(re.match(r"\d+/12 attempts \(\d+ %\) · \d+ useful · \d+ tokens/s", line) for line in lines)
+    assert quiet.err == ""
 
 
 def test_a_model_that_is_missing_is_told_before_the_others_are_asked(run: Runner) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,14 +15,34 @@ from typing import Any
 
 import pytest
 from commands.support import TARGET, Done, Runner, check_error, finished, process, records
+from corpus.support import PACKAGE
 from fake_ollama import FakeModel, FakeOllama, Fault, Reply, default_script
 from fake_ollama.openai import FakeOpenAI
 from run.support import generating
 
 from magpie_ollama.display import words
 from magpie_ollama.records import KEYS
+from magpie_ollama.servers.openai import OpenAIServer
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, devices and permissions")
+
+CURSOR = re.compile(r"\x1b\[[?\d;]*[A-Zhl]")
+"""What moves the cursor, hides it, or takes something off the screen; "m" only colours."""
+
+
+def on_terminal(*args: object, **environment: str) -> tuple[int, str]:
+    """The code of the command, and all that it writes, with stdout and stderr on one terminal."""
+    terminal, end = os.openpty()
+    command = [sys.executable, "-m", "magpie_ollama", *map(str, args)]
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE), "TERM": "xterm", **environment}
+    started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=end, stderr=end, env=env)
+    os.close(end)
+    told = b""
+    with contextlib.suppress(OSError):  # so Linux says that the other end is closed
+        while more := os.read(terminal, 65536):
+            told += more
+    os.close(terminal)
+    return started.wait(), told.decode()
 
 
 # What it does.
@@ -146,6 +169,42 @@ def test_colours(run: Runner, no_color: str) -> None:
     assert coloured == (not no_color)
 
 
+@pytest.mark.parametrize("forced", ["0", "1"])
+def test_colour_makes_no_terminal_of_a_pipe(run: Runner, forced: str) -> None:
+    name = f"{'long' * 30}.jsonl"
+    with FakeOllama() as fake:
+        done = run("generate", "-n", 2, "-o", name, "--host", fake.url, FORCE_COLOR=forced, TERM="xterm")
+    assert not CURSOR.search(done.err)
+    assert ("\x1b[1mKept 2 of 2 records" in done.err) == (forced == "1")
+    assert f"English · none · {name}\n" in done.err, "plain lines, and whole"
+
+
+@posix
+def test_the_live_display_on_a_terminal() -> None:
+    with FakeOllama() as fake:
+        code, told = on_terminal("generate", "-n", 2, "--host", fake.url)
+    assert code == 0
+    assert CURSOR.search(told)
+
+
+@posix
+def test_records_on_a_terminal_have_no_live_display_over_them() -> None:
+    with FakeOllama() as fake:
+        code, told = on_terminal("generate", "-n", 3, "-o", "-", "--host", fake.url)
+    assert code == 0
+    assert not CURSOR.search(told)
+    assert sum(json.loads(line).keys() == KEYS for line in told.splitlines() if line.startswith("{")) == 3
+
+
+@posix
+def test_a_terminal_without_a_cursor_gets_plain_lines() -> None:
+    with FakeOllama() as fake:
+        code, told = on_terminal("generate", "-n", 2, "--host", fake.url, TERM="dumb")
+    assert code == 0
+    assert "\x1b" not in told
+    assert "Loading smollm2:135m ..." in told
+
+
 def test_pull_shows_its_progress(run: Runner) -> None:
     with FakeOllama(models=[], pullable=[FakeModel("tiny")], delay=0.1) as fake:
         fake.script = lambda ask: Reply(default_script(ask).text, delay=0.0)
@@ -161,6 +220,20 @@ def test_short_of_the_target(run: Runner) -> None:
     with FakeOllama(script=lambda ask: "Hello there") as fake:
         done = run("generate", "-n", 3, "--max-attempts", 10, "--host", fake.url)
     check_error(done, 4, "Kept 0 of 3 after 10 attempts", "10 too_short", "--max-attempts")
+
+
+def test_what_it_cost_to_keep_nothing_is_told(run: Runner) -> None:
+    with FakeOllama(script=lambda ask: "Hello there") as fake:
+        done = run("generate", "-n", 3, "--max-attempts", 10, "--host", fake.url)
+    assert "generated, none of them in kept records\n" in done.err
+
+
+def test_a_seed_out_of_range_is_refused_before_the_server_is_asked(run: Runner) -> None:
+    with FakeOllama() as fake:
+        done = run("generate", "-n", 1, "--seed", 2**31 - 1, "--host", fake.url)
+        assert not fake.requests
+    assert (done.code, done.out) == (2, "")
+    assert "0<=x<=1073741824" in done.err
 
 
 def test_every_setting_by_its_variable(run: Runner) -> None:
@@ -198,6 +271,49 @@ def test_an_openai_server(run: Runner) -> None:
     assert "sk-" not in refused.err + done.err
 
 
+def test_a_server_that_tells_no_version_has_no_empty_brackets(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def version(self: OpenAIServer) -> str:
+        return ""
+
+    monkeypatch.setattr(OpenAIServer, "version", version)
+    with FakeOpenAI("vllm") as fake:
+        base = ("generate", "-n", 1, "--server", "openai", "--host", fake.url)
+        told = run(*base, "--dry-run").out + run(*base).err
+    assert "server       openai at http" in told
+    assert re.search("model .* on openai\n", told)
+
+
+INTERRUPTED_WHILE_LOADING = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                for _ in range(1000): pass
+            except KeyboardInterrupt:
+                if name == "ollama":  # as pydantic does
+                    raise RuntimeError("KeyboardInterrupt") from None
+                raise
+
+sys.meta_path.insert(0, Finder())
+from magpie_ollama.__main__ import main
+main()
+"""
+
+
+@posix
+@pytest.mark.parametrize("module", ["click", "ollama", "rich.live"])
+def test_ctrl_c_while_the_command_itself_is_loaded(module: str) -> None:
+    code = INTERRUPTED_WHILE_LOADING.format(module=module)
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE)}
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "generate", "--host", "127.0.0.1:1"], env=env, capture_output=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
+
+
 @posix
 def test_ctrl_c_once() -> None:
     def script(ask: Any) -> Reply:
@@ -205,7 +321,7 @@ def test_ctrl_c_once() -> None:
 
     with FakeOllama(script=script) as fake:
         started = process("generate", "-n", 1000, "--host", fake.url)
-        fake.wait_until(lambda: Path(TARGET).exists() and len(records()) >= 2, timeout=60)
+        fake.wait_until(lambda: Path(TARGET).exists() and len(records()) >= 2)
         started.send_signal(signal.SIGINT)
         done = finished(started)
         assert done.code == 130
@@ -230,12 +346,14 @@ def test_ctrl_c_twice() -> None:
     with FakeOllama(script=script) as fake:
         started = process("generate", "-n", 1000, "--parallel", 4, "--host", fake.url)
         # All four attempts wait for a response or an instruction that would take minutes.
-        fake.wait_until(lambda: len([one for one in generating(fake) if one.generation >= 12]) >= 4, timeout=60)
+        fake.wait_until(lambda: len([one for one in generating(fake) if one.generation >= 12]) >= 4)
         started.send_signal(signal.SIGINT)
         assert started.stderr
         told = ""
         while "Ctrl-C again" not in told:
-            told += started.stderr.readline()
+            line = started.stderr.readline()
+            assert line, f"it has ended: {told}"
+            told += line
         there = len(records())
         if started.poll() is None:
             started.send_signal(signal.SIGINT)
@@ -250,7 +368,7 @@ def test_ctrl_c_while_the_model_is_loaded() -> None:
     with FakeOllama() as fake:
         fake.fail_next(1, Fault("slow_load", seconds=30))
         started = process("generate", "-n", 3, "--host", fake.url)
-        fake.wait_until(lambda: fake.requests_to("/api/generate"), timeout=60)
+        fake.wait_until(lambda: fake.requests_to("/api/generate"))
         started.send_signal(signal.SIGINT)
         done = finished(started)
     assert done.code == 130

@@ -41,6 +41,21 @@ def test_help(path: tuple[str, ...], command: click.Command) -> None:
         assert variable in squeezed, f"the help of {' '.join(path)} does not name {variable}"
 
 
+@pytest.mark.parametrize(
+    ("path", "auto"),
+    [
+        (["generate"], "auto: Ollama, else the embedded engine for a new corpus."),
+        (["compare"], "auto: Ollama, else the embedded engine."),
+        (["doctor"], "auto: Ollama, else the embedded engine."),
+        (["template", "show"], "auto: Ollama, else the embedded engine."),
+        (["tag"], "auto: Ollama."),
+    ],
+)
+def test_each_command_tells_which_server_it_takes(path: list[str], auto: str) -> None:
+    told = CliRunner().invoke(cli, [*path, "--help"], prog_name="magpie-ollama", terminal_width=100).output
+    assert auto in " ".join(told.split())
+
+
 def test_unknown_command() -> None:
     result = CliRunner().invoke(cli, ["genrate"])
     assert result.exit_code == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from magpie_ollama.display.findings import table
@@ -31,3 +32,12 @@ def test_a_table_is_whole_at_any_width() -> None:
     for width in range(60, 141, 4):
         assert "…" not in _shown(width), width
         assert "★" in _shown(width), width
+
+
+def test_a_terminal_without_a_cursor_has_the_narrow_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, for Rich
+    shown = _shown(80)
+    assert "★" in shown
+    assert "…" not in shown
+    assert "spread" not in shown

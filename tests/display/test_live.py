@@ -1,0 +1,35 @@
+"""The live display: what it leaves free, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from magpie_ollama.display import live
+from magpie_ollama.run.funnel import Progress
+
+
+def _drawn(picture: RenderableType, height: int) -> str:
+    """All that is written where ``picture`` is shown on a terminal of 40 columns."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=40, height=height, color_system=None)
+
+    async def show() -> None:
+        async with live.Showing(Progress(), console, "live", lambda width: picture, lambda: ""):
+            await asyncio.sleep(0)
+
+    asyncio.run(show())
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_the_echo_of_ctrl_c_folds_no_line() -> None:
+    drawn = _drawn(Text("x" * 60, overflow="ellipsis", no_wrap=True), 10)
+    assert 30 < drawn.count("x") < 40 - len("^C"), "the line is cut before the end of the screen's"
+
+
+def test_a_picture_higher_than_the_screen_is_never_drawn_whole() -> None:
+    drawn = _drawn(Group(*(Text(f"line {number}") for number in range(8))), 5)
+    assert "line 0" in drawn
+    assert "line 7" not in drawn, "it would scroll, and lines would stay on the screen"
