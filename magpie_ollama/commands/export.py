@@ -82,6 +82,7 @@ def command(
         "form": form,
         "files": [{"path": str(path), "split": name, "records": counts.written[name]} for name, path in paths.items()],
         "unanswered": counts.unanswered,
+        "tools": counts.tools,
         "cut": counts.cut,
         "bad": len(rows.bad),
     }
@@ -116,8 +117,8 @@ def _paths(file: Path, output: Path | None, form: str, names: list[str]) -> dict
 @contextmanager
 def _destination(path: Path, form: str, force: bool) -> Iterator[Any]:
     """The function that takes a line's values."""
+    from magpie_ollama.corpus.lines import encode_quickly
     from magpie_ollama.corpus.rewriting import new_file
-    from magpie_ollama.curation.export import encode
     from magpie_ollama.curation.parquet import MessagesTable
 
     with new_file(path, force=force) as output:
@@ -125,7 +126,7 @@ def _destination(path: Path, form: str, force: bool) -> Iterator[Any]:
             with MessagesTable(output) as table:
                 yield table.add
         else:
-            yield lambda values: output.write(encode(values))
+            yield lambda values: output.write(encode_quickly(values))
 
 
 def _check(counts: Any, paths: dict[str, Path], file: Path) -> None:
@@ -133,7 +134,8 @@ def _check(counts: Any, paths: dict[str, Path], file: Path) -> None:
     from magpie_ollama.errors import CorpusError, UsageError
 
     if not counts.written:
-        raise CorpusError(f"No record of {file} has a response: there is nothing to train on", "choose another file")
+        response = "a response that needs no tool" if counts.tools else "a response"
+        raise CorpusError(f"No record of {file} has {response}: there is nothing to train on", "choose another file")
     for name in paths:
         if not counts.written[name]:
             raise UsageError(
@@ -165,10 +167,15 @@ def _report(facts: dict[str, Any], as_json: bool, quiet: bool, to_stdout: bool) 
         consoles.show_notice(
             consoles.stderr(), f"Left out {counted(facts['unanswered'], 'record')} without a response."
         )
+    if facts["tools"]:
+        consoles.show_notice(
+            consoles.stderr(),
+            f"Left out {counted(facts['tools'], 'record')} whose first answer needs a tool, which no form can hold.",
+        )
     if facts["cut"]:
         parts = "a system message, further turns, " if facts["form"] == "alpaca" else ""
         consoles.show_notice(
             consoles.stderr(),
             f"{counted(facts['cut'], 'record')} lost a part that {facts['form']} has no place for: {parts}turns "
-            "without an answer, calls of tools, or a column history or context.",
+            "without an answer, turns from a tool's on, or a column history, context or tools.",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ from rich.text import Text
 from magpie_ollama.commands.cleaning import STREAM, file_argument
 from magpie_ollama.commands.options import debug_option, option
 from magpie_ollama.corpus.corpus import Corpus
-from magpie_ollama.corpus.reading import Row, Rows, size_of
+from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import same_file
 from magpie_ollama.curation.importing import EXPLANATIONS, Importer
 from magpie_ollama.curation.removals import BAD_LINE, Removals
 from magpie_ollama.display import consoles, removals
 from magpie_ollama.display.progress import reading
 from magpie_ollama.display.words import counted
-from magpie_ollama.errors import UsageError
+from magpie_ollama.errors import MagpieError, UsageError
 from magpie_ollama.records import Record
 
 
@@ -67,9 +68,13 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
         raise UsageError(f"{file} is the corpus itself", "name another one with -o")
     importer = Importer(language and _code(language), given["redetect"], given["model"])
     quiet, counts = given["quiet"], Removals()
+    if given["keep_duplicates"] and not is_stream(file):
+        # A bad line behind half of it: the same command, once more, would append that half again.
+        for _ in Rows(file, skip_bad=given["skip_bad"]):
+            pass
     with reading(f"Reading {file.name}", size_of(file), quiet) as on_progress:
         rows = Rows(file, skip_bad=given["skip_bad"], on_progress=on_progress)
-        with Corpus.open(output) as corpus:
+        with Corpus.open(output) as corpus, _halves_told(counts, output, given):
             for row, made in _made(rows, importer, None if given["keep_duplicates"] else corpus):
                 if isinstance(made, Record):
                     corpus.append(made)
@@ -90,6 +95,21 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
     if not given["as_json"]:
         removals.show(counts, EXPLANATIONS, consoles.stdout(), "Imported", "passed over")
         consoles.say(consoles.stdout(), Text(f"{output} has {counted(records, 'record')}."))
+
+
+@contextmanager
+def _halves_told(counts: Removals, output: Path, given: dict[str, Any]) -> Iterator[None]:
+    """What is in the corpus already when an error or Ctrl-C ends the block, and how to go on."""
+    try:
+        yield
+    except (MagpieError, KeyboardInterrupt):
+        if counts.kept and not given["quiet"] and not is_stream(output):
+            again = "The same command goes on: it passes over what is there."
+            if given["keep_duplicates"]:
+                again = "The same command would append them again: without --keep-duplicates it passes over them."
+            told = f"Stopped after {counted(counts.kept, 'record')}, kept in {output}. {again}"
+            consoles.show_notice(consoles.stderr(), told)
+        raise
 
 
 def _made(rows: Rows, importer: Importer, corpus: Corpus | None) -> Iterator[tuple[Row, Record | str]]:

@@ -13,7 +13,7 @@ import click
 from rich.text import Text
 
 from magpie_ollama.commands.options import debug_option, option
-from magpie_ollama.corpus.reading import Rows, is_stream
+from magpie_ollama.corpus.reading import Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import new_file
 from magpie_ollama.curation import card, hub, statistics
 from magpie_ollama.display import consoles
@@ -68,15 +68,20 @@ def command(
         for notice in notices:
             consoles.show_notice(consoles.stderr(), inline(notice))
     text = card.card(name.partition("/")[2], DATA, found, [run.to_dict() for run in runs], licence)
-    facts: dict[str, Any] = {
-        "dataset": name,
-        "private": private,
-        "records": found.records,
-        "files": {CARD: len(text.encode()), DATA: rows.size},
-        "uploaded": not dry_run,
-        "url": "",
-    }
-    if dry_run:
+    with _whole(file, rows) as data:
+        facts: dict[str, Any] = {
+            "dataset": name,
+            "private": private,
+            "records": found.records,
+            "files": {CARD: len(text.encode()), DATA: size_of(data)},
+            "uploaded": not dry_run,
+            "url": "",
+        }
+        message = f"{counted(found.records, 'record')}, by magpie-ollama"
+        progress = not quiet and consoles.stderr().is_terminal
+        files: dict[str, Path | bytes] = {CARD: text.encode(), DATA: data}
+        published = None if dry_run else hub.publish(name, files, message, private=private, progress=progress)
+    if published is None:
         if as_json:
             click.echo(json.dumps({**facts, "card": text}, ensure_ascii=False, indent=2))
         else:
@@ -85,11 +90,6 @@ def command(
             visibility = "private" if private else "public"
             consoles.say(consoles.stderr(), Text(f"Dry run: {told} would go to the {visibility} dataset {name}."))
         return
-    with _whole(file, rows) as data:
-        message = f"{counted(found.records, 'record')}, by magpie-ollama"
-        progress = not quiet and consoles.stderr().is_terminal
-        files: dict[str, Path | bytes] = {CARD: text.encode(), DATA: data}
-        published = hub.publish(name, files, message, private=private, progress=progress)
     facts |= {"url": published.url, "private": published.private}
     notices = published.warnings
     if published.private and not private:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,13 +13,26 @@ from magpie_ollama.records import Attempt, Record
 
 # A NaN would be written as a bare NaN, which is no JSON: `datasets` then refuses the whole file.
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_dumps_any = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def encode(obj: Mapping[str, Any]) -> bytes:
     """One compact line of UTF-8 with its newline. Raises ValueError for NaN and infinities."""
-    text = io.StringIO()
-    jsonlines.Writer(text, dumps=_dumps).write(obj)
-    return whole_text(text.getvalue()).encode()
+    return whole_text(_dumps(obj)).encode() + b"\n"
+
+
+def encode_quickly(obj: Mapping[str, Any]) -> bytes:
+    """The same without the newline, in a third of the time, for what holds no NaN: it would become null."""
+    try:
+        return orjson.dumps(obj)
+    except orjson.JSONEncodeError:  # half of a surrogate pair
+        return encode(obj)[:-1]
+
+
+def with_value(line: bytes, key: str, value: Any) -> bytes:
+    """The object of a line with a value more, or another one, without the newline. Its other values stay what they are,
+    NaN and whole numbers of any length too."""
+    return whole_text(_dumps_any({**exact(line), key: value})).encode()
 
 
 def values(item: Record | Attempt) -> dict[str, Any]:
@@ -50,6 +62,12 @@ def parse(line: bytes) -> Any:
         value = None
     # Blank, bad, or to be understood by a closer look: with it, all lines would take twice their time.
     return next(reader([line]).iter(skip_empty=True), None) if value is None else value
+
+
+def exact(line: bytes) -> Any:
+    """The value of a line that ``parse`` takes, where every digit counts: to ``parse``, a whole number beyond 64 bits
+    is a float. To look for such numbers would cost more than to parse."""
+    return json.loads(line)
 
 
 def _loads(line: str | bytes) -> Any:

@@ -28,9 +28,9 @@ _STEP = 2**20
 """Bytes between two reports of the progress."""
 
 _REMEDIES = {
-    "a gzip archive": "unpack it first: gunzip -k {path}",
+    "a gzip archive": "unpack it first: gunzip < {path} > {new}",  # whatever its name ends in
     "a zip archive": "unpack it first: unzip {path}",
-    "a zstd archive": "unpack it first: unzstd {path}",
+    "a zstd archive": "unpack it first: unzstd < {path} > {new}",
     "a JSON array, not one JSON object a line": "make lines of it: jq -c '.[]' {path} > {new}",
     "a Parquet file": "make lines of it, with pyarrow (pip install 'magpie-ollama[parquet]'): "
     'python -c "import json, sys, pyarrow.parquet as p; '
@@ -55,6 +55,8 @@ class Row:
     def id(self) -> str:
         """The record's own id, else "line 7"."""
         value = self.data.get("id")
+        if type(value) is float:
+            value = lines.exact(self.line)["id"]
         return f"line {self.number}" if value in (None, "") else str(value)  # 0 is an id
 
     def text(self, key: str) -> str:
@@ -68,9 +70,9 @@ class Row:
 
     @property
     def confidence(self) -> float:
-        """0.0 where it was not measured."""
+        """0 to 1; 0.0 where it was not measured, or is anything else."""
         value = self.data.get("confidence")
-        return float(value) if isinstance(value, (float, int)) else 0.0
+        return float(value) if isinstance(value, (float, int)) and 0 <= value <= 1 else 0.0
 
 
 class Rows:
@@ -126,7 +128,7 @@ class Rows:
             check_schema(value, self.path)
             found = shapes.pair(value)
             if found is None:
-                self._pass_over(source, f"has no instruction (its keys: {_keys(value)})")
+                self._pass_over(source, shapes.fault(value))
                 continue
             self.count += 1
             yield Row(source.number, line.rstrip(b"\r\n"), value, *found)
@@ -204,13 +206,13 @@ def _check(path: Path) -> int:
         raise UsageError(f"{path} cannot be read: {error.strerror}", remedy) from error
     if kind:
         remedy = _REMEDIES.get(kind, "give a JSONL file: one JSON object a line")
-        raise NotACorpus(f"{path} is {kind}", remedy.format(path=_quoted(path), new=_quoted(_free(path))))
+        raise NotACorpus(f"{path} is {kind}", remedy.format(path=_quoted(path), new=_quoted(free_name(path))))
     if not size:
         raise NotACorpus(f"{path} is empty", "make records with `magpie-ollama generate`")
     return size
 
 
-def _free(path: Path) -> Path:
+def free_name(path: Path) -> Path:
     """A name beside ``path`` that no file has yet."""
     names = (path.with_name(f"{path.stem}-lines{number if number > 1 else ''}.jsonl") for number in count(1))
     return next(name for name in names if not os.path.lexists(name))
@@ -218,7 +220,3 @@ def _free(path: Path) -> Path:
 
 def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
-
-
-def _keys(value: dict[str, Any]) -> str:
-    return ", ".join(str(key)[:30] for key in list(value)[:8]) or "none"

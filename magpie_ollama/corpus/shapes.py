@@ -12,57 +12,137 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_USERS = ("user", "human")
-_ASSISTANTS = ("assistant", "gpt")
-_ANSWERS = ("output", "response", "generation")
+CONVERSATIONS = ("messages", "conversations", "conversation")
+ANSWERS = ("output", "response", "generation")
+
+_NAMES = {
+    "system": ("system", "developer"),
+    "user": ("user", "human", "prompter"),
+    "assistant": ("assistant", "ai", "bot", "chatbot", "model", "gpt", "chatgpt", "bing", "bard", "claude", "gemini"),
+    "tool": (
+        *("tool", "tool_call", "tool_response", "ipython"),
+        *("function", "function_call", "function_response", "observation"),
+    ),
+}
+_ROLES = {name: role for role, names in _NAMES.items() for name in names}
+
+
+def role(name: Any) -> str:
+    """Who speaks, by any tool's name for it: "system", "user", "assistant", or "tool" (a call of one, and what it gave
+    back); the name itself where it is none of these."""
+    name = str(name)
+    return _ROLES.get(name) or _ROLES.get(name.lower(), name)
+
+
+def turn(value: Any) -> tuple[str, str, bool] | str:
+    """(role, text, whether a tool has a part in it) of a turn; or why it is none that can be read, to follow after its
+    number. The text parts of a list are joined by line ends. What a tool has a part in may have no text: it is ""."""
+    if type(value) is not dict:
+        return "is no object of role and content"
+    name, text = value.get("role"), value.get("content")
+    if name is None:
+        name, text = value.get("from"), value.get("value")
+    who = _ROLES.get(name) if type(name) is str else None
+    if who is None:
+        who = role(name)
+    if type(text) is str and len(value) == 2:
+        return who, text, who == "tool"
+    tool = who == "tool" or bool(value.get("tool_calls") or value.get("function_call"))
+    if type(text) is list and not tool:
+        other = next((part for part in text if type(_part(part)) is not str), None)
+        if other is not None:
+            kind = other.get("type") if type(other) is dict else None
+            return f"has a part that is no text ({str(kind or 'of no type')[:30]})"
+        text = "\n".join(map(_part, text))
+    if type(text) is str:
+        return who, text, tool
+    return (who, "", tool) if tool else "has a content that is no text"
+
+
+def turns(data: Mapping[str, Any], shape: str) -> list[Any]:
+    """The turns of a row as they stand; [] where the pair is in columns. ``shape`` is the key that ``pair`` gave."""
+    value = data[shape]
+    if type(value) is not list:
+        return []
+    return [*value, *data["completion"]] if shape == "prompt" else value
+
+
+def needs_tool(data: Mapping[str, Any], shape: str) -> bool:
+    """Whether a tool has a part in the first answer, or in what stands before it."""
+    for value in turns(data, shape):
+        found = turn(value)
+        if isinstance(found, str):
+            return False
+        who, _, tool = found
+        if tool or who == "assistant":
+            return tool
+    return False
 
 
 def pair(data: Mapping[str, Any]) -> tuple[str, str, str] | None:
     """(the key that gave it away, instruction, response): the first user's turn and the answer to it.
 
-    The response is "" where there is none; None where there is no instruction to be found.
+    The response is "" where there is none; None where there is no instruction to be found: ``fault`` says why.
     """
-    for key in ("messages", "conversations", "conversation"):
+    for key in CONVERSATIONS:
         if key in data:
-            turns = _turns(data[key])
-            if turns is not None:
-                return key, *turns
+            found = _exchange(data[key])
+            if found is not None:
+                return key, *found
     instruction = data.get("instruction")
     if isinstance(instruction, str):
         extra = data.get("input")
         if isinstance(extra, str) and extra.strip():
             instruction = f"{instruction}\n\n{extra}"
-        answer = next((data[key] for key in _ANSWERS if isinstance(data.get(key), str)), "")
+        answer = next((data[key] for key in ANSWERS if isinstance(data.get(key), str)), "")
         return "instruction", instruction, answer
-    return _prompt_and_completion(data)
-
-
-def _prompt_and_completion(data: Mapping[str, Any]) -> tuple[str, str, str] | None:
     prompt, completion = data.get("prompt"), data.get("completion")
     if isinstance(prompt, str) and isinstance(completion, str):
         return "prompt", prompt, completion
     if isinstance(prompt, list) and isinstance(completion, list):
-        turns = _turns([*prompt, *completion])
-        return turns and ("prompt", *turns)
+        found = _exchange([*prompt, *completion])
+        return found and ("prompt", *found)
     return None
 
 
-def _turns(value: Any) -> tuple[str, str] | None:
+def fault(data: Mapping[str, Any]) -> str:
+    """Why ``pair`` finds no instruction, to follow after a line's number."""
+    key = next((key for key in CONVERSATIONS if key in data), "")
+    if not key and isinstance(data.get("prompt"), list) and isinstance(data.get("completion"), list):
+        key = "prompt"
+    if not key:
+        return f"has no instruction (its keys: {_listed(data)})"
+    if type(data[key]) is not list:
+        return f"has no instruction: its {key} is no list of turns"
+    said = turns(data, key)
+    for number, value in enumerate(said, 1):
+        if isinstance(wrong := turn(value), str):
+            return f"has no instruction that can be read: turn {number} of its {key} {wrong}"
+    names = dict.fromkeys(str(value.get("role") or value.get("from")) for value in said)
+    return f"has no instruction: no turn of its {key} is a user's (its roles: {_listed(names)})"
+
+
+def _exchange(value: Any) -> tuple[str, str] | None:
     """The first user's turn, and the first assistant's turn behind it."""
     if type(value) is not list:
         return None
     instruction = None
-    for turn in value:
-        if type(turn) is not dict:
+    for one in value:
+        found = turn(one)
+        if isinstance(found, str):
             return None
-        role, text = turn.get("role"), turn.get("content")
-        if role is None:
-            role, text = turn.get("from"), turn.get("value")
-        if type(text) is not str:
-            return None
+        who, text, _ = found
         if instruction is None:
-            if role in _USERS:
+            if who == "user":
                 instruction = text
-        elif role in _ASSISTANTS:
+        elif who == "assistant":
             return instruction, text
     return None if instruction is None else (instruction, "")
+
+
+def _part(value: Any) -> Any:
+    return value.get("text") if type(value) is dict else value
+
+
+def _listed(names: Mapping[Any, Any]) -> str:
+    return ", ".join(str(name)[:30] for name in list(names)[:8]) or "none"

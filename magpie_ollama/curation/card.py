@@ -81,12 +81,12 @@ def _synthetic(statistics: Statistics) -> int:
 
 
 def _lead(statistics: Statistics) -> str:
-    models, own = _values(statistics.kinds["models"]), _own(statistics)
+    models, own = _named(statistics, "models"), _own(statistics)
     by = f", written by {models}" if models else ""
-    lead = f"{statistics.records:,} pairs of instruction and response for fine-tuning chat models{by}."
+    lead = f"{_counted(statistics.records, 'pair')} of instruction and response for fine-tuning chat models{by}."
     if not own:
         return f"{lead} The records do not tell how they were made."
-    which = "They were" if own == statistics.records else f"{own:,} of them were"
+    which = "They were" if own == statistics.records else f"{own:,} of them {'was' if own == 1 else 'were'}"
     rest = "" if own == statistics.records else " The others do not tell how they were made."
     return (
         f"{lead} {which} made with magpie-ollama by the Magpie method (Xu et al. 2024, arXiv:2406.08464): an aligned "
@@ -103,8 +103,9 @@ def _limits(statistics: Statistics) -> str:
         )
         which += "being wrote or checked them. So:"
     elif written:
-        which = f"**At least {written:,} of the {statistics.records:,} records are synthetic**: a language model wrote "
-        which += "both texts of them, and no human being checked them. So, for these at least:"
+        told = f"{written:,} of the {statistics.records:,} records {'is' if written == 1 else 'are'} synthetic"
+        which = f"**At least {told}**: a language model wrote both texts, and no human being checked them. "
+        which += "So, for these at least:"
     else:
         which = "**The records do not tell who wrote them.** If a language model did:"
     return f"## What to know before you use it\n\n{which}\n\n{_LIMITS}"
@@ -114,16 +115,18 @@ def _contents(statistics: Statistics) -> str:
     rows = []
     for part in sorted(statistics.parts.values(), key=lambda part: -part.records):
         medians = [quantiles(counts, (0.5,))[0] for counts in (part.instruction, part.response)]
-        rows.append((_language(part.language), f"{part.records:,}", *(f"{middle:,} {part.unit}" for middle in medians)))
+        rows.append(
+            (_language(part.language), f"{part.records:,}", *(_counted(middle, part.unit[:-1]) for middle in medians))
+        )
     told = [_table(("language", "records", "instruction, median", "response, median"), rows[:MOST])]
     if len(rows) > MOST:
-        told.append(f"And {len(rows) - MOST} more languages.")
-    if _own(statistics):
-        told.append(_FORM)
+        told.append(f"And {_counted(len(rows) - MOST, 'more language')}.")
+    if own := _own(statistics):
+        told.append(_FORM.format(line="line" if own == statistics.records else "line that magpie-ollama made"))
     return "\n\n".join(("## What is in it", *told))
 
 
-_FORM = """Each line has `messages`, a list of `role` and `content` as TRL and most trainers read it, and beside it
+_FORM = """Each {line} has `messages`, a list of `role` and `content` as TRL and most trainers read it, and beside it
 where the pair comes from: `language`, `model`, `server`, `steering` (how the language was brought about), `seed`,
 `run`, counts of tokens, `finish_reason`, and `confidence` (how sure the model was of the instruction; 0 where it was
 not measured)."""
@@ -134,19 +137,22 @@ def _tags(statistics: Statistics) -> str:
     if not found:
         return ""
     judges = _values(statistics.judged.get("judge", Counter())) or "a model"
-    rows = [(key, _values(counts)) for key, counts in found.items()]
-    return f"## Tags\n\nGiven by {judges} as a judge, on the scales of Magpie.\n\n{_table(('tag', 'values'), rows)}"
+    tagged = max(counts.total() for counts in found.values())
+    some = f", to {tagged:,} of the {_counted(statistics.records, 'record')}; shares are of these"
+    which = "" if tagged == statistics.records else some
+    table = _table(("tag", "values"), [(key, _values(counts)) for key, counts in found.items()])
+    return f"## Tags\n\nGiven by {judges} as a judge, on the scales of Magpie{which}.\n\n{table}"
 
 
 def _making(statistics: Statistics, runs: Sequence[Mapping[str, Any]]) -> str:
     kinds = {"model": "models", "server": "servers", "steering": "ways"}
-    facts = [(name, told) for name, kind in kinds.items() if (told := _values(statistics.kinds[kind]))]
+    facts = [(name, told) for name, kind in kinds.items() if (told := _named(statistics, kind))]
     if not facts:
         return ""
     parts = ["## How it was made", _table(("", ""), facts)]
     if runs:
         parts += _funnel(runs)
-    else:
+    elif _own(statistics):
         parts.append("The runs that made it left no manifest beside the file: what was rejected is not known.")
     return "\n\n".join(parts)
 
@@ -159,7 +165,8 @@ def _funnel(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     kept, there = outcomes.pop("kept", 0), sum(run["there"] for run in runs)
     attempts = outcomes.total() + kept
     left = "" if there == kept else f", of which {there:,} are here"
-    told = f"In {len(runs)} {'run' if len(runs) == 1 else 'runs'}, {attempts:,} attempts gave {kept:,} records{left}."
+    gave = f"{_counted(attempts, 'attempt')} gave {_counted(kept, 'record')}"
+    told = f"In {_counted(len(runs), 'run')}, {gave}{left}."
     if not outcomes:
         return [told]
     rows = [(f"`{_plain(name)}`", f"{n:,}", f"{100 * n / attempts:.1f} %") for name, n in outcomes.most_common()]
@@ -168,7 +175,7 @@ def _funnel(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _licence(statistics: Statistics, licence: str) -> str:
-    models = _values(statistics.kinds["models"])
+    models = _named(statistics, "models")
     here = f" (here: {models})" if models else ""
     given = f"The collection is given under `{_plain(licence)}`." if licence else "No licence was chosen for it."
     return (
@@ -177,14 +184,28 @@ def _licence(statistics: Statistics, licence: str) -> str:
     )
 
 
-def _values(counts: Mapping[str, int]) -> str:
-    """ "llama3.2 (90 %), qwen3:4b (10 %)", the most frequent first; a single value alone."""
-    total = sum(counts.values())
+def _named(statistics: Statistics, kind: str) -> str:
+    """``_values`` of a field, with how many records have none; "" where all have none."""
+    counts = statistics.kinds[kind]
+    none = statistics.records - counts.total()
+    names = "names" if none == 1 else "name"
+    told = _values(counts, statistics.records)
+    return f"{told}; {_counted(none, 'record')} {names} none" if told and none else told
+
+
+def _values(counts: Mapping[str, int], total: int = 0) -> str:
+    """ "llama3.2 (90 %), qwen3:4b (10 %)", the most frequent first; a single value of all alone. Shares are of
+    ``total`` records, else of those counted."""
+    total = total or sum(counts.values())
     ordered = sorted(counts.items(), key=lambda item: -item[1])
-    if len(ordered) == 1:
+    if len(ordered) == 1 and ordered[0][1] == total:
         return f"`{_plain(ordered[0][0])}`"
     told = [f"`{_plain(value)}` ({100 * n / total:.0f} %)" for value, n in ordered[:MOST]]
     return ", ".join(told) + (f" and {len(ordered) - MOST} more" if len(ordered) > MOST else "")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _language(code: str) -> str:

@@ -17,18 +17,14 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-import orjson
-
-from magpie_ollama.corpus import lines
+from magpie_ollama.corpus import shapes
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.errors import UsageError
 
 Turn = dict[str, str]
 """``role`` and ``content``."""
 
-_ROLES = {"human": "user", "gpt": "assistant"}
-_SHAREGPT = {role: name for name, role in _ROLES.items()}
-
+_SHAREGPT = {"user": "human", "assistant": "gpt"}
 
 _BESIDE = ("history", "context")
 """What other tools' pairs may have beside them that a model was to read: earlier exchanges, and Dolly's text."""
@@ -54,10 +50,11 @@ Put = Callable[[dict[str, Any]], None]
 
 
 def conversation(row: Row) -> Conversation | None:
-    """All turns of a row, its system message included, in TRL's words for the roles; None where nobody answers."""
+    """The turns of a row up to the first that a tool has a part in, whose ids and arguments no form has a place for.
+    Its system message is included, and the roles are in TRL's words. None where nobody answers."""
     said = _said(row)
     turns = _readable(said)
-    system = row.text("system")  # beside the turns, as ShareGPT files often have it
+    system = row.text("system") or row.text("system_prompt")  # beside the turns: in ShareGPT files, and distilabel's
     if system and not any(turn["role"] == "system" for turn in turns):
         turns.insert(0, {"role": "system", "content": system})
         said = [system, *said]
@@ -70,7 +67,8 @@ def conversation(row: Row) -> Conversation | None:
             end = number if asked else 0
         elif turn["role"] == "user":
             asked = True
-    cut = end < len(said) or (row.shape == "instruction" and any(map(row.data.get, _BESIDE)))
+    beside = row.shape == "instruction" and any(map(row.data.get, _BESIDE))
+    cut = end < len(said) or beside or bool(row.data.get("tools"))
     return Conversation(turns[:end], cut) if end else None
 
 
@@ -105,10 +103,12 @@ FORMS: dict[str, Form] = {
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the rows: ``written`` by split, ``unanswered`` left out, ``cut`` written in part."""
+    """What became of the rows: ``written`` by split, ``unanswered`` left out, ``tools`` left out as the first answer
+    needs a tool, ``cut`` written in part."""
 
     written: Counter[str] = field(default_factory=Counter)
     unanswered: int = 0
+    tools: int = 0
     cut: int = 0
 
 
@@ -118,7 +118,10 @@ def export(rows: Iterable[Row], form: Form, put: Mapping[str, Put], sides: Sides
     for row in rows:
         found = conversation(row)
         if found is None:
-            counts.unanswered += 1
+            if shapes.needs_tool(row.data, row.shape):
+                counts.tools += 1
+            else:
+                counts.unanswered += 1
             continue
         values, cut = form(found.turns, row)
         side = sides.of(row.instruction)
@@ -126,15 +129,6 @@ def export(rows: Iterable[Row], form: Form, put: Mapping[str, Put], sides: Sides
         counts.written[side] += 1
         counts.cut += cut or found.cut
     return counts
-
-
-def encode(values: Mapping[str, Any]) -> bytes:
-    """One compact line of UTF-8, without its newline. Three times as quick as ``lines.encode``, which takes over for
-    what only it can write (halves of surrogate pairs)."""
-    try:
-        return orjson.dumps(values)
-    except orjson.JSONEncodeError:
-        return lines.encode(values)[:-1]
 
 
 def parse_split(text: str) -> dict[str, float]:
@@ -189,31 +183,18 @@ class Sides:
 
 def _said(row: Row) -> list[Any]:
     """The turns as they stand in the row."""
-    if row.shape != "instruction":
-        said = row.data[row.shape]
-        if isinstance(said, list):
-            return [*said, *row.data["completion"]] if row.shape == "prompt" else said
-    return [{"role": "user", "content": row.instruction}, {"role": "assistant", "content": row.response}]
+    pair = [{"role": "user", "content": row.instruction}, {"role": "assistant", "content": row.response}]
+    return shapes.turns(row.data, row.shape) or pair
 
 
 def _readable(said: list[Any]) -> list[Turn]:
-    """The turns up to the first that is no text of somebody's, as a call of a tool is none."""
-    turns = []
-    for turn in map(_turn, said):
-        if turn is None:
+    """The turns up to the first that is no text of somebody's, or that a tool has a part in."""
+    readable = []
+    for value in said:
+        found = shapes.turn(value)
+        if isinstance(found, str) or found[2]:
             break
-        turns.append(turn)
-    return turns
-
-
-def _turn(turn: Any) -> Turn | None:
-    if type(turn) is not dict:
-        return None
-    role, text = turn.get("role"), turn.get("content")
-    if role is None:
-        role, text = turn.get("from"), turn.get("value")
-    if type(role) is not str or type(text) is not str:
-        return None
-    if len(turn) == 2 and turn.get("role") in _SHAREGPT:
-        return turn  # as it stands, like most
-    return {"role": _ROLES.get(role, role), "content": text}
+        role, text, _ = found
+        as_it_stands = len(value) == 2 and value.get("role") == role and value.get("content") == text
+        readable.append(value if as_it_stands else {"role": role, "content": text})
+    return readable

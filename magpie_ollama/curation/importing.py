@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from magpie_ollama.corpus import shapes
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation.filters import language_code
 from magpie_ollama.records import KEYS, Record, new_id
@@ -17,6 +18,7 @@ SERVER = "import"
 EXPLANATIONS = {
     "no_instruction": "the instruction is empty",
     "no_response": "there is no response",
+    "tool_call": "the answer needs a tool, which a record has no place for",
     "no_language": "names no language (-l gives it, --redetect finds it)",
     "unknown_language": "too short to tell the language (-l gives it)",
     "wrong_language": "the instruction is in another language than -l",
@@ -36,12 +38,10 @@ _OTHERS: dict[str, Any] = {
     "response_tokens": 0,
     "finish_reason": "",
     "reasoning": "",
-    "confidence": 0.0,
 }
 """What another tool's record does not say; one of ours keeps its own. Its run is left behind with its corpus."""
 
-_READ = KEYS | {"conversations", "conversation", "instruction", "input", "output", "response", "generation", "prompt"}
-_READ |= {"completion", "model_name"}
+_READ = KEYS | {"instruction", "input", "prompt", "completion", "model_name", *shapes.CONVERSATIONS, *shapes.ANSWERS}
 """Keys that nothing is lost of."""
 
 
@@ -61,6 +61,8 @@ class Importer:
         """The record, or the name of the reason why there is none."""
         if not row.instruction.strip():
             return "no_instruction"
+        if shapes.needs_tool(row.data, row.shape):
+            return "tool_call"
         if not row.response.strip():
             return "no_response"
         language = self._language(row)
@@ -68,6 +70,7 @@ class Importer:
             return language
         own = row.data if row.data.keys() >= KEYS else {}
         kept = {key: own[key] if type(own.get(key)) is type(default) else default for key, default in _OTHERS.items()}
+        kept["confidence"] = row.confidence if own else 0.0
         return Record(
             **{
                 **kept,
@@ -88,14 +91,11 @@ class Importer:
         for key, value in row.data.items():
             if key not in _READ and value is not None:
                 self.left_out[str(key)] += 1
-        turns = row.data[row.shape]
-        if row.shape == "prompt" and isinstance(turns, list):
-            turns = [*turns, *row.data["completion"]]
-        if isinstance(turns, list):
-            # Behind the first answer anything may stand.
-            roles = [turn.get("role") or turn.get("from") if isinstance(turn, dict) else "" for turn in turns]
-            self.left_out["(system message)"] += "system" in roles
-            self.left_out["(further turns)"] += len(roles) - ("system" in roles) > 2
+        # Behind the first answer anything may stand.
+        read = [shapes.turn(turn) for turn in shapes.turns(row.data, row.shape)]
+        system = any(turn[0] == "system" for turn in read if isinstance(turn, tuple))
+        self.left_out["(system message)"] += system
+        self.left_out["(further turns)"] += len(read) - system > 2
 
     def _language(self, row: Row) -> str:
         """A code, or the name of a reason."""

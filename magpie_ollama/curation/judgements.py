@@ -12,7 +12,6 @@ from typing import Self
 
 from magpie_ollama.corpus import lines
 from magpie_ollama.corpus.appender import Appender, cause_and_remedy, failure
-from magpie_ollama.curation.export import encode
 from magpie_ollama.curation.tagging import Judge, Tags, check
 from magpie_ollama.errors import CorpusError
 
@@ -66,7 +65,7 @@ class Judgements:
                     ) from error
                 raise failure(error, self.path) from error
             self._appender.end_line()
-        self._appender.append(encode({"record": key, "scales": self._judge.mark, **tags}) + b"\n")
+        self._appender.append(lines.encode({"record": key, "scales": self._judge.mark, **tags}))
         self._found[key] = tags
 
     def _read(self) -> None:

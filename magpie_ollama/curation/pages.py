@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tempfile
@@ -20,9 +21,8 @@ from magpie_ollama.corpus.reading import LONGEST
 BLOCK = 4 * 2**20
 """Bytes indexed in one go: some milliseconds."""
 
-_TEXTS = {"instruction", "response", "output", "generation", "input", "prompt", "completion", "reasoning", "schema"}
-_CONVERSATIONS = ("messages", "conversations", "conversation")
-_NAMES = {"human": "user", "gpt": "assistant"}
+_TEXTS = {"instruction", "input", "prompt", "completion", "reasoning", "schema", *shapes.ANSWERS}
+_TURN = {"role", "content", "from", "value"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +50,17 @@ def page(number: int, line: bytes) -> Page:
         except jsonlines.InvalidLineError as error:
             wrong = sniffing.fault(error)
         else:
-            if not isinstance(value, dict):
+            if isinstance(value, dict):
+                value = lines.exact(line)
+            else:
                 wrong = "is no JSON object"
     if wrong:
         return Page(number, {}, [("line", line.decode(errors="replace").rstrip("\n"))], wrong)
     found = shapes.pair(value)
     if found is None:
-        return Page(number, value, [], "has no instruction")
+        return Page(number, value, [], shapes.fault(value))
     shape, instruction, response = found
-    texts = [("instruction", instruction), ("response", response)]
-    if shape in _CONVERSATIONS:
-        texts = _turns(value[shape])
+    texts = _turns(shapes.turns(value, shape)) or [("instruction", instruction), ("response", response)]
     reasoning = value.get("reasoning")
     if isinstance(reasoning, str) and reasoning:
         texts.insert(-1, ("reasoning", reasoning))
@@ -68,19 +68,27 @@ def page(number: int, line: bytes) -> Page:
 
 
 def _turns(turns: list[Any]) -> list[tuple[str, str]]:
-    """All turns of a conversation, of whose form ``shapes`` made sure up to the first answer."""
+    """All turns of a conversation, of whose form ``shapes`` made sure up to the first answer; with what they hold
+    beside their texts, as calls of tools."""
     texts = []
     names = {"user": "instruction", "assistant": "response"}
     for turn in turns:
         if not isinstance(turn, dict):
             texts.append(("no turn", str(turn)))
             continue
-        role, text = turn.get("role"), turn.get("content")
-        if role is None:
-            role, text = turn.get("from"), turn.get("value")
-        role = _NAMES.get(str(role), str(role))
+        name, text = turn.get("role"), turn.get("content")
+        if name is None:
+            name, text = turn.get("from"), turn.get("value")
+        role = shapes.role(name)
+        if role == "tool":
+            role = str(name)  # a call, or what it gave back
         first = names.pop(role, role) if role == "user" or "user" not in names else role
-        texts.append((first, str(text)))
+        read = shapes.turn(turn)
+        text = str(text) if isinstance(read, str) else read[1] or str(text or "")
+        calls = {key: value for key, value in turn.items() if key not in _TURN and value}
+        if calls:
+            text = "\n".join(filter(None, (text, json.dumps(calls, ensure_ascii=False))))
+        texts.append((first, text))
     return texts
 
 

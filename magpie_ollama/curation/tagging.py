@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from magpie_ollama import prompts
-from magpie_ollama.corpus.lines import whole_text
-from magpie_ollama.corpus.reading import Row
-from magpie_ollama.curation.export import encode
+from magpie_ollama.corpus.lines import whole_text, with_value
+from magpie_ollama.corpus.reading import Row, free_name
+from magpie_ollama.errors import CorpusError
 from magpie_ollama.records import Message
 
 KEYS = ("quality", "difficulty", "category", "safety")
@@ -108,7 +110,20 @@ def key(row: Row) -> str:
 
 def tagged(row: Row, tags: Tags) -> bytes:
     """The row's line, with its tags."""
-    return encode({**row.data, "tags": tags})
+    return with_value(row.line, "tags", tags)
+
+
+def check_free(row: Row, path: Path) -> None:
+    """Raises CorpusError where the key "tags" holds something else than a judge's tags: it would be lost."""
+    given = row.data.get("tags")
+    if given is None or (isinstance(given, dict) and "judge" in given):
+        return
+    new = shlex.quote(str(free_name(path)))
+    raise CorpusError(
+        f"Line {row.number} of {path} has tags of its own, which the judge's would replace",
+        f"name them otherwise, then tag that file: jq -c '.own_tags = .tags | del(.tags)' {shlex.quote(str(path))} "
+        f"> {new}",
+    )
 
 
 def _shortened(text: str, longest: int) -> str:

@@ -161,3 +161,16 @@ def test_parquet_without_pyarrow_says_what_to_install(
     write(own_folder / "it.jsonl", 3)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     check_error(run("export", "it.jsonl", "--to", "parquet"), 2, "pip install 'magpie-ollama[parquet]'")
+
+
+def test_answers_that_need_a_tool_are_told_as_such(run: Runner, own_folder: Path) -> None:
+    source = write(own_folder / "it.jsonl", 2)
+    turns = [{"role": "user", "content": "Che ore sono?"}, {"role": "assistant", "content": "", "tool_calls": [{}]}]
+    with source.open("a") as file:
+        file.write(json.dumps({"messages": turns}) + "\n")
+    done = run("export", source, "-o", "-")
+    assert len(done.out.splitlines()) == 2
+    assert "note: Left out 1 record whose first answer needs a tool, which no form can hold.\n" in done.err
+    assert "without a response" not in done.err
+    source.write_text(json.dumps({"messages": turns}) + "\n")
+    check_error(run("export", source), 1, "No record of", "has a response that needs no tool")

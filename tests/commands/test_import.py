@@ -125,3 +125,53 @@ def test_a_bad_line_in_the_middle_keeps_what_came_before(run: Runner) -> None:
     check_error(run("import", SOURCE, "-o", TARGET, "-l", "it"), 1, "Line 2", "--skip-bad")
     done = run("import", SOURCE, "-o", TARGET, "-l", "it", "--skip-bad")
     assert "it.jsonl has 2 records." in done.out
+
+
+BREAD = {"instruction": "Come si fa il pane?", "output": "Boh."}
+
+
+def test_a_bad_line_behind_kept_duplicates_leaves_the_corpus_as_it_was(run: Runner) -> None:
+    write(PAIR, b"no\n", BREAD)
+    command = ("import", SOURCE, "-o", TARGET, "-l", "it", "--keep-duplicates")
+    check_error(run(*command), 1, "Line 2", "--skip-bad")
+    assert not TARGET.exists()
+    assert "it.jsonl has 2 records." in run(*command, "--skip-bad").out
+
+
+@pytest.mark.parametrize(
+    ("more", "next_"),
+    [((), "The same command goes on"), (("--keep-duplicates",), "without --keep-duplicates it passes over them")],
+)
+def test_what_was_imported_before_ctrl_c_is_told(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], next_: str
+) -> None:
+    write(PAIR, BREAD)
+    append = Corpus.append
+
+    def interrupted(corpus: Corpus, one: Any) -> None:
+        if corpus.records:
+            raise KeyboardInterrupt
+        append(corpus, one)
+
+    monkeypatch.setattr(Corpus, "append", interrupted)
+    done = run("import", SOURCE, "-o", TARGET, "-l", "it", *more)
+    assert (done.code, len(records(TARGET))) == (130, 1)
+    assert "note: Stopped after 1 record, kept in it.jsonl." in done.err
+    assert next_ in done.err
+
+
+def test_an_answer_that_needs_a_tool_is_no_record(run: Runner) -> None:
+    asked = {"role": "user", "content": "Che tempo fa?"}
+    call = {"role": "assistant", "content": "Guardo.", "tool_calls": [{"id": "c1"}]}
+    seen = {"role": "tool", "tool_call_id": "c1", "content": "Sole."}
+    answer = {"role": "assistant", "content": "C'è il sole."}
+    source = write({"messages": [asked, call, seen, answer]}, {"messages": [asked, answer, asked, call, seen, answer]})
+    told = json.loads(run("import", source, "-o", TARGET, "-l", "it", "--json").out)
+    assert (told["imported"], told["passed_over"]) == (1, {"tool_call": 1})
+    assert told["left_out"] == {"(further turns)": 1}
+
+
+def test_a_confidence_of_1_is_kept_however_it_is_written(run: Runner) -> None:
+    source = write(record(text="Chi sei?").to_dict() | {"confidence": 1})
+    assert run("import", source, "-o", TARGET).code == 0
+    assert records(TARGET)[0]["confidence"] == 1.0

@@ -56,7 +56,7 @@ def harmless(text: str) -> bool:
         (b"", 1, ("is empty",)),
         (b"\n \n", 1, ("holds no",)),
         (b"a,b\n1,2\n", 1, ("CSV",)),
-        (gzip.compress(b"{}"), 1, ("gunzip -k",)),
+        (gzip.compress(b"{}"), 1, ("gunzip < it.jsonl > it-lines.jsonl",)),
         (b'{"a": 1}\n', 1, ("line 1 has no instruction",)),
         (b'{"instruction": "caff\xe8"}\n', 1, ("line 1 is not UTF-8",)),
     ],
@@ -342,3 +342,25 @@ def test_the_terminal_comes_back_however_view_is_ended(number: int, code: int) -
         screen.process.send_signal(number)
         assert screen.end() == code
         assert screen.raw.rstrip().endswith(b"\x1b[?7h\x1b[?25h\x1b[?1049l")
+
+
+def test_view_shows_the_calls_of_tools_and_every_digit(run: Runner) -> None:
+    call = {"id": "c1", "function": {"name": "weather", "arguments": "{}"}}
+    turns = [
+        {"role": "user", "content": [{"type": "text", "text": "Che tempo fa?"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "Sole."},
+    ]
+    write({"messages": turns, "number": 2**70})
+    told = run("view", FILE).out
+    assert "Che tempo fa?" in told
+    assert '{"tool_calls": [{"id": "c1", "function": {"name": "weather", "arguments": "{}"}}]}' in told
+    assert 'Sole.\n  {"tool_call_id": "c1"}' in told
+    assert str(2**70) in told
+
+
+def test_a_confidence_that_is_no_share_is_as_if_not_measured(run: Runner) -> None:
+    write(*({"instruction": "Chi?", "output": "Io.", "confidence": value} for value in (10**400, 7, 1, 0.5)))
+    told = json.loads(run("stats", FILE, "--json").out)
+    assert told["languages"][0]["confidence"]["p5"] == 0.5
+    assert run("filter", FILE, "--min-confidence", "0.2").out.startswith("Kept 4 of 4 records.")

@@ -105,7 +105,9 @@ def test_lines_that_are_no_records_are_not_published(run: Runner, hub: FakeHub) 
     assert run("push", source, "maria/x", "--skip-bad").code == 0
     assert hub.datasets["maria/x"].files[DATA] == whole + whole
     source.write_bytes(whole + b'{"torn')
-    assert run("push", source, "maria/x").code == 0
+    for more in ((), ("--dry-run",)):
+        told = json.loads(run("push", source, "maria/x", "--json", *more).out)
+        assert told["files"][DATA] == len(whole), "of what is uploaded"
     assert hub.datasets["maria/x"].files[DATA] == whole
 
 

@@ -121,7 +121,7 @@ def test_ctrl_c_keeps_what_was_judged_and_the_same_command_goes_on(run: Runner, 
     journal = Path("it.jsonl.magpie/tags.jsonl")
     with FakeOllama(delay=0.01, script=lambda ask: Reply(GOOD)) as fake:
         started = process("tag", source, "-o", "out.jsonl", "--host", fake.url)
-        fake.wait_until(lambda: len(fake.requests_to("/api/chat")) > 8, timeout=60)
+        fake.wait_until(lambda: len(fake.requests_to("/api/chat")) > 8)
         started.send_signal(signal.SIGINT)
         done = finished(started)
         assert done.code == 130, done.err
@@ -165,3 +165,24 @@ def test_it_refuses_before_anything_is_judged(
         check_error(run("tag", *args, "--host", fake.url), code, *words)
         assert not fake.requests_to("/api/chat")
     assert {path.name: path.read_bytes() for path in own_folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("theirs", [["math", "easy"], "math", {"quality": "poor"}])
+def test_tags_of_another_kind_are_never_replaced(run: Runner, own_folder: Path, theirs: object) -> None:
+    source = write(own_folder / "it.jsonl", 2)
+    with source.open("a") as file:
+        file.write(json.dumps({"instruction": "Quanto?", "output": "Tanto.", "tags": theirs}) + "\n")
+    before = source.read_bytes()
+    with FakeOllama() as fake:
+        done = run("tag", "it.jsonl", "--in-place", "--host", fake.url)
+        check_error(done, 1, "Line 3 of it.jsonl has tags of its own", "jq -c", "it.jsonl > it-lines.jsonl")
+        assert not fake.requests_to("/api/chat")
+    assert source.read_bytes() == before
+
+
+def test_numbers_stay_what_they_are(run: Runner, own_folder: Path) -> None:
+    source = own_folder / "it.jsonl"
+    source.write_text(f'{{"instruction":"Quanto?","output":"Tanto.","id":{2**70},"score":NaN,"tags":null}}\n')
+    with FakeOllama(script=lambda ask: Reply(GOOD)) as fake:
+        assert run("tag", source, "--in-place", "--host", fake.url).code == 0
+    assert f'"id":{2**70},"score":NaN,' in source.read_text("utf-8")

@@ -47,6 +47,16 @@ def test_nan_never_gets_into_a_corpus() -> None:
         lines.encode({"confidence": float("nan")})
 
 
+def test_half_a_surrogate_pair_is_written_quickly_as_utf8_can_hold_it() -> None:
+    assert lines.encode_quickly({"a": "x\ud800", "b": "è"}) == '{"a":"x\ufffd","b":"è"}'.encode()
+
+
+def test_a_value_more_leaves_the_others_what_they_are() -> None:
+    line = b'{"id": 1180591620717411303425, "a": [NaN, -Infinity, 0.5], "tags": null, "b": "\xc3\xa8"}'
+    expected = '{"id":1180591620717411303425,"a":[NaN,-Infinity,0.5],"tags":{"x":1},"b":"è"}'.encode()
+    assert lines.with_value(line, "tags", {"x": 1}) == expected
+
+
 def test_values_are_those_of_the_record() -> None:
     one = record()
 

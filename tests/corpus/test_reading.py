@@ -43,6 +43,40 @@ def test_alpaca_input_belongs_to_the_instruction(tmp_path: Path) -> None:
     assert row.instruction == "Sum.\n\n1 2"
 
 
+@pytest.mark.parametrize("user", ["user", "human", "Human"])
+@pytest.mark.parametrize("name", ["gpt", "chatgpt", "bing", "bard", "claude", "model", "GPT"])
+def test_every_tools_name_for_who_speaks(tmp_path: Path, user: str, name: str) -> None:
+    said = [{"from": user, "value": "Chi?"}, {"from": name, "value": "Io."}]
+    (row,) = Rows(write(tmp_path / "a.jsonl", {"conversations": said}))
+    assert (row.instruction, row.response) == ("Chi?", "Io.")
+
+
+def test_text_parts_are_a_text(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "Chi"}, {"type": "text", "text": "sei?"}]
+    (row,) = Rows(write(tmp_path / "a.jsonl", {"messages": [{"role": "user", "content": parts}]}))
+    assert (row.instruction, row.response) == ("Chi\nsei?", "")
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "turn 1 .* no text .image_url."),
+        (
+            {"messages": [GOOD["messages"][0], {"role": "assistant", "content": None}]},
+            "turn 2 .* content that is no text",
+        ),
+        ({"conversations": ["Chi?", "Io."]}, "turn 1 of its conversations is no object of role and content"),
+        ({"conversations": "Chi?"}, "its conversations is no list of turns"),
+        ({"messages": [{"role": "system", "content": "S"}]}, r"no turn .* is a user's \(its roles: system\)"),
+        ({"messages": []}, r"no turn .* is a user's \(its roles: none\)"),
+    ],
+)
+def test_what_is_wrong_with_a_conversation_is_said(tmp_path: Path, bad: object, why: str) -> None:
+    with pytest.raises(CorpusError, match=why) as caught:
+        list(Rows(write(tmp_path / "a.jsonl", GOOD, bad, GOOD)))
+    assert "its keys" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
@@ -82,7 +116,7 @@ def test_a_line_too_long_to_hold_is_a_bad_one(tmp_path: Path, monkeypatch: pytes
     ("content", "error", "cause", "remedy"),
     [
         (b"", NotACorpus, "is empty", "generate"),
-        (gzip.compress(b"{}"), NotACorpus, "gzip", "gunzip -k"),
+        (gzip.compress(b"{}"), NotACorpus, "gzip", "gunzip <"),
         (b"a,b\n1,2\n", NotACorpus, "CSV", "JSONL"),
         (b'[{"instruction": "a"}]', NotACorpus, "JSON array", "jq -c"),
         (b'{"a": 1}\n', NotACorpus, "no instruction data: line 1 has no instruction", "messages"),
@@ -108,6 +142,17 @@ def test_remedies_write_to_a_name_that_is_free(tmp_path: Path, content: bytes) -
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "it's.jsonl"])
+def test_the_remedy_for_gzip_works_whatever_the_file_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(json.dumps(GOOD).encode()))
+    with pytest.raises(NotACorpus) as caught:
+        Rows(tmp_path / name)
+    command = caught.value.remedy.partition("unpack it first: ")[2]
+    subprocess.run(command, shell=True, check=True)
+    assert [row.data for row in Rows(Path(shlex.split(command)[-1]))] == [GOOD]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
 def test_the_remedy_for_parquet_works(tmp_path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
@@ -123,6 +168,11 @@ def test_the_remedy_for_parquet_works(tmp_path: Path) -> None:
 def test_an_id_of_0_is_one(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", *({**GOOD, "id": value} for value in (0, "", None, "x")))
     assert [row.id for row in Rows(path)] == ["0", "line 2", "line 3", "x"]
+
+
+def test_ids_beyond_64_bits_keep_all_their_digits(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", *({**GOOD, "id": value} for value in (2**70, 2**70 + 1, 1.5)))
+    assert [row.id for row in Rows(path)] == [str(2**70), str(2**70 + 1), "1.5"]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_without_a_licence_none_is_claimed(tmp_path: Path) -> None:
 def test_it_tells_models_languages_ways_and_the_funnel(tmp_path: Path) -> None:
     text = made(tmp_path / "a.jsonl", OWN, {**OWN, "steering": "opener"}, runs=(RUN, {**RUN, "there": 0}))
     assert "written by `llama3.2:latest`. They were made with magpie-ollama" in text
-    assert "| Italian (`it`) | 2 | 5 words | 1 words |" in text
+    assert "| Italian (`it`) | 2 | 5 words | 1 word |" in text
     assert "| steering | `system` (50 %), `opener` (50 %) |" in text
     assert "In 1 run, 10 attempts gave 3 records, of which 2 are here." in text
     assert "| `wrong_language` | 6 | 60.0 % |" in text
@@ -85,8 +85,8 @@ def test_synthetic_is_said_of_what_tells_so_and_of_nothing_else(tmp_path: Path) 
     foreign = {"instruction": "Quanto?", "output": "Tanto."}
     assert "**This data is synthetic.**" in made(tmp_path / "a.jsonl", OWN)
     mixed = made(tmp_path / "b.jsonl", OWN, foreign)
-    assert "**At least 1 of the 2 records are synthetic**" in mixed
-    assert "1 of them were made with magpie-ollama" in mixed
+    assert "**At least 1 of the 2 records is synthetic**" in mixed
+    assert "1 of them was made with magpie-ollama" in mixed
     assert "language_creators" not in metadata(mixed)
     unknown = made(tmp_path / "c.jsonl", foreign)
     assert "**The records do not tell who wrote them.**" in unknown
@@ -102,3 +102,21 @@ def test_names_from_a_file_cannot_break_the_card(tmp_path: Path) -> None:
     assert "license" not in metadata(text)
     assert "language" not in metadata(text)
     assert "| model | `a'/ # b --- license: mit` |" in text
+
+
+def test_what_some_records_name_is_not_said_of_all(tmp_path: Path) -> None:
+    foreign = {"instruction": "Quanto?", "output": "Tanto."}
+    tagged = {**OWN, "tags": {"quality": "good", "judge": "qwen3:8b"}}
+    text = made(tmp_path / "a.jsonl", tagged, foreign, foreign, {**foreign, "model": "m"})
+    assert "written by `llama3.2:latest` (25 %), `m` (25 %); 2 records name none." in text
+    assert "| server | `ollama` (25 %); 3 records name none |" in text
+    assert (
+        "Given by `qwen3:8b` as a judge, on the scales of Magpie, to 1 of the 4 records; shares are of these." in text
+    )
+    assert "Each line that magpie-ollama made has `messages`" in text
+
+
+def test_imported_records_have_no_runs_to_miss(tmp_path: Path) -> None:
+    imported = {**OWN, "server": "import", "steering": "", "run": ""}
+    assert "manifest" not in made(tmp_path / "a.jsonl", imported)
+    assert "left no manifest" in made(tmp_path / "b.jsonl", OWN)

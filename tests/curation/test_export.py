@@ -11,7 +11,7 @@ import pytest
 
 from magpie_ollama.corpus.reading import Row, Rows
 from magpie_ollama.curation import export
-from magpie_ollama.curation.export import FORMS, Sides, conversation, encode, parse_split
+from magpie_ollama.curation.export import FORMS, Sides, conversation, parse_split
 from magpie_ollama.errors import UsageError
 
 SYSTEM = {"role": "system", "content": "Sii breve."}
@@ -30,6 +30,8 @@ def rows(path: Path, *values: object) -> list[Row]:
 @pytest.mark.parametrize(
     ("value", "turns"),
     [
+        ({"conversation": [USER, ANSWER], "system_prompt": "Sii breve."}, [SYSTEM, USER, ANSWER]),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Chi sei?"}]}, ANSWER]}, [USER, ANSWER]),
         ({"messages": [USER, ANSWER]}, [USER, ANSWER]),
         ({"messages": [SYSTEM, USER, ANSWER, *AGAIN]}, [SYSTEM, USER, ANSWER, *AGAIN]),
         ({"messages": [{**USER, "weight": 1}, ANSWER]}, [USER, ANSWER]),
@@ -56,6 +58,12 @@ def test_a_column_that_no_form_reads_is_told(tmp_path: Path, beside: dict[str, A
     (row, bare) = rows(tmp_path / "a.jsonl", {**pair, **beside}, {**pair, **dict.fromkeys(beside, "")})
     assert conversation(row) == ([USER, ANSWER], True)
     assert conversation(bare) == ([USER, ANSWER], False)
+
+
+def test_tools_that_a_model_was_offered_are_told(tmp_path: Path) -> None:
+    offered, none = rows(tmp_path / "a.jsonl", *({"messages": [USER, ANSWER], "tools": t} for t in ([{"x": 1}], [])))
+    assert conversation(offered) == ([USER, ANSWER], True)
+    assert conversation(none) == ([USER, ANSWER], False)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +128,34 @@ def test_counts(tmp_path: Path) -> None:
     assert put == [{"messages": [USER, ANSWER]}] * 2
 
 
-def test_half_a_surrogate_pair_is_written_as_utf8_can_hold_it() -> None:
-    assert json.loads(encode({"a": "x\ud800", "b": "è"})) == {"a": "x\ufffd", "b": "è"}
+LOOKS = {"role": "assistant", "content": "Guardo.", "tool_calls": [{"id": "c1"}]}
+SEES = {"role": "tool", "tool_call_id": "c1", "content": "{}"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"messages": [USER, LOOKS, SEES, ANSWER]},
+        {"messages": [USER, {**LOOKS, "content": None}, SEES, ANSWER]},
+        {
+            "conversations": [
+                SHAREGPT[0],
+                {"from": "function_call", "value": "{}"},
+                {"from": "observation", "value": "{}"},
+                SHAREGPT[1],
+            ]
+        },
+    ],
+)
+def test_an_answer_that_needs_a_tool_is_left_out_and_counted(tmp_path: Path, value: object) -> None:
+    put: list[Any] = []
+    counts = export.export(rows(tmp_path / "a.jsonl", value), FORMS["messages"], {"": put.append}, Sides({}, 0))
+    assert (put, counts.tools, counts.unanswered) == ([], 1, 0)
+
+
+def test_a_conversation_ends_where_a_tool_begins(tmp_path: Path) -> None:
+    (row,) = rows(tmp_path / "a.jsonl", {"messages": [USER, ANSWER, AGAIN[0], LOOKS, SEES, AGAIN[1]]})
+    assert conversation(row) == ([USER, ANSWER], True)
 
 
 class TestSides:
