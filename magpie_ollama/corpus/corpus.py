@@ -108,8 +108,11 @@ class Corpus(ABC):
         """The newest run of equal settings that did not end as done; it may have its last record all the same, where a
         crash came right after it. ``Run.resume`` goes on with it."""
         mark = runs.fingerprint(settings)
-        for run in reversed(self._runs):
-            if run.manifest["fingerprint"] == mark and run.status != "done":
+        same = [run for run in self._runs if run.manifest["fingerprint"] == mark]
+        for run in reversed(same):
+            if run.status != "done":
+                if settings.get("seed") is not None:  # drawn ones are far apart
+                    run.go_behind(runs.behind(same))
                 return run
         return None
 

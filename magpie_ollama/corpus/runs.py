@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,6 +96,10 @@ class Run:
                 raise failure(error, path) from error
             self._journal.end_line()
         self._journal.append(lines.encode(lines.values(attempt)))
+
+    def go_behind(self, seed: int) -> None:
+        """Give the attempts to come no seed below ``seed``."""
+        self._journaled = max(self.next_index, seed - self.seed) - 1
 
     def resume(self, target: int) -> None:
         """Go on with a run that an earlier process left, towards ``target`` records. Raises CorpusError."""
@@ -200,7 +204,12 @@ def _first_seed(given: int | None, same: Sequence[Run]) -> int:
         return secrets.randbelow(MAX_SEED)
     if not 0 <= given <= MAX_SEED:
         raise UsageError(f"The seed {given} is out of range", f"choose --seed between 0 and {MAX_SEED}")
-    return max([given, *(run.seed + run.next_index for run in same)])
+    return max(given, behind(same))
+
+
+def behind(runs: Iterable[Run]) -> int:
+    """The first seed above all that the runs have used."""
+    return max((run.seed + run.next_index for run in runs), default=0)
 
 
 def _write(path: Path, manifest: Mapping[str, Any]) -> None:

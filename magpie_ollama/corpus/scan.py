@@ -153,13 +153,20 @@ def instructions(path: Path, *, size: int = 0, number: int = 0) -> Iterator[tupl
     """Each record's id ("line 7" where it has none) and instruction, in the order of the file, behind its first
     ``size`` bytes, which are ``number`` lines.
 
-    For a file that ``scan`` has accepted. Raises OSError.
+    For a file that ``scan`` has accepted: a line that is no record has come since, from another program, and is passed
+    over. Raises OSError, CorpusError for a newer record.
     """
     with path.open("rb") as file:
         file.seek(size)
         source = _Lines(file, number)
-        for value in _values(source):
-            text = next((m["content"] for m in value["messages"] if m["role"] == "user"), "")
+        for line in source:
+            try:
+                if (value := lines.parse(line)) is None:
+                    continue
+                messages = _record(value, path)["messages"]
+            except (jsonlines.InvalidLineError, _NoRecordError):
+                continue
+            text = next((m["content"] for m in messages if m["role"] == "user"), "")
             yield str(value.get("id") or f"line {source.number}"), lines.whole_text(text)
 
 

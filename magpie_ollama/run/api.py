@@ -3,24 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import warnings
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypedDict, Unpack
+from weakref import WeakSet
 
 from anyio.from_thread import start_blocking_portal
 
 from magpie_ollama.corpus import Corpus, MemoryCorpus
+from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
+from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import default_way, parse_way
 from magpie_ollama.records import Record
 from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.session import open_session
 from magpie_ollama.run.settings import ServerChoice, Settings
+from magpie_ollama.servers.base import Sampling
+
+_LEAST = {"n": 1, "exemplars": 1, "parallel": 0, "max_attempts": 0}
 
 
-async def agenerate(
+class Further(TypedDict, total=False):
+    """The fields of ``run.settings.Settings`` that have a default."""
+
+    system: str
+    exemplars: int
+    bootstrap: bool
+    instruction: Sampling
+    response: Sampling
+    rules: Rules | None
+    think: bool
+    seed: int | None
+    parallel: int
+    max_attempts: int
+
+
+class Keywords(Further, total=False):
+    """What ``agenerate`` takes by name."""
+
+    output: str | Path | None
+    model: str
+    server: str
+    host: str
+    model_path: str | Path | None
+    template: str
+    steering: str
+    options: Mapping[str, Any] | None
+    pull: bool
+
+
+def agenerate(
     language: str = "en",
     n: int = 20,
     *,
@@ -33,7 +69,7 @@ async def agenerate(
     steering: str = "",
     options: Mapping[str, Any] | None = None,
     pull: bool = False,
-    **settings: Any,
+    **settings: Unpack[Further],
 ) -> AsyncGenerator[Record, None]:
     """Makes ``n`` records in ``language`` and yields each one as soon as it is there.
 
@@ -42,14 +78,25 @@ async def agenerate(
     "openai", "embedded"), ``host``, ``model_path``, ``template``, ``steering``, ``options`` and ``pull`` are those of
     the command line; what it notes (the embedded engine steps in, a torn line was mended) is a warning here;
     ``settings`` are further fields of ``run.settings.Settings`` (``parallel``, ``seed``, ``system``, ...).
-    Raises ``errors.MagpieError``; ``errors.ShortOfTarget`` at the end where the bound on attempts came first.
+    Raises ``errors.MagpieError``, at once for what is no language, way or number; ``errors.ShortOfTarget`` at the end
+    where the bound on attempts came first.
     """
+    for name, value in {"n": n, **settings}.items():
+        least = _LEAST.get(name)
+        if least is not None and not (isinstance(value, int) and value >= least):
+            raise UsageError(
+                f"{name} must be a whole number, {least} or more, not {value!r:.40}.", f"mend it, or leave out {name}"
+            )
     spoken = languages.find(language)
     choice = ServerChoice(server, host, model, Path(model_path) if model_path else None, template, options or {}, pull)
     asked = Settings(choice, spoken, parse_way(steering) if steering else default_way(spoken), n, **settings)
+    return _records(asked, None if output is None else Path(output))
+
+
+async def _records(asked: Settings, output: Path | None) -> AsyncGenerator[Record, None]:
     made: asyncio.Queue[Record | None] = asyncio.Queue()
-    with Corpus.open(Path(output)) if output is not None else MemoryCorpus() as corpus:
-        async with open_session(asked, corpus, Progress(target=n)) as session:
+    with Corpus.open(output) if output is not None else MemoryCorpus() as corpus:
+        async with open_session(asked, corpus, Progress(target=asked.target)) as session:
             notices = session.progress.notices
             job = asyncio.create_task(session.generate(made.put_nowait))
             job.add_done_callback(lambda _: made.put_nowait(None))
@@ -65,12 +112,28 @@ async def agenerate(
                 _warn(notices)
 
 
-def generate(language: str = "en", n: int = 20, **settings: Any) -> Iterator[Record]:
+def generate(language: str = "en", n: int = 20, **settings: Unpack[Keywords]) -> Generator[Record, None, None]:
     """``agenerate`` without async, in a notebook too: the work goes on in a thread of its own while you iterate."""
+    records = _iterate(agenerate(language, n, **settings))
+    _begun.add(records)
+    return records
+
+
+_begun: WeakSet[Generator[Record, None, None]] = WeakSet()
+
+
+@atexit.register
+def _close() -> None:
+    # Later, with the modules' variables, it would wait for a thread that runs no more.
+    for records in list(_begun):
+        records.close()
+
+
+def _iterate(records: AsyncGenerator[Record, None]) -> Generator[Record, None, None]:
     made: SimpleQueue[Record | None] = SimpleQueue()
 
     async def work() -> None:
-        async for record in agenerate(language, n, **settings):
+        async for record in records:
             made.put(record)
 
     async def begin() -> asyncio.Task[None]:

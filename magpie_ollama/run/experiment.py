@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Awaitable, Iterable, Sequence
@@ -12,9 +11,11 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 
+from jsonlines import InvalidLineError
+
 from magpie_ollama.corpus import runs
 from magpie_ollama.corpus.appender import Appender
-from magpie_ollama.corpus.lines import encode
+from magpie_ollama.corpus.lines import encode, parse
 from magpie_ollama.errors import CorpusError, TemplateError, UsageError
 from magpie_ollama.method.detection import check
 from magpie_ollama.method.duplicates import DuplicateIndex
@@ -27,7 +28,7 @@ from magpie_ollama.run.asking import Asker, Draft
 from magpie_ollama.run.funnel import KEPT, Progress
 from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.session import Session
-from magpie_ollama.run.settings import Settings
+from magpie_ollama.run.settings import ServerChoice, Settings
 from magpie_ollama.run.watchdog import watch_server
 from magpie_ollama.run.ways import AutoWays, FixedWay, Tally, passed
 from magpie_ollama.servers.base import Completion
@@ -126,9 +127,11 @@ class Results:
         names = {field.name for field in fields(Row)}
         for number, line in enumerate(self.path.read_bytes().splitlines(), 1):
             try:
-                value = json.loads(line)
-            except ValueError:
+                value = parse(line)
+            except InvalidLineError:
                 continue  # half a line is all that a crash leaves
+            if value is None:
+                continue
             if not isinstance(value, dict) or set(value) != names:
                 raise CorpusError(
                     f"{self.path}, line {number}, is no row of an experiment", "choose another place with -o"
@@ -151,6 +154,11 @@ def fingerprint(settings: Settings, with_responses: bool) -> str:
     identity = settings.identity("", "")
     for key in ("language", "language_data", "steering"):
         del identity[key]
+    # Two servers, or files of weights, may have one name for different models. As they are given, where they are:
+    # files of earlier versions go on.
+    for key in ("kind", "host", "model_path"):
+        if (given := getattr(settings.server, key)) != getattr(ServerChoice(), key):
+            identity[key] = str(given)
     return runs.fingerprint({**identity, "with_responses": with_responses})
 
 
@@ -239,7 +247,7 @@ class Experiment:
             tally = Tally()
             for row in rows[-len(missing) :]:
                 tally.count(row.attempt)
-            measurements.add(session.model, language.code, {way: tally})
+            measurements.add(session.model, session.settings.measured_as, {way: tally})
 
     async def _attempt(self, asker: Asker, draft: Draft, session: Session, way: str) -> Row:
         started = time.monotonic()

@@ -1,6 +1,7 @@
 """What was measured of each way, kept for the next run of the same model in the same language.
 
-One JSON file a model (by digest) in the user's data folder; it may be deleted at any time.
+One JSON file a model (by digest) in the user's data folder; it may be deleted at any time. ``measured_as`` is that of
+``Settings``.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ def folder() -> Path:
     return Path(given) if given else platformdirs.user_data_path("magpie-ollama", appauthor=False)
 
 
-def load(model: Model, language: str) -> dict[str, Tally]:
+def load(model: Model, measured_as: str) -> dict[str, Tally]:
     """What each way came to so far; {} where nothing is known, or readable."""
     names = [field.name for field in fields(Tally)]
     found = {}
-    ways = _read(model).get(language)
+    ways = _read(model).get(measured_as)
     for way, values in ways.items() if isinstance(ways, dict) else ():
         try:
             found[str(way)] = Tally(*(float(values[name]) for name in names))
@@ -41,14 +42,14 @@ def load(model: Model, language: str) -> dict[str, Tally]:
     return found
 
 
-def add(model: Model, language: str, tallies: Mapping[str, Tally]) -> None:
+def add(model: Model, measured_as: str, tallies: Mapping[str, Tally]) -> None:
     """Adds a run's tallies. A folder that cannot be written loses them: they are a convenience."""
     everything = _read(model)
-    known = load(model, language)
+    known = load(model, measured_as)
     for way, tally in tallies.items():
         if tally.attempts:
             known[way] = known.get(way, Tally()).plus(tally).scaled(REMEMBERED)
-    everything[language] = {way: {k: round(v, 2) for k, v in asdict(tally).items()} for way, tally in known.items()}
+    everything[measured_as] = {way: {k: round(v, 2) for k, v in asdict(tally).items()} for way, tally in known.items()}
     path = _path(model)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import takewhile
+
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.method import index_state
 from magpie_ollama.method.duplicates import DuplicateIndex
@@ -10,13 +13,15 @@ WORTH_KEEPING = 2000
 """Instructions that take 0.1 s to read and hash: so many new ones, and the next opening shall find them done."""
 
 
-def index(corpus: Corpus) -> DuplicateIndex:
+def index(corpus: Corpus, stopped: Callable[[], bool] = lambda: False) -> DuplicateIndex:
     """Reads and hashes what has come since the index was last kept beside the corpus, and keeps it anew where that was
-    much. About 40 microseconds an instruction. For a corpus to which nothing was added since it was opened."""
+    much. About 40 microseconds an instruction. For a corpus to which nothing was added since it was opened. Ends early,
+    with a part, once ``stopped()``."""
     kept = index_state.from_bytes(corpus.recall())
     seen = kept or DuplicateIndex()
     before = len(seen)
-    seen.add_many(text for _, text in corpus.instructions(new=kept is not None))
-    if len(seen) - before >= WORTH_KEEPING:
+    records = takewhile(lambda _: not stopped(), corpus.instructions(new=kept is not None))
+    seen.add_many(text for _, text in records)
+    if len(seen) - before >= WORTH_KEEPING and not stopped():
         corpus.remember(index_state.to_bytes(seen))
     return seen

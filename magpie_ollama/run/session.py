@@ -129,14 +129,18 @@ class Session:
         run = self.run = self._begin(template, allowed)
         ways: FixedWay | AutoWays = FixedWay(allowed[0])
         if self.settings.steering == AUTO:
-            code = self.settings.language.code
-            ways = AutoWays(allowed, run.seed + run.next_index, measurements.load(self.model, code))
+            earlier = measurements.load(self.model, self.settings.measured_as)
+            ways = AutoWays(allowed, run.seed + run.next_index, earlier)
             ways.recall(run.attempts())
         progress = self.progress
         progress.funnel = Funnel.of(run.attempts())
         progress.kept, progress.target = run.kept, run.target
         progress.enter("Reading the corpus" if self.corpus.records else "")
-        seen = await asyncio.to_thread(index, self.corpus)
+        try:
+            seen = await asyncio.to_thread(index, self.corpus, lambda: self._stopped)
+        except asyncio.CancelledError:
+            self.stop()  # the end of the thread is waited for
+            raise
         progress.enter("")
         self._pipeline = Pipeline(
             self.settings, self.server, self.model, self._prompter, ways, self.corpus, run, seen, progress, keep
@@ -157,7 +161,7 @@ class Session:
         finally:
             gc.unfreeze()
             if isinstance(ways, AutoWays):
-                measurements.add(self.model, self.settings.language.code, ways.tallies())
+                measurements.add(self.model, self.settings.measured_as, ways.tallies())
             progress.notices += self.corpus.notices[self._told :]
             run.update(funnel=progress.funnel.to_dict(), seconds=self._seconds(run))
             run.finish(status)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from magpie_ollama.method import languages
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import EXEMPLARS
@@ -65,6 +66,15 @@ class Settings:
     def attempt_bound(self) -> int:
         return self.max_attempts or max(100, 10 * self.target)
 
+    @property
+    def measured_as(self) -> str:
+        """What its ways are measured as: the language's code; with a digest behind it where the prompts or the sampling
+        of instructions are not those that the package ships."""
+        code = self.language.code
+        shipped = code in languages.codes() and self.language == languages.load(code)
+        given = (self.system, self.exemplars, self.instruction.seeded(0), None if shipped else self.language)
+        return code if given == ("", EXEMPLARS, INSTRUCTION, None) else f"{code}-{_digest(given)[:8]}"
+
     def identity(self, model: str, server_kind: str) -> dict[str, Any]:
         """What two runs have in common that are one and the same: all that decides what is generated and kept, and not
         how many, how fast, and at which address."""
@@ -91,6 +101,6 @@ class Settings:
         }
 
 
-def _digest(language: Language) -> str:
-    """Tells two states of a language's steering data apart, so that a manifest says which one a run used."""
-    return hashlib.sha256(repr(language).encode()).hexdigest()[:12]
+def _digest(value: object) -> str:
+    """Tells two states of a value apart, as of a language's steering data: a manifest says which one a run used."""
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:12]

@@ -135,7 +135,7 @@ def test_a_disk_that_takes_nothing_is_no_error(path: Path, monkeypatch: pytest.M
     assert [file.name for file in cache(path).parent.iterdir()] == ["opening"]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.data())
 def test_whatever_happens_to_the_cache_the_corpus_opens(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

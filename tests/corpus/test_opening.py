@@ -171,7 +171,7 @@ class TestTorn:
         Corpus.open(path).close()
         assert path.read_bytes() == WHOLE
 
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(st.integers(0, len(WHOLE)))
     def test_any_prefix_reopens_with_exactly_its_whole_records(self, size: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -187,7 +187,7 @@ class TestTorn:
             rest = WHOLE[len(b"".join(LINES[:whole])) : size]
             assert torn_files(path) == ([rest] if rest else [])
 
-    @settings(deadline=None, max_examples=150)
+    @settings(max_examples=150)
     @given(st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode), st.just(b"\0" * 4096)))
     def test_any_garbage_at_the_end_is_kept_aside_or_refused(self, garbage: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -323,6 +323,18 @@ class TestIdsAndSeeds:
             assert second.seed == 46, "after the 42..45 of the first"
             assert corpus.start_run(SETTINGS | {"seed": 42, "model": "other"}, {}, 2).seed == 42
 
+    def test_a_continued_run_repeats_no_seed_of_a_later_one(self, path: Path) -> None:
+        make(path, 9, 2, "interrupted", seed=42)
+        with Corpus.open(path) as corpus:  # as fewer were asked for than the first has
+            second = corpus.start_run(SETTINGS | {"seed": 42}, {}, 1)
+            assert attempt(corpus, second).index + second.seed == 46
+            second.finish("done")
+        with Corpus.open(path) as corpus:
+            first = corpus.unfinished(SETTINGS | {"seed": 42})
+            assert first
+            first.resume(9)
+            assert attempt(corpus, first).index + first.seed == 47, "behind the 42..45 of its own and the 46"
+
     @pytest.mark.parametrize("seed", [-1, runs.MAX_SEED + 1])
     def test_a_seed_out_of_range(self, corpus: Corpus, seed: int) -> None:
         with pytest.raises(UsageError, match=f"seed {seed} is out of range"):

@@ -6,14 +6,21 @@ import asyncio
 import json
 import signal
 import threading
+from dataclasses import MISSING, fields
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
+from corpus.support import python
 from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply
 
 import magpie_ollama
 from magpie_ollama import MagpieError, Record, agenerate, generate
-from magpie_ollama.errors import ShortOfTarget
+from magpie_ollama.corpus import Corpus
+from magpie_ollama.errors import ShortOfTarget, UsageError
+from magpie_ollama.run.api import Further, Keywords
+from magpie_ollama.run.settings import Settings
 
 from .support import read, until
 
@@ -37,15 +44,14 @@ def test_within_a_running_loop_as_in_a_notebook(tmp_path: Path) -> None:
 
 def test_leaving_early_ends_the_work_and_keeps_what_is_there(tmp_path: Path) -> None:
     with FakeOllama(models=[FakeModel("m:1b")]) as fake:
-        records = generate("en", 500, host=fake.url, output=tmp_path / "en.jsonl")
+        records = generate("en", 100_000, host=fake.url, output=tmp_path / "en.jsonl")
         first = next(records)
-        records.close()  # type: ignore[attr-defined]
+        records.close()
         asyncio.run(until(lambda: all(exchange.finished or exchange.cancelled for exchange in fake.requests)))
-        asked = len(fake.requests)
-        assert asked < 900
+        assert len(fake.requests) < 100_000, "not even an instruction for each"
     kept = read(tmp_path / "en.jsonl")
     assert first.id == kept[0]["id"]
-    assert len(kept) < 500
+    assert len(kept) < 100_000
 
 
 def test_ctrl_c_while_it_waits_comes_through_and_keeps_what_is_there(tmp_path: Path) -> None:
@@ -61,12 +67,35 @@ def test_ctrl_c_while_it_waits_comes_through_and_keeps_what_is_there(tmp_path: P
     with FakeOllama(models=[FakeModel("m:1b")]) as fake:
         records = generate("en", 500, host=fake.url, output=tmp_path / "en.jsonl")
         first = next(records)
-        fake.script = silent
         with pytest.raises(KeyboardInterrupt):
+            fake.script = silent
             list(records)
     assert first.id == read(tmp_path / "en.jsonl")[0]["id"]
     (manifest,) = (tmp_path / "en.jsonl.magpie" / "runs").glob("*.json")
     assert json.loads(manifest.read_text("utf-8"))["status"] == "interrupted"
+
+
+SCRIPT = """
+import sys
+from magpie_ollama import generate
+records = generate("en", 500, host=sys.argv[1], output=sys.argv[2])
+print(next(records).id)
+"""
+
+
+def test_a_script_that_still_holds_the_iterator_ends(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        script = python(SCRIPT, fake.url, path)
+        try:
+            out, err = script.communicate(timeout=60)
+        finally:
+            script.kill()
+    assert (script.returncode, err) == (0, "")
+    assert out.strip() == read(path)[0]["id"]
+    (manifest,) = (tmp_path / "en.jsonl.magpie" / "runs").glob("*.json")
+    assert json.loads(manifest.read_text("utf-8"))["status"] == "interrupted"
+    Corpus.open(path).close()  # which has no lock any more
 
 
 def test_async(tmp_path: Path) -> None:
@@ -96,6 +125,26 @@ def test_its_errors_are_magpie_errors() -> None:
         fake.script = lambda ask: Reply("")
         with pytest.raises(ShortOfTarget):
             list(generate("en", 2, host=fake.url, max_attempts=3))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"n": 0}, {"n": "5"}, {"n": 2.5}, {"parallel": -1}, {"parallel": "4"}, {"max_attempts": -1}, {"exemplars": 0}],
+    ids=str,
+)
+@pytest.mark.parametrize("call", [generate, agenerate])
+def test_a_number_out_of_range_is_refused_at_once(call: Any, given: dict[str, Any]) -> None:
+    (name,) = given
+    with pytest.raises(UsageError, match=f"{name} must be a whole number") as caught:
+        call("en", **given)
+    assert name in caught.value.remedy
+
+
+def test_its_typed_keywords_are_those_that_it_takes() -> None:
+    named = [name for name, one in signature(agenerate).parameters.items() if one.kind is one.KEYWORD_ONLY]
+    optional = [one.name for one in fields(Settings) if one.default is not MISSING]
+    assert list(Further.__annotations__) == optional
+    assert set(Keywords.__annotations__) == {*optional, *named}
 
 
 def test_unknown_names_are_attribute_errors() -> None:

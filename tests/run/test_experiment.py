@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, question
 
-from magpie_ollama.corpus import MemoryCorpus
+from magpie_ollama.corpus import MemoryCorpus, runs
 from magpie_ollama.errors import CorpusError
 from magpie_ollama.method import languages
 from magpie_ollama.run import measurements
@@ -20,6 +20,7 @@ from magpie_ollama.run.experiment import Asked, Cell, Experiment, Results, Row, 
 from magpie_ollama.run.findings import best_of, findings
 from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.session import open_session
+from magpie_ollama.run.settings import ServerChoice, Settings
 
 from .support import settings
 
@@ -122,6 +123,7 @@ def test_what_it_measured_is_there_for_auto(tmp_path: Path, monkeypatch: pytest.
     with FakeOllama(models=[FakeModel("m:1b", digest="d" * 64)]) as fake:
         fake.script = script
         run(fake, tmp_path / "c.jsonl", 12, ("system", "none"))
+        run(fake, tmp_path / "c.jsonl", 4, ("system",), exemplars=2)
         model = measurements.Model("m:1b", digest="d" * 64)
     found = measurements.load(model, "it")
     assert (found["system"].attempts, found["system"].passed) == (12, 9)
@@ -135,6 +137,22 @@ def test_a_cell_with_more_rows_than_asked_takes_no_time_from_the_others(tmp_path
     session: Any = SimpleNamespace(model=SimpleNamespace(name="m"))
     experiment = Experiment(session, Asked([ITALIAN], ("system", "none"), 2, False), results, Progress())
     assert experiment.seconds_expected(10.0) == pytest.approx(2 * 70 / 10)
+
+
+def test_another_server_or_file_is_another_experiment() -> None:
+    plain = Settings(ServerChoice(), ITALIAN, "system", 10)
+    given: list[dict[str, Any]] = [{"host": "http://there:11434"}, {"kind": "openai"}, {"model_path": Path("m.gguf")}]
+    others = [fingerprint(replace(plain, server=ServerChoice(**one)), False) for one in given]
+    assert len({fingerprint(plain, False), *others}) == 4
+    earlier = {"language", "language_data", "steering"}
+    identity = {key: value for key, value in plain.identity("", "").items() if key not in earlier}
+    assert fingerprint(plain, False) == runs.fingerprint({**identity, "with_responses": False}), "files go on"
+
+
+def test_a_line_that_no_reader_takes_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_text("[" * 100_000 + "\n\n")
+    assert Results(path, "x").rows == {}
 
 
 def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:

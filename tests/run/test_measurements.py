@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from magpie_ollama.method import languages
 from magpie_ollama.run import measurements
+from magpie_ollama.run.settings import INSTRUCTION, ServerChoice, Settings
 from magpie_ollama.run.ways import Tally
 from magpie_ollama.servers.base import Model
 
@@ -32,6 +36,32 @@ def test_old_ones_fade() -> None:
     found = measurements.load(MODEL, "it")["system"]
     assert found.attempts == measurements.REMEMBERED
     assert found.passed == pytest.approx(250, abs=1)
+
+
+ITALIAN = languages.load("it")
+SETTINGS = Settings(ServerChoice(), ITALIAN, "auto", 10)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"instruction": INSTRUCTION.seeded(3)}, {"seed": 3, "target": 5, "steering": "system", "think": True}],
+)
+def test_what_the_package_ships_is_measured_as_its_language(changes: dict[str, Any]) -> None:
+    assert replace(SETTINGS, **changes).measured_as == "it"
+
+
+def test_prompts_and_sampling_of_ones_own_are_measured_apart() -> None:
+    own: list[dict[str, Any]] = [
+        {"system": "You know all about bees."},
+        {"exemplars": 2},
+        {"instruction": replace(INSTRUCTION, temperature=0.7)},
+        {"language": replace(ITALIAN, prefix="italiano:")},
+        {"language": replace(ITALIAN, code="it-ch")},
+    ]
+    names = [replace(SETTINGS, **changes).measured_as for changes in own]
+    assert len(set(names)) == 5 and "it" not in names
+    assert all(len(name) == len("it-12345678") for name in names[:4])
+    assert replace(SETTINGS, **own[0]).measured_as == names[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"it": 3}', '{"it": {"system": {"attempts": "many"}}}'])

@@ -45,6 +45,31 @@ def test_it_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert index.find("Qual è la capitale della Francia?") == ""
 
 
+@pytest.mark.parametrize("more", ['{"messages": [{"role": "us', '{"instruction": "a", "output": "b"}\n', '"text"\n'])
+def test_what_another_program_adds_meanwhile_is_passed_over(tmp_path: Path, more: str) -> None:
+    path = tmp_path / "it.jsonl"
+    with Corpus.open(path) as corpus:
+        corpus.append(record(text=TEXTS[0]))
+    with Corpus.open(path) as corpus:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(more)
+        assert len(seen.index(corpus)) == 1
+
+
+def test_what_is_stopped_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "WORTH_KEEPING", 3)
+    path = tmp_path / "it.jsonl"
+    with Corpus.open(path) as corpus:
+        for text in TEXTS:
+            corpus.append(record(text=text))
+    asked = iter(range(len(TEXTS) + 1))
+    with Corpus.open(path) as corpus:
+        assert len(seen.index(corpus, lambda: next(asked) >= 5)) == 5
+    with Corpus.open(path) as corpus:
+        assert corpus.recall() == b""
+        assert len(seen.index(corpus)) == len(TEXTS)
+
+
 def test_a_corpus_in_memory_has_none() -> None:
     assert len(seen.index(MemoryCorpus())) == 0
 

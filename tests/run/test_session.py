@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml, default_scrip
 from fake_ollama.templates import base_model
 from run.support import generate, generating, settings, until
 
-from magpie_ollama.errors import ServerError, TemplateError
+from magpie_ollama.errors import TemplateError
+from magpie_ollama.method.duplicates import DuplicateIndex
+from magpie_ollama.run import session as sessions
 from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.session import Session
 
@@ -94,6 +98,31 @@ def test_stopping_before_the_first_attempt(tmp_path: Path) -> None:
     assert made.error is None
     assert made.records == []
     assert not generating(fake)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_leaving_while_the_corpus_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancelled: bool) -> None:
+    """The process would wait for the thread that reads: the reading ends, too."""
+    reading = threading.Event()
+
+    def index(corpus: Any, stopped: Any) -> DuplicateIndex:
+        reading.set()
+        while not stopped():
+            time.sleep(0.002)
+        return DuplicateIndex()
+
+    async def meanwhile(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(reading.is_set)
+        if cancelled:
+            task.cancel()
+        else:
+            session.stop()
+
+    monkeypatch.setattr(sessions, "index", index)
+    with FakeOllama() as fake:
+        made = generate(settings(fake, 100), tmp_path / "en.jsonl", meanwhile)
+    assert made.records == []
+    assert isinstance(made.error, asyncio.CancelledError) == cancelled
 
 
 def test_the_same_settings_continue_and_then_add(tmp_path: Path) -> None:
@@ -176,7 +205,6 @@ def test_the_manifest_says_what_was_done(tmp_path: Path) -> None:
     assert manifest["template"]["suffix"] == "<|im_end|>\n<|im_start|>assistant\n"
     assert manifest["system"] == "", "none is sent"
     assert manifest["funnel"]["kept"] == 2
-    assert manifest["seconds"] >= 0
 
 
 # Templates.
@@ -229,9 +257,8 @@ def test_a_model_that_does_not_load(tmp_path: Path) -> None:
     with FakeOllama() as fake:
         fake.fail_next(1, "load_crash", "/api/generate")
         made = generate(settings(fake, 2), tmp_path / "en.jsonl")
-    if made.error is not None:  # tried again or not, it is never without a next step
-        assert isinstance(made.error, ServerError)
-        assert made.error.remedy
+    assert made.error is None, "it is tried again"
+    assert len(made.records) == 2
 
 
 # Signals.
@@ -247,7 +274,7 @@ def test_the_first_signal_calls_and_the_second_cancels(number: signal.Signals) -
         with on_interrupt(lambda: calls.append("first")):
             os.kill(os.getpid(), number)
             await until(lambda: calls)
-            os.kill(os.getpid(), number)
+            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), number)
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.Event().wait()
         calls.append("left")
@@ -255,6 +282,32 @@ def test_the_first_signal_calls_and_the_second_cancels(number: signal.Signals) -
     asyncio.run(go())
     assert calls == ["first", "left"]
     assert signal.getsignal(number) == before
+
+
+@posix
+def test_the_second_signal_ends_a_write_that_nobody_reads(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    calls: list[str] = []
+
+    def strike() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):  # of one kind, two might be taken for one
+            os.kill(os.getpid(), number)
+
+    async def write() -> None:
+        threading.Timer(0.1, strike).start()
+        os.open(fifo, os.O_WRONLY)
+        calls.append("written")
+
+    async def go() -> None:
+        with on_interrupt(lambda: calls.append("first")):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(write())
+        calls.append("left")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(go())
+    assert calls == ["first"]
 
 
 def test_records_are_json_that_others_read(tmp_path: Path) -> None:
