@@ -62,5 +62,7 @@ def scores(text: str) -> dict[str, float]:
     """
     if not _PERSIAN.isdisjoint(text):
         text = text.translate(_ARABIC_FORMS)
-    # As the model was trained: composed characters, capitals only where they are not all.
-    return _scorer()(unicodedata.normalize("NFC", text.lower() if text.isupper() else text))
+    # As the model was trained: composed characters, capitals only where they are not the most. A line of SQL has more
+    # of them than small letters, and would be English in small ones.
+    shouted = sum(map(str.isupper, text)) > 2 * sum(map(str.islower, text))
+    return _scorer()(unicodedata.normalize("NFC", text.lower() if shouted else text))

@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_FENCE = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.DOTALL)
-"""An open fence runs to the end: the text may still be being written."""
+_UNSEEN = re.compile("[\u00ad\u200b\u2060\ufeff]")
+"""Signs inside words that nobody sees: where a word may be broken, and where not."""
+
+_FENCE = re.compile(r"```.*?(?:```|\Z)|^[ \t]*~~~.*?(?:~~~|\Z)", re.DOTALL | re.MULTILINE)
+"""An open fence runs to the end: the text may still be being written. Within a line "~~~" is a drawn-out tone."""
 
 _ASIDE = re.compile(
     r"""
       `[^`\n]{1,200}` | `[^`\s]{1,60}\Z              # inline code, still open at the end too
-    | \$\$.*?\$\$ | \\\[.{0,1000}?\\\] | \\\(.{0,1000}?\\\)  # LaTeX
+    | \$\$.*?\$\$ | \\\[(?:(?!\\\[).){0,1000}?\\\] | \\\((?:(?!\\\().){0,1000}?\\\)  # LaTeX
     | \$[^$\n]{1,200}?\$
     | \\[A-Za-z]+(?:\{[^{}\n]*\})*
     | </?[A-Za-z][^<>\n]{0,200}>                    # HTML tags
@@ -41,6 +44,7 @@ _ASIDE_SIGN = re.compile(r"[`$\\<@_/()\d]|www\.|[a-z][A-Z]|\.[a-z]|(?<!\w)-")
 _QUOTED = re.compile(
     r'"[^"\n]{1,200}"|“[^”\n]{1,200}”|«[^»\n]{1,200}»|„[^“”"\n]{1,200}[“”"]|「[^」\n]{1,200}」|\*[^*\n]{1,60}\*(?!\*)'
 )
+_QUOTING = re.compile(r'(?<!\S)["“«„][^"“”«»„\n]{1,200}\Z')
 
 _CODE_LINE = re.compile(
     r"""
@@ -57,13 +61,19 @@ _CODE_LINE = re.compile(
 )
 _PROSE_ENDS = tuple(".!?…。！？।؟")
 
+ENOUGH = 12
+"""Letters outside its quotations by which a text is judged, however long they are."""
 LONG = 160
 _COMMA = re.compile(r"[,;،](?=\s)|[，、；]")
 _SENTENCE = re.compile(r"(?<=[.!?…।؟։۔])[\"'”»)\]]*\s+|(?<=[。！？])|\n+|(?<=[;:])\s+(?=[^\W\d_a-z])")
 
 
-def prose(text: str) -> str:
-    """``text`` without what is in no language, and without short quoted names where enough is left."""
+def prose(text: str, *, unfinished: bool = False) -> str:
+    """``text`` without what is in no language, and without its quotations where enough is left.
+
+    In an ``unfinished`` text a quotation may be open at the end.
+    """
+    text = _UNSEEN.sub("", text)
     if "```" in text or "~~~" in text:
         text = _FENCE.sub("\n", text)
     if "\n" in text or text[:1] in " \t":
@@ -71,8 +81,11 @@ def prose(text: str) -> str:
     if _ASIDE_SIGN.search(text):
         text = _ASIDE.sub(" ", text)
     unquoted = _QUOTED.sub(" ", text)
+    if unfinished:
+        unquoted = _QUOTING.sub(" ", unquoted)
+    left = _letters(unquoted)
     # A text that is nearly all quotation is judged by it.
-    return unquoted if _letters(unquoted) * 2 >= _letters(text) else text
+    return unquoted if left >= ENOUGH or left * 2 >= _letters(text) else text
 
 
 def sentences(text: str) -> list[str]:

@@ -136,6 +136,78 @@ def test_chinese_and_japanese_are_told_apart_by_kana() -> None:
     assert identify("東京へ行きたいのですが") == "ja"
 
 
+def test_headings_and_lists_in_kanji_are_japanese() -> None:
+    text = "## 江戸時代都市生活概説\n江戸の町の主な役所です。\n- 北町奉行所\n- 勘定奉行所評定所一座\n- 寺社奉行所"
+    assert check(text, "ja") is Verdict.YES
+    assert [n for n in range(len(text)) if drifted(text[:n], "ja")] == []
+    assert check("お城の話です。" + QUESTIONS["zh"], "ja") is Verdict.NO
+
+
+@pytest.mark.parametrize("text", ["県立図書館、来春の開館延期を発表", "台風接近、離島航路の全便欠航"])
+def test_a_headline_with_little_kana_is_japanese_and_not_chinese(text: str) -> None:
+    assert check(text, "zh") is Verdict.NO
+    assert check(text, "ja") is Verdict.YES
+    assert identify(text) == "ja"
+
+
+def test_chinese_may_quote_a_word_in_kana() -> None:
+    text = "请用简单的中文解释日语助词は和が的主要区别。"
+    assert check(text, "zh") is Verdict.YES
+    assert identify(text) == "zh"
+
+
+LATIN_NAMES = {
+    "ru": "Сравни эти операционные системы: Debian, Fedora, Ubuntu, Gentoo, Slackware.",
+    "he": "הנה כמה ערים גדולות:\n- San Francisco\n- Buenos Aires\n- Rio de Janeiro\n- Kuala Lumpur\n- Mexico City",
+    "zh": "请比较这些乐队: Pink Floyd, Deep Purple, Led Zeppelin, Queen.",
+    "ja": "次の歌手を紹介してください: Frank Sinatra, Ella Fitzgerald, Nina Simone.",
+}
+
+
+@pytest.mark.parametrize(("code", "text"), LATIN_NAMES.items())
+def test_a_list_of_latin_names_counts_for_no_language(code: str, text: str) -> None:
+    assert check(text, code) is Verdict.YES
+    assert not drifted(text, code)
+    assert identify(text) == code
+    assert check(f"{text} {ENGLISH}", code) is Verdict.NO
+    assert check("Ella Fitzgerald, Nina Simone, Louis Armstrong", code) is Verdict.NO
+
+
+def test_a_word_in_another_script_does_not_count_against_a_text() -> None:
+    assert check("Cosa significa привет in russo?", "it") is Verdict.YES
+    assert check("Was heißt здравствуйте auf Deutsch?", "de") is Verdict.YES
+
+
+QUOTING = {
+    "it": 'Correggi questa frase: "My sister have bought three new chair for the kitchen, but they is too high."',
+    "fr": "Traduis ces lignes : « The train to the coast leaves at nine, and we have not even packed our bags yet »",
+    "de": "Was heißt das genau: „The committee will look into the matter as soon as all the papers have come in“?",
+}
+
+
+@pytest.mark.parametrize(("code", "text"), QUOTING.items())
+def test_a_request_is_in_the_language_of_its_words_around_a_long_quotation(code: str, text: str) -> None:
+    assert check(text, code) is Verdict.YES
+    assert [n for n in range(len(text)) if drifted(text[:n], code)] == []
+    assert check(f'Here is what you wanted: "{QUESTIONS[code]}"', code) is Verdict.NO
+
+
+@pytest.mark.parametrize("sign", ["\u00ad", "\u200b", "\u2060", "\ufeff"])
+def test_signs_that_nobody_sees_change_nothing(sign: str) -> None:
+    for code, text in QUESTIONS.items():
+        assert check(sign.join(text), code) is Verdict.YES, code
+
+
+def test_capitals_with_a_small_word_are_read_as_words() -> None:
+    assert check("MITEN VOIN LEIPOA KOTONA SUKLAAKAKUN ILMAN kananmunia?", "fi") is Verdict.YES
+
+
+def test_a_sentence_of_a_relative_in_the_same_script_is_caught() -> None:
+    assert check(f"{QUESTIONS['ru']} Разкажи как възрастен човек може да се научи да плува.", "ru") is Verdict.NO
+    assert check(f"{QUESTIONS['uk']} Почему листья осенью желтеют и опадают?", "uk") is Verdict.NO
+    assert check(f"{QUESTIONS['mr']} दिल्ली के पास घूमने की अच्छी जगहें बताइए।", "mr") is Verdict.NO
+
+
 @pytest.mark.parametrize(
     ("code", "text"),
     [
@@ -268,6 +340,12 @@ def test_prose_keeps_sentences_and_loses_code() -> None:
 
 def test_prose_keeps_letters_next_to_digits_in_scripts_without_spaces() -> None:
     assert "カ国協議を含め" in segments.prose("6カ国協議を含め")
+
+
+@pytest.mark.parametrize("text", ["Grazie mille! ~~~ Ora spiegami", "Leggi \\( ora spiegami \\( x^2 \\) e poi?"])
+def test_what_only_looks_like_an_opening_hides_nothing(text: str) -> None:
+    assert "spiegami" in segments.prose(text)
+    assert segments.prose("Leggi:\n  ~~~ python\nx = 1\n  ~~~\nE poi?").split() == ["Leggi:", "E", "poi?"]
 
 
 def test_a_text_that_is_all_quotation_keeps_it() -> None:
