@@ -184,7 +184,7 @@ def _written(path: Path) -> Iterator[tuple[Output, Path]]:
     try:
         fd = os.open(temporary, system.APPEND | os.O_CREAT | os.O_TRUNC, 0o666)
     except OSError as error:
-        raise _unwritable(f"the folder {path.parent}", error) from error
+        raise _unwritable(f"The folder {path.parent}", error) from error
     output = Output(fd, str(path))
     try:
         yield output, temporary

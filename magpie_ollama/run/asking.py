@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from magpie_ollama.corpus.lines import whole_text
-from magpie_ollama.errors import Busy, PromptTooLong, ServerError, TransientError
+from magpie_ollama.errors import Busy, PromptTooLong, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import Reason, extract, split_reasoning
 from magpie_ollama.method.languages import Exemplar
@@ -15,12 +15,9 @@ from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, scre
 from magpie_ollama.method.steering import Steered, steer
 from magpie_ollama.records import Attempt, Message
 from magpie_ollama.run.prompting import Prompter
-from magpie_ollama.run.retrying import retrying
+from magpie_ollama.run.retrying import NO_ANSWERS, broken, retrying
 from magpie_ollama.run.settings import Settings
 from magpie_ollama.servers.base import Completion, Model, Server, Watch
-
-NO_ANSWERS = 8
-"""So many attempts in a row without a complete answer, each in several tries: the server is broken."""
 
 
 @dataclass(slots=True)
@@ -172,9 +169,7 @@ class Asker:
                 return await self._answer(draft, stage, ask) if isinstance(error, Busy) else None
             self._no_answers += 1
             if self._no_answers >= NO_ANSWERS:
-                raise ServerError(
-                    f"The server fails again and again: {error.cause}", "look into its log, then run the same command"
-                ) from error
+                raise broken(error) from error
             return None
         self._answers += 1
         self._no_answers = 0

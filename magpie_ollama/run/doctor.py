@@ -5,7 +5,6 @@ A check that fails is a finding too, and the checks after it go on as far as the
 
 from __future__ import annotations
 
-import asyncio
 import importlib.metadata
 import os
 import platform
@@ -23,7 +22,7 @@ from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.session import Session
 from magpie_ollama.run.settings import Settings
 from magpie_ollama.run.trial import Trial
-from magpie_ollama.run.watchdog import watch_server
+from magpie_ollama.run.watchdog import watched
 from magpie_ollama.servers.address import is_loopback
 from magpie_ollama.servers.base import Model, Server
 from magpie_ollama.servers.ollama import Loaded, OllamaServer, PullProgress
@@ -92,14 +91,10 @@ class _Doctor:
         if await self._diagnosis.check("template", "Reading the template", self._open) is not None:
             return
         try:
-            async with asyncio.TaskGroup() as group:
-                watchdog = group.create_task(watch_server(server, lambda: 1))
+            async with watched(server, lambda: 1):
                 await Trial(self._session, self._diagnosis).run()
-                watchdog.cancel()
-        except* Stalled as stalled:
-            for error in stalled.exceptions:
-                assert isinstance(error, Stalled)
-                self._diagnosis.fail("server", error)
+        except Stalled as error:
+            self._diagnosis.fail("server", error)
 
     async def _open(self) -> None:
         assert self.server is not None

@@ -29,7 +29,7 @@ from magpie_ollama.run.funnel import KEPT, Progress
 from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.session import Session
 from magpie_ollama.run.settings import ServerChoice, Settings
-from magpie_ollama.run.watchdog import watch_server
+from magpie_ollama.run.watchdog import watched
 from magpie_ollama.run.ways import AutoWays, FixedWay, Tally, passed
 from magpie_ollama.servers.base import Completion
 
@@ -229,20 +229,15 @@ class Experiment:
 
         async def work() -> None:
             for index in queue:
-                draft = asker.draft(index, first + index, ways.choose(index))
+                draft = asker.draft(index, first + index, ways.choose())
                 row = await self._attempt(asker, draft, session, way)
                 ways.learn(row.attempt)
                 self._results.add(row)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                watchdog = group.create_task(watch_server(session.server, lambda: len(missing)))
-                workers = [group.create_task(work()) for _ in range(session.settings.parallel)]
-                await asyncio.wait(workers)
-                watchdog.cancel()
-        except BaseExceptionGroup as failures:
-            first_failure = failures.exceptions[0]
-            raise first_failure from first_failure.__cause__
+        workers: list[asyncio.Task[None]] = []
+        async with watched(session.server, lambda: sum(not worker.done() for worker in workers)) as group:
+            workers += [group.create_task(work()) for _ in range(session.settings.parallel)]
+            await asyncio.wait(workers)
         if way != AUTO:
             tally = Tally()
             for row in rows[-len(missing) :]:

@@ -13,11 +13,11 @@ from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation import tagging
 from magpie_ollama.curation.judgements import Judgements
 from magpie_ollama.curation.tagging import Tags
-from magpie_ollama.errors import PromptTooLong, RequestRefused, ServerError, TransientError
+from magpie_ollama.errors import PromptTooLong, RequestRefused, TransientError
 from magpie_ollama.run.connect import choose_model, connect
-from magpie_ollama.run.retrying import retrying
+from magpie_ollama.run.retrying import NO_ANSWERS, broken, retrying
 from magpie_ollama.run.settings import ServerChoice
-from magpie_ollama.run.watchdog import watch_server
+from magpie_ollama.run.watchdog import watched
 from magpie_ollama.servers.base import Sampling, Server
 from magpie_ollama.servers.ollama import PullProgress
 
@@ -27,9 +27,6 @@ TRIES = 4
 FIRST = Sampling(temperature=0.0, max_tokens=200)
 AGAIN = Sampling(temperature=0.7, max_tokens=200)
 """A judgement has some 40 tokens; the rest is room for the blanks that some servers let a model write in JSON."""
-
-NO_ANSWERS = 8
-"""So many records in a row without any answer, each in several tries: the server is broken."""
 
 
 @dataclass(slots=True)
@@ -103,15 +100,8 @@ class Judging:
     async def _judge_all(self, rows: Iterator[Row], judgements: Judgements) -> None:
         progress = self._progress
         progress.started = progress.started or time.monotonic()
-        try:
-            async with asyncio.TaskGroup() as group:
-                watchdog = group.create_task(watch_server(self._server, lambda: progress.in_flight))
-                workers = [group.create_task(self._work(rows, judgements)) for _ in range(self._parallel)]
-                await asyncio.wait(workers)
-                watchdog.cancel()
-        except BaseExceptionGroup as failures:
-            first = failures.exceptions[0]
-            raise first from first.__cause__  # which --debug shows
+        async with watched(self._server, lambda: progress.in_flight) as group:
+            await asyncio.wait([group.create_task(self._work(rows, judgements)) for _ in range(self._parallel)])
 
     async def _work(self, rows: Iterator[Row], judgements: Judgements) -> None:
         progress = self._progress
@@ -159,9 +149,7 @@ class Judging:
     def _failed(self, error: TransientError) -> None:
         self._no_answers += 1
         if self._no_answers >= NO_ANSWERS:
-            raise ServerError(
-                f"The server fails again and again: {error.cause}", "look into its log, then run the same command"
-            ) from error
+            raise broken(error) from error
 
 
 @asynccontextmanager

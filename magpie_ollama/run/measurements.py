@@ -16,6 +16,7 @@ from typing import Any
 
 import platformdirs
 
+from magpie_ollama.corpus import system
 from magpie_ollama.run.ways import Tally
 from magpie_ollama.servers.base import Model
 
@@ -53,9 +54,9 @@ def add(model: Model, measured_as: str, tallies: Mapping[str, Tally]) -> None:
     path = _path(model)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
+        new = path.with_suffix(f".{os.getpid()}.new")
         new.write_text(json.dumps(everything, indent=1), encoding="utf-8")
-        new.replace(path)
+        system.replace(new, path)
     except OSError:
         return
 

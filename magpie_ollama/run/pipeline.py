@@ -21,7 +21,7 @@ from magpie_ollama.run.funnel import DROPPED, KEPT, Progress
 from magpie_ollama.run.parallel import TICK, Throttle, throttle_for
 from magpie_ollama.run.prompting import Prompter
 from magpie_ollama.run.settings import Settings
-from magpie_ollama.run.watchdog import watch_server
+from magpie_ollama.run.watchdog import watched
 from magpie_ollama.run.ways import Ways
 from magpie_ollama.servers.base import Model, Server
 
@@ -76,17 +76,12 @@ class Pipeline:
         if self._settings.think and self._model.thinks is False:
             self._progress.notices.append(f"{self._model.name} cannot reason before it answers: --think has no effect.")
         try:
-            async with asyncio.TaskGroup() as group:
-                watchdog = group.create_task(watch_server(self._server, lambda: self._progress.in_flight))
+            async with watched(self._server, lambda: self._progress.in_flight) as group:
                 self._fill(group)
                 gauge = group.create_task(self._gauge(group, self._throttle)) if self._throttle else None
                 await self._until(lambda: not self._workers)
-                watchdog.cancel()
                 if gauge is not None:
                     gauge.cancel()
-        except BaseExceptionGroup as failures:
-            first = failures.exceptions[0]
-            raise first from first.__cause__  # which --debug shows
         finally:
             self._tell_level()
         if not self._stopping and self._run.kept < self._run.target:
@@ -112,7 +107,7 @@ class Pipeline:
                     return
                 self._attempts_left -= 1
                 index, self._next_index = self._next_index, self._next_index + 1
-                way = self._ways.choose(index)
+                way = self._ways.choose()
                 await self._attempt(self._asker.draft(index, self._run.seed + index, way, self._pool))
         finally:
             self._workers -= 1

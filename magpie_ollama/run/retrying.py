@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import stamina
 
-from magpie_ollama.errors import Busy, ConnectionLost, NoServer, TransientError
+from magpie_ollama.errors import Busy, ConnectionLost, NoServer, ServerError, TransientError
 
 T = TypeVar("T")
 
@@ -21,6 +21,16 @@ ATTEMPTS = 14
 FAILURES = 6
 """So often an answer may fail with the server being there: some eight seconds. An answer that fails each time
 (the same seed may run into the same fault) is then given up."""
+
+
+NO_ANSWERS = 8
+"""So many requests in a row without a complete answer, each in several tries: the server is ``broken``."""
+
+
+def broken(error: TransientError) -> ServerError:
+    return ServerError(
+        f"The server fails again and again: {error.cause}", "look into its log, then run the same command"
+    )
 
 
 async def retrying(call: Callable[[], Awaitable[T]], address: str) -> T:

@@ -126,6 +126,7 @@ class Session:
         """Makes the records. Raises the ``MagpieError`` that ended the run short; what was kept stays."""
         allowed = await self.ways()
         template = await self._prompter.template(self._steer(allowed[0], 0).messages)
+        self._note(template)
         run = self.run = self._begin(template, allowed)
         ways: FixedWay | AutoWays = FixedWay(allowed[0])
         if self.settings.steering == AUTO:
@@ -171,6 +172,17 @@ class Session:
         """Ends the run in good order; see ``Pipeline.stop``."""
         self._stopped = True
         return self._pipeline.stop() if self._pipeline else 0
+
+    def _note(self, template: Template) -> None:
+        """What is worth knowing of the model before a run."""
+        name = self.model.name
+        if template.opens_reasoning and not self.settings.think:
+            self.progress.notices.append(f"{name} reasons before each response, whatever is asked: that costs tokens.")
+        if template.silent:
+            self.progress.notices.append(
+                f"This {self.server.kind} hides {template.lone_end}, which ends a user's turn of {name}: "
+                "look whether answers stand in the instructions."
+            )
 
     async def _carry(self, way: str) -> None:
         try:

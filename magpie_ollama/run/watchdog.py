@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from magpie_ollama.errors import Stalled
 from magpie_ollama.servers.base import Server
@@ -13,8 +14,24 @@ STALLED_SECONDS = 300.0
 """No byte on any stream for so long, with requests in flight: the server hangs. One that is only slow sends some."""
 
 
-async def watch_server(server: Server, in_flight: Callable[[], int]) -> None:
-    """Never returns; raises ``Stalled``. To run beside the requests, in their task group."""
+@asynccontextmanager
+async def watched(server: Server, in_flight: Callable[[], int]) -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group for requests to ``server``. The first failure in it ends all and is raised; so does ``Stalled``.
+
+    What the block leaves running in the group, but for the watchdog, is waited for.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            watchdog = group.create_task(watch(server, in_flight))
+            yield group
+            watchdog.cancel()
+    except BaseExceptionGroup as failures:
+        first = failures.exceptions[0]
+        raise first from first.__cause__  # which --debug shows
+
+
+async def watch(server: Server, in_flight: Callable[[], int]) -> None:
+    """Never returns; raises ``Stalled``."""
     awake = time.monotonic()
     while True:
         before = time.monotonic()

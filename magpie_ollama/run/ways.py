@@ -83,7 +83,7 @@ def passed(attempt: Attempt) -> bool:
 class Ways(Protocol):
     """Chooses a way for each attempt, and learns from what became of it."""
 
-    def choose(self, index: int) -> str: ...
+    def choose(self) -> str: ...
 
     def learn(self, attempt: Attempt) -> None: ...
 
@@ -95,7 +95,7 @@ class FixedWay:
     def __init__(self, way: str) -> None:
         self._way = way
 
-    def choose(self, index: int) -> str:
+    def choose(self) -> str:
         return self._way
 
     def learn(self, attempt: Attempt) -> None: ...
@@ -121,7 +121,7 @@ class AutoWays:
         self._since_shares = 0
         self._shares: dict[str, float] = {}
 
-    def choose(self, index: int) -> str:
+    def choose(self) -> str:
         if self._draw.random() < FLOOR:
             return self._draw.choice(list(self._own))
         return self._best()
