@@ -24,11 +24,10 @@ from magpie_ollama.errors import (
 LOGIN = "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
 
 
-def check_name(name: str) -> str:
-    """``OWNER/NAME``, or UsageError."""
+def check_name(name: str) -> None:
+    """Raises UsageError unless ``name`` is OWNER/NAME."""
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII) or len(name) > 96:
         raise UsageError(f"{name!r} is no name of a dataset", "write OWNER/NAME, for example maria/ricette-it")
-    return name
 
 
 class Published(NamedTuple):

@@ -35,10 +35,6 @@ class Prompter:
         """
         key = tuple((message["role"], message["content"]) for message in before)
         if key not in self._cut:
-            if not self._model.generates:
-                raise TemplateError(
-                    f"{self._model.name} is an embedding model: it generates no text.", "choose a chat model with -m"
-                )
             template = await self._make(before)
             if len(self._cut) >= KEPT:
                 del self._cut[next(iter(self._cut))]

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from magpie_ollama.method.duplicates import normalise
 
-Z95 = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution."""
+Z = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution, for intervals of 95 %."""
 
 RESAMPLES = 1000
 SPREAD_WORDS = 50
 
 
-def wilson(hits: int, trials: int, z: float = Z95) -> tuple[float, float]:
+def wilson(hits: int, trials: int) -> tuple[float, float]:
     """The 95 % score interval of a share (Wilson 1927): right for small samples and at 0 and 1, unlike hits ± z·s.
 
     >>> [round(bound, 4) for bound in wilson(0, 10)], [round(bound, 4) for bound in wilson(81, 263)]
@@ -24,9 +24,9 @@ def wilson(hits: int, trials: int, z: float = Z95) -> tuple[float, float]:
     if not trials:
         return 0.0, 1.0
     share = hits / trials
-    centre = share + z * z / (2 * trials)
-    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
+    centre = share + Z * Z / (2 * trials)
+    half = Z * math.sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials))
+    scale = 1 + Z * Z / trials
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
