@@ -110,7 +110,7 @@ class FakeServer:
         with self._lock:
             self._plan += [(planned, path)] * n
 
-    def wait_until(self, condition: Callable[[], object], timeout: float = 5.0) -> None:
+    def wait_until(self, condition: Callable[[], object], timeout: float = 60.0) -> None:
         """For what the server notices only a moment later, such as a connection that was closed."""
         end = time.monotonic() + timeout
         while not condition():

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,9 +95,7 @@ def test_a_power_cut(run: Runner, trial: Trial, own_folder: Path) -> None:
         started = trial.start("--host", fake.url, inside=f"power:{log}")
         wait_for_more(fake, trial, started)
         noted, size = trial.note(), trial.path.stat().st_size
-        begun = time.monotonic()
         wait_for(fake, lambda: forced(log, trial.path) >= size, started)
-        waited = time.monotonic() - begun
         fake.wait_until(lambda: trial.path.stat().st_size > forced(log, trial.path))
         started.kill()
         finished(started)
@@ -109,7 +106,6 @@ def test_a_power_cut(run: Runner, trial: Trial, own_folder: Path) -> None:
             os.truncate(journal, 0)  # it is never forced to the disk
         trial.go_on("power cut", run, fake)
     assert noted >= 3
-    assert waited < 5, "a second, on a machine that has time"
     assert [path.read_bytes() for path in torn(trial)] == [bytes(700)]
 
 

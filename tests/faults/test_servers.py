@@ -86,7 +86,7 @@ def test_a_server_that_stalls(run: Runner, trial: Trial) -> None:
         return Reply("What is it?", fault=silent) if ask.index > 12 else default_script(ask)
 
     with FakeOllama(script=script) as fake:
-        done = finished(trial.start("--host", fake.url, inside="stalled:0.5"))
+        done = finished(trial.start("--host", fake.url, inside="stalled:2"))
         trial.ended(done, 3, "is stalled", "the same command")
         assert len(trial.check("a server that stalls")) > 2
         trial.go_on("a server that stalls", run, fake)

@@ -238,7 +238,7 @@ def test_what_is_fetched_from_the_hub_is_a_step_and_does_not_hold_up_ctrl_c(monk
 
     def slow(model: str, path: Path | None) -> Path:
         begun.set()
-        left.wait(5)
+        left.wait(60)
         ended.set()
         return Path("/weights/tiny.gguf")
 

@@ -258,8 +258,12 @@ def test_an_old_ollama() -> None:
     assert "log-probabilities" in of(found, "confidence").text
 
 
-def test_one_slot_and_slow() -> None:
-    with FakeOllama(parallel=1, delay=0.006) as fake:
+def test_one_slot_and_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def measure(ask: probe.Ask, most: int) -> probe.Speed:
+        return probe.Speed({1: 80.0, 2: 78.0}, enough=1, growing=False, tried=2, at_once=1)
+
+    monkeypatch.setattr(probe, "measure", measure)
+    with FakeOllama(parallel=1) as fake:
         found = diagnose(fake)
     slots = of(found, "slots")
     assert slots.verdict == "warning"

@@ -27,7 +27,7 @@ from magpie_ollama.errors import (
     Stalled,
     TransientError,
 )
-from magpie_ollama.run import asking, retrying, watchdog
+from magpie_ollama.run import retrying, watchdog
 from magpie_ollama.run.session import Session
 
 TRANSIENT = [
@@ -102,11 +102,11 @@ def test_a_server_that_restarts_in_the_middle(tmp_path: Path) -> None:
             await asyncio.to_thread(fake.start)
 
     with FakeOllama(delay=0.002) as fake:
-        made = generate(settings(fake, 12, seed=0), tmp_path / "en.jsonl", meanwhile)
+        made = generate(settings(fake, 40, seed=0), tmp_path / "en.jsonl", meanwhile)
     assert made.error is None
-    assert len({record["id"] for record in made.records}) == 12
-    assert len({record["seed"] for record in made.records}) == 12
-    assert len({record["messages"][0]["content"] for record in made.records}) == 12
+    assert len({record["id"] for record in made.records}) == 40
+    assert len({record["seed"] for record in made.records}) == 40
+    assert len({record["messages"][0]["content"] for record in made.records}) == 40
     assert set(made.outcomes) <= {"kept", "dropped"}
 
 
@@ -118,7 +118,7 @@ def test_a_server_that_stays_away(tmp_path: Path) -> None:
         await asyncio.to_thread(fake.stop)
 
     with FakeOllama(delay=0.001) as fake, impatient():
-        made = generate(settings(fake, 50, seed=0), path, meanwhile)
+        made = generate(settings(fake, 1000, seed=0), path, meanwhile)
         assert isinstance(made.error, NoServer)
         assert made.error.cause == f"The server at {fake.url} has stopped answering."
         assert "the same command" in made.error.remedy
@@ -126,11 +126,11 @@ def test_a_server_that_stays_away(tmp_path: Path) -> None:
         there = len(made.records)
         assert there >= 2
         fake.start()
-        rest = generate(settings(fake, 10, seed=0), path)
+        rest = generate(settings(fake, there + 8, seed=0), path)
     assert rest.error is None
-    assert len(rest.records) == 10
+    assert len(rest.records) == there + 8
     assert len(rest.manifests) == 1, "the same run, continued"
-    assert len({record["seed"] for record in rest.records}) == 10
+    assert len({record["seed"] for record in rest.records}) == there + 8
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_a_server_that_fails_every_time_ends_the_run(tmp_path: Path) -> None:
         made = generate(settings(fake, 100, parallel=2), tmp_path / "en.jsonl")
     assert type(made.error) is ServerError
     assert made.error.cause.startswith("The server fails again and again: ")
-    assert made.outcomes.count("no_answer") == asking.NO_ANSWERS - 1
-    assert len(generating(fake)) <= (asking.NO_ANSWERS + 1) * retrying.FAILURES
+    assert made.outcomes.count("no_answer") == retrying.NO_ANSWERS - 1
+    assert len(generating(fake)) <= (retrying.NO_ANSWERS + 1) * retrying.FAILURES
 
 
 def test_more_in_flight_than_the_server_takes(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_machine_that_slept_is_no_stalled_server(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(time, "monotonic", lambda: clock)
     server = SimpleNamespace(silent_for=lambda: clock - 1000.0, address="http://h:1")
     with pytest.raises(Stalled):
-        asyncio.run(watchdog.watch_server(server, lambda: 1))  # type: ignore[arg-type]
+        asyncio.run(watchdog.watch(server, lambda: 1))  # type: ignore[arg-type]
     assert waited > 4 + 60, "five whole minutes after it woke"
 
 

@@ -164,10 +164,10 @@ def test_the_bound_counts_what_this_go_tries_and_the_same_command_goes_on(tmp_pa
 
 @GENERATIONS
 def test_an_instruction_that_is_lost_is_cancelled_while_it_is_written(tmp_path: Path, version: str) -> None:
-    sure = "As an AI language model, I would like to tell you a long story. " + "Another sentence comes now. " * 200
+    sure = "As an AI language model, I would like to tell you a long story. " + "Another sentence comes now. " * 20
 
     def script(ask: Ask) -> Reply:
-        return Reply(sure, delay=0.001) if ask.seed == 50 and ask.kind == "raw" else default_script(ask)
+        return Reply(sure, fault="endless") if ask.seed == 50 and ask.kind == "raw" else default_script(ask)
 
     with FakeOllama(version=version, script=script) as fake:
         made = generate(settings(fake, 1, seed=50, parallel=1), tmp_path / "en.jsonl")
@@ -176,13 +176,13 @@ def test_an_instruction_that_is_lost_is_cancelled_while_it_is_written(tmp_path: 
     assert made.outcomes == ["not_a_user", "kept"]
     first = made.attempts[0]
     assert 0 < first["instruction_tokens"] < 40, "what was written is counted"
-    assert (lost.finished, lost.sent < 60) == (False, True)
+    assert not lost.finished
 
 
 def test_a_response_that_loops_is_cancelled(tmp_path: Path) -> None:
     def script(ask: Ask) -> Reply:
         looping = ask.seed == 50 and ask.kind == "chat"
-        return Reply("And so it goes on, my friend. " * 300, delay=0.0005) if looping else default_script(ask)
+        return Reply("And so it goes on, my friend. " * 30, fault="endless") if looping else default_script(ask)
 
     with FakeOllama(script=script) as fake:
         made = generate(settings(fake, 1, seed=50, parallel=1), tmp_path / "en.jsonl")
@@ -265,6 +265,7 @@ def test_a_model_that_cannot_but_reason(tmp_path: Path, parses: bool) -> None:
     (record,) = made.records
     assert record["reasoning"] == "I see."
     assert record["messages"][1]["content"] == ANSWER
+    assert any("reasons before each response" in notice for notice in made.progress.notices)
 
 
 def test_an_answer_behind_a_turn_whose_end_is_not_shown_is_no_instruction(tmp_path: Path) -> None:
@@ -281,6 +282,7 @@ def test_an_answer_behind_a_turn_whose_end_is_not_shown_is_no_instruction(tmp_pa
         made = generate(settings(fake, 1, parallel=1), tmp_path / "en.jsonl")
     assert [attempt["outcome"] for attempt in made.attempts] == ["run_on", "kept"]
     assert [record["messages"][0]["content"] for record in made.records] == [QUESTION]
+    assert any("hides [/INST]" in notice for notice in made.progress.notices)
 
 
 def test_thinking_where_the_model_cannot(tmp_path: Path) -> None:

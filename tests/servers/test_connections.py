@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_ollama import FakeOllama, Reply
+from aiohttp import web
+from fake_ollama import Exchange, FakeOllama, Reply
 from servers.support import canned, served
 
 from magpie_ollama.errors import ConnectionLost, NotThisServer, TransientError
@@ -98,7 +100,14 @@ def test_a_connection_for_each_request_in_flight_and_none_waits_for_one() -> Non
         await pool.close()
 
     gate = threading.Event()
-    with FakeOllama(parallel=count, script=lambda ask: Reply("one two", delay=0.0 if gate.is_set() else 0.3)) as fake:
+
+    class Gated(FakeOllama):
+        async def handle(self, exchange: Exchange, request: web.Request) -> web.StreamResponse:
+            while not gate.is_set():  # noqa: ASYNC110 (set in another thread)
+                await asyncio.sleep(0.002)
+            return await super().handle(exchange, request)
+
+    with Gated(parallel=count) as fake:
         asyncio.run(go())
 
 
@@ -175,7 +184,7 @@ def test_stopping_early_frees_the_server_and_leaves_the_pool_usable() -> None:
         fake.script = lambda ask: "short"
         assert json.loads((await lines(pool))[-1])["done"]
 
-    with FakeOllama(parallel=1, script=lambda ask: Reply("word " * 5000, delay=0.001)) as fake:
+    with FakeOllama(parallel=1, script=lambda ask: Reply("word " * 20, fault="endless")) as fake:
         served(OllamaServer(fake.url), go)
         fake.wait_until(lambda: fake.requests[0].cancelled)
     assert fake.requests[1].finished
@@ -190,7 +199,7 @@ def test_a_cancelled_task_closes_its_connection() -> None:
             await task
         assert len(server._http._free) == 1
 
-    with FakeOllama(script=lambda ask: Reply("word " * 5000, delay=0.001)) as fake:
+    with FakeOllama(script=lambda ask: Reply("word " * 20, fault="endless")) as fake:
         served(OllamaServer(fake.url), go)
         fake.wait_until(lambda: fake.requests[0].cancelled)
 
@@ -206,17 +215,23 @@ def test_an_error_of_the_reader_closes_the_connection_too() -> None:
         with pytest.raises(Own):
             await server._http.stream("/api/chat", BODY, on_line)
 
-    with FakeOllama(script=lambda ask: Reply("word " * 5000, delay=0.001)) as fake:
+    with FakeOllama(script=lambda ask: Reply("word " * 20, fault="endless")) as fake:
         served(OllamaServer(fake.url), go)
         fake.wait_until(lambda: fake.requests[0].cancelled)
 
 
-def test_silence_is_measured_from_the_last_byte() -> None:
+def test_silence_is_measured_from_the_last_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 1000.0
+    monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: clock))
+
     async def go(server: OllamaServer) -> None:
-        await asyncio.sleep(0.05)
-        assert server.silent_for() >= 0.05
+        nonlocal clock
+        clock += 5
+        assert server.silent_for() == 5
         await lines(server._http)
-        assert server.silent_for() < 0.05
+        assert server.silent_for() == 0
+        clock += 7
+        assert server.silent_for() == 7
 
     with FakeOllama() as fake:
         served(OllamaServer(fake.url), go)

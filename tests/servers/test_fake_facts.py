@@ -105,8 +105,8 @@ def test_a_changed_runner_option_reloads() -> None:
 
 
 def test_a_closed_connection_is_seen_and_frees_the_slot() -> None:
-    with FakeOllama(parallel=1, delay=0.005) as fake, httpx.Client(base_url=fake.url, trust_env=False) as client:
-        fake.script = lambda ask: Reply(["a"] * (1000 if ask.index == 0 else 1))
+    with FakeOllama(parallel=1) as fake, httpx.Client(base_url=fake.url, trust_env=False) as client:
+        fake.script = lambda ask: Reply(["a"] * 9, fault="endless" if ask.index == 0 else None)
         body = {"model": "smollm2:135m", "raw": True, "prompt": "x"}
         with client.stream("POST", "/api/generate", json=body) as stream:
             next(stream.iter_lines())

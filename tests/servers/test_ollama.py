@@ -283,7 +283,7 @@ def test_an_old_server_gives_no_logprobs() -> None:
 @GENERATIONS
 @pytest.mark.parametrize("ask", [complete, chat])
 def test_cancelling_closes_the_connection(version: str, ask: Any) -> None:
-    with FakeOllama(version=version, script=says("word " * 2000, delay=0.001)) as fake:
+    with FakeOllama(version=version, script=says("word " * 20, fault="endless")) as fake:
         made = served(OllamaServer(fake.url), ask(watch=lambda text: len(text) > 20))
         exchange = fake.requests[-1]
         fake.wait_until(lambda: exchange.cancelled)
