@@ -9,7 +9,7 @@ MagpieError                       exit 1
 │   ├── ModelMissing
 │   ├── OutOfMemory
 │   ├── Unauthorized
-│   │   └── Forbidden                      HTTP 403: another key may not help
+│   │   └── Forbidden                      HTTP 403: forbidden, whoever asks
 │   ├── RequestRefused                     the server says that the request itself is wrong
 │   │   └── PromptTooLong                  more tokens than the loaded context holds
 │   ├── Stalled                            the watchdog's finding

@@ -106,7 +106,7 @@ class Corpus(ABC):
 
     def unfinished(self, settings: Mapping[str, Any]) -> Run | None:
         """The newest run of equal settings that did not end as done; it may have its last record all the same, where a
-        crash came right after it. ``Run.resume`` goes on with it."""
+        crash came right after it. ``Run.resume`` goes on with it, behind all seeds that such runs were given."""
         mark = runs.fingerprint(settings)
         same = [run for run in self._runs if run.manifest["fingerprint"] == mark]
         for run in reversed(same):
@@ -314,6 +314,11 @@ class StdoutCorpus(Corpus):
         super().__init__()
         self._stream = path
         self._fd = 1 if path is None else -1
+        self._left: BaseException | None = None
+
+    @property
+    def notices(self) -> list[str]:
+        return [f"What went to {self._stream or 'stdout'} may end in half a line."] if self._left is not None else []
 
     def close(self) -> None:
         if self._stream is not None and self._fd >= 0:
@@ -321,6 +326,8 @@ class StdoutCorpus(Corpus):
             self._fd = -1
 
     def _write(self, line: bytes) -> None:
+        if self._left is not None:
+            raise self._left
         try:
             if self._stream is not None and self._fd < 0:
                 self._fd = os.open(self._stream, system.STREAM)  # a FIFO waits here for its reader
@@ -330,6 +337,9 @@ class StdoutCorpus(Corpus):
         except OSError as error:
             cause, remedy = cause_and_remedy(error)
             raise CorpusError(f"Cannot write to {self._stream or 'stdout'}: {cause}", remedy) from error
+        except BaseException as error:  # Ctrl-C, while nobody reads: what came now would stand behind half a line
+            self._left = error
+            raise
 
 
 def _words(error: Exception) -> str:

@@ -89,7 +89,7 @@ def extract(raw: str, finish_reason: str, template: Template, opener: str = "") 
 
 def split_reasoning(text: str, opened: bool) -> tuple[str, str]:
     """The reasoning in a response, "" where there is none, and what follows it. ``opened``: the prompt began it."""
-    head, end, tail = text.rpartition("</think>")
+    head, end, tail = text.partition("</think>")
     opening = head.lstrip().startswith("<think>")
     if not end or not (opened or opening):
         return "", text

@@ -6,9 +6,10 @@ import asyncio
 import atexit
 import warnings
 from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypedDict, Unpack
+from typing import Any, SupportsIndex, TypedDict, Unpack
 from weakref import WeakSet
 
 from anyio.from_thread import start_blocking_portal
@@ -78,12 +79,12 @@ def agenerate(
     "openai", "embedded"), ``host``, ``model_path``, ``template``, ``steering``, ``options`` and ``pull`` are those of
     the command line; what it notes (the embedded engine steps in, a torn line was mended) is a warning here;
     ``settings`` are further fields of ``run.settings.Settings`` (``parallel``, ``seed``, ``system``, ...).
-    Raises ``errors.MagpieError``, at once for what is no language, way or number; ``errors.ShortOfTarget`` at the end
-    where the bound on attempts came first.
+    Raises ``errors.MagpieError``, at once for what is no language or way, or too small a number;
+    ``errors.ShortOfTarget`` at the end where the bound on attempts came first.
     """
     for name, value in {"n": n, **settings}.items():
         least = _LEAST.get(name)
-        if least is not None and not (isinstance(value, int) and value >= least):
+        if least is not None and not (isinstance(value, SupportsIndex) and value.__index__() >= least):
             raise UsageError(
                 f"{name} must be a whole number, {least} or more, not {value!r:.40}.", f"mend it, or leave out {name}"
             )
@@ -126,7 +127,8 @@ _begun: WeakSet[Generator[Record, None, None]] = WeakSet()
 def _close() -> None:
     # Later, with the modules' variables, it would wait for a thread that runs no more.
     for records in list(_begun):
-        records.close()
+        with suppress(ValueError):  # a daemon thread is amid it, and ends with the process
+            records.close()
 
 
 def _iterate(records: AsyncGenerator[Record, None]) -> Generator[Record, None, None]:

@@ -144,8 +144,8 @@ class Asker:
             return Reason.NO_ANSWER
         if watch.reason is not None:
             return watch.reason
-        reasoning, text = split_reasoning(completion.text, template.opens_reasoning)
-        if reasoning:  # the server has no parser for it
+        if not completion.reasoning:  # else the server has a parser for it
+            reasoning, text = split_reasoning(completion.text, template.opens_reasoning)
             completion = replace(completion, reasoning=reasoning, text=text)
         reason = screen_response(completion.text, completion.finish_reason, draft.text, self._rules, draft.steered)
         return reason or completion

@@ -11,17 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from magpie_ollama.corpus.corpus import Corpus
-from magpie_ollama.errors import (
-    ModelMissing,
-    NoServer,
-    NotThisServer,
-    RequestRefused,
-    ServerError,
-    TemplateError,
-    TransientError,
-    Unauthorized,
-    UsageError,
-)
+from magpie_ollama.errors import ModelMissing, NoServer, NotThisServer, ServerError, TemplateError, UsageError
 from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.settings import ServerChoice
 from magpie_ollama.servers import embedded
@@ -120,9 +110,11 @@ async def _find(server: Server, wanted: str, pull: bool, on_pull: Callable[[Pull
     for name in await server.models():
         try:
             described.append(await server.describe(name))
-        except (Unauthorized, RequestRefused, TransientError) as error:  # a cloud model, nobody signed in or online
-            failure = error
-    if failure is not None and not described:
+        except ServerError as error:
+            if not name.endswith("cloud"):
+                raise
+            failure = error  # nobody is signed in, or online: those that are here can still be asked
+    if failure is not None and not any(model.generates for model in described):
         raise failure
     chat = sorted(model.name for model in described if model.generates)
     if len(chat) > 1:

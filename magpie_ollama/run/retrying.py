@@ -22,7 +22,6 @@ FAILURES = 6
 """So often an answer may fail with the server being there: some eight seconds. An answer that fails each time
 (the same seed may run into the same fault) is then given up."""
 
-
 NO_ANSWERS = 8
 """So many requests in a row without a complete answer, each in several tries: the server is ``broken``."""
 

@@ -143,8 +143,11 @@ class Session:
             self.stop()  # the end of the thread is waited for
             raise
         progress.enter("")
+        settings = self.settings
+        if template.opens_reasoning and self.model.thinks is not False:
+            settings = replace(settings, think=True)  # which tells that much of a response is not seen
         self._pipeline = Pipeline(
-            self.settings, self.server, self.model, self._prompter, ways, self.corpus, run, seen, progress, keep
+            settings, self.server, self.model, self._prompter, ways, self.corpus, run, seen, progress, keep
         )
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()

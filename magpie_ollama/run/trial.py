@@ -139,7 +139,7 @@ class Trial:
         told = {True: "this model can reason", False: "this model does not reason", None: "not told by the server"}
         off = f"{told[self._model.thinks]}; off for instructions, and for responses without --think"
         if "<think>" in answer.text:
-            cause = "reasoning comes amid the text of a response, though it is off: what it says is screened as well"
+            cause = "reasoning comes amid the text of a response, though it is off: it is screened while it is written"
             remedy = "start the server with a parser for the model's reasoning, or choose another model"
             self._diagnosis.fail("thinking", MagpieError(cause, remedy))
         elif opened:

@@ -49,20 +49,17 @@ REPEATS = 29
 """Ollama ends a text without a last line after some 30 equal pieces (its guard against loops)."""
 
 _OUT_OF_MEMORY = (
-    "system memory",
-    "out-of-memory",
-    "out of memory",
-    "not enough memory",
-    "insufficient memory",
-    "failed to allocate",
-    "allocation failed",
-    "out of device memory",
+    "systemmemory",
+    "outofmemory",
     "outofdevicememory",
     "outofhostmemory",
-    "cudamalloc failed",
-    "hipmalloc failed",
+    "notenoughmemory",
+    "insufficientmemory",
+    "failedtoallocate",
+    "allocationfailed",
+    "mallocfailed",
 )
-"""How Ollama and the engines below it say that a model is too large, in small letters."""
+"""How Ollama and the engines below it say that a model is too large: in small letters, without blanks and hyphens."""
 
 T = TypeVar("T")
 
@@ -328,10 +325,10 @@ def refusal(status: int, body: str, address: str, model: str) -> MagpieError:
     if status == 401:
         return Unauthorized(f"Ollama at {address} wants a key ({said}).", "set OLLAMA_API_KEY")
     if status == 403:
-        return Forbidden(f"Ollama at {address} forbids it ({said}).", "set OLLAMA_API_KEY, or choose another model")
+        return Forbidden(f"Ollama at {address} forbids it ({said}).", "check OLLAMA_API_KEY, or choose another model")
     if "context size" in low or "input length exceeds" in low or "context length" in low:
         return PromptTooLong(f"The prompt is longer than the model's context: {said}.", "give it more with --num-ctx")
-    if any(words in low for words in _OUT_OF_MEMORY):
+    if any(words in low.replace(" ", "").replace("-", "") for words in _OUT_OF_MEMORY):
         smaller = "close other programs, choose a smaller model or quantisation, or lower --num-ctx"
         return OutOfMemory(f"There is too little memory for {model!r}: {said}.", smaller)
     if status in (429, 502, 503, 504):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -145,3 +146,19 @@ def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         server.bind("s")
         with pytest.raises(UsageError, match="neither a file nor a stream"):
             Corpus.open(Path("s"))
+
+
+def test_nothing_is_written_behind_half_a_line(pipe: tuple[StdoutCorpus, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, out = pipe
+
+    def half(fd: int, line: bytes) -> None:
+        os.write(fd, line[:9])
+        raise asyncio.CancelledError  # as a second Ctrl-C does
+
+    monkeypatch.setattr("magpie_ollama.corpus.corpus.write_all", half)
+    run = corpus.start_run({"seed": 0}, {}, 2)
+    for number in range(2):
+        with pytest.raises(asyncio.CancelledError):
+            corpus.append(record(run.id, number))
+    assert len(os.read(out, 100)) == 9
+    assert corpus.notices == ["What went to stdout may end in half a line."]

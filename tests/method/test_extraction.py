@@ -200,6 +200,8 @@ def test_every_reason_has_an_explanation() -> None:
         ("I see.\n</think>\n\nSo.", False, ("", "I see.\n</think>\n\nSo.")),
         ("<think>\nI see.\n</think>\n\nSo.", False, ("I see.", "So.")),
         ("<think>\nI see", False, ("", "<think>\nI see")),
+        ("\n\n</think>\n\nSo.", True, ("", "So.")),
+        ("I see.\n</think>\n\nIt ends with </think>.", True, ("I see.", "It ends with </think>.")),
         ("So.", True, ("", "So.")),
     ],
 )

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from inspect import signature
 from pathlib import Path
@@ -19,6 +20,7 @@ import magpie_ollama
 from magpie_ollama import MagpieError, Record, agenerate, generate
 from magpie_ollama.corpus import Corpus
 from magpie_ollama.errors import ShortOfTarget, UsageError
+from magpie_ollama.run import api
 from magpie_ollama.run.api import Further, Keywords
 from magpie_ollama.run.settings import Settings
 
@@ -116,6 +118,17 @@ def test_what_it_notes_is_a_warning(tmp_path: Path) -> None:
     assert len(told) == len(set(told)) == 3
     for words in ("was torn", "Adding 2", "cannot reason before it answers"):
         assert any(words in notice for notice in told)
+
+
+def test_a_thread_that_is_amid_it_does_not_hinder_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def running() -> Iterator[None]:
+        yield
+        api._close()  # as at the end of the process, while a daemon thread is here
+
+    records = running()
+    monkeypatch.setattr(api, "_begun", {records})
+    next(records)
+    assert next(records, None) is None
 
 
 def test_its_errors_are_magpie_errors() -> None:

@@ -20,6 +20,7 @@ from magpie_ollama.errors import (
     NoServer,
     NotThisServer,
     TemplateError,
+    TransientError,
     Unauthorized,
     UsageError,
 )
@@ -288,9 +289,13 @@ def test_a_cloud_model_that_cannot_be_asked_does_not_hide_the_one_that_is_here()
     with FakeOllama(models=[FakeModel("big:cloud"), FakeModel("a:1")]) as fake:
         fake.fail_next(1, Fault("status", status=401, text="unauthorized"), "/api/show")
         assert choose(fake).name == "a:1"
-    with FakeOllama(models=[FakeModel("big:cloud")]) as fake:
+    with FakeOllama(models=[FakeModel("big:cloud"), embedder()]) as fake:
         fake.fail_next(1, Fault("status", status=401, text="unauthorized"), "/api/show")
         with pytest.raises(Unauthorized):
+            choose(fake)
+    with FakeOllama(models=[FakeModel("a:1"), FakeModel("b:1")]) as fake:
+        fake.fail_next(1, Fault("status", status=500, text="oops"), "/api/show")
+        with pytest.raises(TransientError):
             choose(fake)
 
 
