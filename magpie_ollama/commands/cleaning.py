@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.commands.options import debug_option, option, together
 from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import Output, in_place, new_file, same_file
 from magpie_ollama.curation.removals import BAD_LINE, Removals
@@ -31,7 +31,7 @@ def file_argument(command: F) -> F:
 
 def writing_options(name: str) -> Callable[[F], F]:
     """Where the records that stay are written, and what is told, for the command of that name."""
-    options = (
+    return together(
         option(
             "-o",
             "--output",
@@ -46,13 +46,6 @@ def writing_options(name: str) -> Callable[[F], F]:
         option("-q", "--quiet", is_flag=True, help="Only errors."),
         debug_option,
     )
-
-    def decorate(command: F) -> F:
-        for one in reversed(options):
-            command = one(command)
-        return command
-
-    return decorate
 
 
 @dataclass(slots=True)

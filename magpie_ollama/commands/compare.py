@@ -12,6 +12,7 @@ from shlex import quote
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
@@ -103,7 +104,8 @@ def command(**given: Any) -> int:
         seed=given["seed"],
         parallel=given["parallel"] or USUAL,
     )
-    name = given["output"] = _name(given["output"])
+    source = click.get_current_context().get_parameter_source("output")
+    name = given["output"] = _name(given["output"], chosen=source is not ParameterSource.DEFAULT)
     if Path(f"{name}.html").exists() and not Path(f"{name}.jsonl").exists():
         raise UsageError(f"{name}.html is there already, and not from compare", "choose another -o, or remove it")
     return run(_compare(settings, asked, _list(given["model"], "-m") or [""], given))
@@ -173,7 +175,7 @@ async def _one_model(
     """Runs the cells of one model, whose ``-m`` it adds to ``asked_as``; returns the kind of its server."""
     progress = Progress(target=asked.attempts)
     mode = live.mode(console, quiet=given["quiet"], plain=given["no_progress"])
-    title = f"Comparing {settings.server.model}".strip()
+    title = f"Comparing {settings.server.model}" if settings.server.model else ""
     async with (
         live.Display(progress, title, console, mode) as steps,
         open_session(settings, MemoryCorpus(), progress) as session,
@@ -192,12 +194,12 @@ async def _one_model(
 
         total, before = len(experiment.cells()) * asked.attempts, len(rows())
 
-        def picture(width: int) -> RenderableType:
-            newest = Text(" ".join(progress.newest.split()), style="italic green", overflow="ellipsis", no_wrap=True)
-            return Group(table(_of_these(results, asked_as), width), newest)
-
         def line() -> str:
             return so_far(rows(), total, before, progress)
+
+        def picture(width: int) -> RenderableType:
+            newest = Text(" ".join(progress.newest.split()), style="italic green", overflow="ellipsis", no_wrap=True)
+            return Group(table(_of_these(results, asked_as), width), Text(line()), newest)
 
         progress.enter("")
         progress.begin()
@@ -222,20 +224,22 @@ def _carried(given: dict[str, Any], server: str) -> list[str]:
         ("system", ""),
         ("exemplars", EXEMPLARS),
         ("temperature", INSTRUCTION.temperature),
+        ("max_instruction_tokens", INSTRUCTION.max_tokens),
     ):
         if given[name] != default:
             words += ["--" + name.replace("_", "-"), str(given[name])]
     return words + [word for pair in given["options"] for word in ("--option", pair)]
 
 
-def _name(output: str) -> str:
-    """What both files are called, without their ends."""
+def _name(output: str, chosen: bool) -> str:
+    """What both files are called, without their ends. One that was ``chosen`` may be meant for the folder it names."""
     name = output.removesuffix(".jsonl").removesuffix(".html")
     if not name or output == "-":
         instead = "give both files a name, for example -o compare; --json writes the figures to stdout"
         raise UsageError(f"-o {quote(output)} names no file", instead)
-    if name.endswith(("/", os.sep)) or Path(name).is_dir():
-        raise UsageError(f"{output} is a folder", f"name a file in it: -o {quote((Path(name) / 'compare').as_posix())}")
+    meant = chosen and name == output and Path(name).is_dir()
+    if meant or name.endswith(("/", os.sep)) or Path(name).name in ("", ".."):
+        raise UsageError(f"{name} is a folder", f"name a file in it: -o {quote((Path(name) / 'compare').as_posix())}")
     return name
 
 

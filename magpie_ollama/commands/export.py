@@ -177,5 +177,5 @@ def _report(facts: dict[str, Any], as_json: bool, quiet: bool, to_stdout: bool) 
         consoles.show_notice(
             consoles.stderr(),
             f"{counted(facts['cut'], 'record')} lost a part that {facts['form']} has no place for: {parts}turns "
-            "without an answer, turns from a tool's on, or a column history, context or tools.",
+            "without an answer, turns from one on that is no text, or a tool's, or a column history, context or tools.",
         )

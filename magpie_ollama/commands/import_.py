@@ -72,9 +72,12 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
         # A bad line behind half of it: the same command, once more, would append that half again.
         for _ in Rows(file, skip_bad=given["skip_bad"]):
             pass
-    with reading(f"Reading {file.name}", size_of(file), quiet) as on_progress:
+    with (
+        _progress_told(counts, output, given),  # the outer one: it speaks when the bar is gone
+        reading(f"Reading {file.name}", size_of(file), quiet) as on_progress,
+    ):
         rows = Rows(file, skip_bad=given["skip_bad"], on_progress=on_progress)
-        with Corpus.open(output) as corpus, _halves_told(counts, output, given):
+        with Corpus.open(output) as corpus:
             for row, made in _made(rows, importer, None if given["keep_duplicates"] else corpus):
                 if isinstance(made, Record):
                     corpus.append(made)
@@ -98,15 +101,17 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
 
 
 @contextmanager
-def _halves_told(counts: Removals, output: Path, given: dict[str, Any]) -> Iterator[None]:
-    """What is in the corpus already when an error or Ctrl-C ends the block, and how to go on."""
+def _progress_told(counts: Removals, output: Path, given: dict[str, Any]) -> Iterator[None]:
+    """What was added to the corpus already when an error or Ctrl-C ends the block, and how to go on."""
     try:
         yield
-    except (MagpieError, KeyboardInterrupt):
+    except (MagpieError, KeyboardInterrupt) as error:
         if counts.kept and not given["quiet"] and not is_stream(output):
             again = "The same command goes on: it passes over what is there."
             if given["keep_duplicates"]:
                 again = "The same command would append them again: without --keep-duplicates it passes over them."
+            elif isinstance(error, MagpieError):
+                again = "What is there is passed over once that is mended."
             told = f"Stopped after {counted(counts.kept, 'record')}, kept in {output}. {again}"
             consoles.show_notice(consoles.stderr(), told)
         raise

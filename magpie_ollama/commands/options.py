@@ -51,48 +51,47 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, **settings)
 
 
-def model_options(auto: str) -> Callable[[F], F]:
-    """Which server and model. ``auto`` tells the help what the command takes where --server says nothing."""
+def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order of the help."""
 
     def decorated(command: F) -> F:
-        for decorate in reversed(
-            (
-                option(
-                    "-m", "--model", default="", help="The model's name on the server. Default: the only one there is."
-                ),
-                option(
-                    "--server",
-                    type=click.Choice(["auto", "ollama", "openai", "embedded"]),
-                    default="auto",
-                    help=f"Kind of server. auto: {auto}.",
-                ),
-                option("--host", default="", help="Address of the server. Default: OLLAMA_HOST for Ollama."),
-                option("--model-path", type=click.Path(path_type=Path), help="A GGUF file for the embedded engine."),
-                option("--pull", is_flag=True, help="Fetch the model into Ollama if it is not there."),
-                option("--num-ctx", type=click.IntRange(min=256), help="Context in tokens. Default: the server's."),
-                option(
-                    "--option",
-                    "options",
-                    multiple=True,
-                    metavar="KEY=VALUE",
-                    help="A further option of the server, by its own name, with every request. Repeatable.",
-                ),
-            )
-        ):
+        for decorate in reversed(decorators):
             command = decorate(command)
         return command
 
     return decorated
 
 
+def model_options(auto: str) -> Callable[[F], F]:
+    """Which server and model. ``auto`` tells the help what the command takes where --server says nothing."""
+    return together(
+        option("-m", "--model", default="", help="The model's name on the server. Default: the only one there is."),
+        option(
+            "--server",
+            type=click.Choice(["auto", "ollama", "openai", "embedded"]),
+            default="auto",
+            help=f"Kind of server. auto: {auto}.",
+        ),
+        option("--host", default="", help="Address of the server. Default: OLLAMA_HOST for Ollama."),
+        option("--model-path", type=click.Path(path_type=Path), help="A GGUF file for the embedded engine."),
+        option("--pull", is_flag=True, help="Fetch the model into Ollama if it is not there."),
+        option("--num-ctx", type=click.IntRange(min=256), help="Context in tokens. Default: the server's."),
+        option(
+            "--option",
+            "options",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A further option of the server, by its own name, with every request. Repeatable.",
+        ),
+    )
+
+
 def server_options(auto: str = "Ollama, else the embedded engine") -> Callable[[F], F]:
     """Which server and model, and what it is asked with: for commands that have a model write instructions."""
-    template = option("--template", default="", help="A preset or TOML file instead of the model's own chat template.")
-
-    def decorated(command: F) -> F:
-        return model_options(auto)(template(command))
-
-    return decorated
+    return together(
+        model_options(auto),
+        option("--template", default="", help="A preset or TOML file instead of the model's own chat template."),
+    )
 
 
 def server_choice(given: Mapping[str, Any]) -> ServerChoice:
@@ -132,16 +131,12 @@ def parallel_option(command: F) -> F:
 
 def output_options(command: F) -> F:
     """How much is told, and how."""
-    for decorate in reversed(
-        (
-            option("-q", "--quiet", is_flag=True, help="Only errors."),
-            option("--no-progress", is_flag=True, help="Plain lines instead of the live display."),
-            option("--json", "as_json", is_flag=True, help="The result as JSON on stdout."),
-            debug_option,
-        )
-    ):
-        command = decorate(command)
-    return command
+    return together(
+        option("-q", "--quiet", is_flag=True, help="Only errors."),
+        option("--no-progress", is_flag=True, help="Plain lines instead of the live display."),
+        option("--json", "as_json", is_flag=True, help="The result as JSON on stdout."),
+        debug_option,
+    )(command)
 
 
 def debug_option(command: F) -> F:

@@ -99,7 +99,7 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
 def _untagged(file: Path, skip_bad: bool) -> Iterator[Row]:
     """The rows, of which none has tags that would be lost."""
     for row in Rows(file, skip_bad=skip_bad):
-        tagging.check_free(row, file)
+        tagging.check_no_other_tags(row, file)
         yield row
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,8 +32,11 @@ def encode_quickly(obj: Mapping[str, Any]) -> bytes:
 
 def with_value(line: bytes, key: str, value: Any) -> bytes:
     """The object of a line with a value more, or another one, without the newline. Its other values stay what they are,
-    NaN and whole numbers of any length too."""
-    return whole_text(_dumps_any({**exact(line), key: value})).encode()
+    NaN and whole numbers of any length too, but for a number beyond the floats (1e400), which becomes null."""
+    try:
+        return whole_text(_dumps_any({**exact(line), key: value})).encode()
+    except RecursionError:  # behind the rest, where of two values with one name the last counts
+        return line.rstrip()[:-1] + b"," + encode({key: value})[1:-1]
 
 
 def values(item: Record | Attempt) -> dict[str, Any]:
@@ -66,8 +70,24 @@ def parse(line: bytes) -> Any:
 
 def exact(line: bytes) -> Any:
     """The value of a line that ``parse`` takes, where every digit counts: to ``parse``, a whole number beyond 64 bits
-    is a float. To look for such numbers would cost more than to parse."""
-    return json.loads(line)
+    is a float. To look for such numbers would cost more than to parse. A number beyond the floats is None."""
+    try:
+        return json.loads(line, parse_float=_finite)
+    except RecursionError:  # orjson goes deeper
+        return orjson.loads(line)
+
+
+def shown(value: Any) -> str:
+    """``value`` as JSON for a reader, on one line."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "(nested too deeply to show)"
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None  # an infinity would be written as Infinity, which is no JSON
 
 
 def _loads(line: str | bytes) -> Any:

@@ -212,9 +212,9 @@ def _check(path: Path) -> int:
     return size
 
 
-def free_name(path: Path) -> Path:
-    """A name beside ``path`` that no file has yet."""
-    names = (path.with_name(f"{path.stem}-lines{number if number > 1 else ''}.jsonl") for number in count(1))
+def free_name(path: Path, what: str = "lines") -> Path:
+    """A name beside ``path``, for ``what`` is made of it, that no file has yet."""
+    names = (path.with_name(f"{path.stem}-{what}{number if number > 1 else ''}.jsonl") for number in count(1))
     return next(name for name in names if not os.path.lexists(name))
 
 

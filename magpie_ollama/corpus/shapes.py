@@ -34,17 +34,19 @@ def role(name: Any) -> str:
     return _ROLES.get(name) or _ROLES.get(name.lower(), name)
 
 
+def as_it_stands(value: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Who speaks in a turn and what, as any tool wrote it."""
+    name, text = value.get("role"), value.get("content")
+    return (value.get("from"), value.get("value")) if name is None else (name, text)
+
+
 def turn(value: Any) -> tuple[str, str, bool] | str:
     """(role, text, whether a tool has a part in it) of a turn; or why it is none that can be read, to follow after its
     number. The text parts of a list are joined by line ends. What a tool has a part in may have no text: it is ""."""
     if type(value) is not dict:
         return "is no object of role and content"
-    name, text = value.get("role"), value.get("content")
-    if name is None:
-        name, text = value.get("from"), value.get("value")
-    who = _ROLES.get(name) if type(name) is str else None
-    if who is None:
-        who = role(name)
+    name, text = as_it_stands(value)
+    who = role(name)
     if type(text) is str and len(value) == 2:
         return who, text, who == "tool"
     tool = who == "tool" or bool(value.get("tool_calls") or value.get("function_call"))

@@ -50,8 +50,8 @@ Put = Callable[[dict[str, Any]], None]
 
 
 def conversation(row: Row) -> Conversation | None:
-    """The turns of a row up to the first that a tool has a part in, whose ids and arguments no form has a place for.
-    Its system message is included, and the roles are in TRL's words. None where nobody answers."""
+    """The turns of a row up to the first that is no text or that a tool has a part in, whose ids and arguments no form
+    has a place for. Its system message is included, and the roles are in TRL's words. None where nobody answers."""
     said = _said(row)
     turns = _readable(said)
     system = row.text("system") or row.text("system_prompt")  # beside the turns: in ShareGPT files, and distilabel's

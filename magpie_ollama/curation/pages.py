@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import tempfile
@@ -76,9 +75,7 @@ def _turns(turns: list[Any]) -> list[tuple[str, str]]:
         if not isinstance(turn, dict):
             texts.append(("no turn", str(turn)))
             continue
-        name, text = turn.get("role"), turn.get("content")
-        if name is None:
-            name, text = turn.get("from"), turn.get("value")
+        name, text = shapes.as_it_stands(turn)
         role = shapes.role(name)
         if role == "tool":
             role = str(name)  # a call, or what it gave back
@@ -87,7 +84,7 @@ def _turns(turns: list[Any]) -> list[tuple[str, str]]:
         text = str(text) if isinstance(read, str) else read[1] or str(text or "")
         calls = {key: value for key, value in turn.items() if key not in _TURN and value}
         if calls:
-            text = "\n".join(filter(None, (text, json.dumps(calls, ensure_ascii=False))))
+            text = "\n".join(filter(None, (text, lines.shown(calls))))
         texts.append((first, text))
     return texts
 

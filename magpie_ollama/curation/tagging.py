@@ -29,6 +29,12 @@ Tags = dict[str, str]
 """A value for each of ``KEYS``, and ``judge``. Values are "" where the judge gave no valid one: a line without the key
 would give ``datasets`` another column."""
 
+_RENAME = (
+    "python -c \"import json, sys; [print(json.dumps({'own_tags' if key == 'tags' else key: value "
+    "for key, value in json.loads(line).items()})) for line in open(sys.argv[1], 'rb') if line.strip()]\""
+)
+"""jq would round whole numbers of 64 bits."""
+
 LONGEST = 6000
 """Characters of an instruction, and of a response, that a judge is shown. Both and the scales fit a context of 4096
 tokens in most languages; ``request`` is asked for less where they do not."""
@@ -113,16 +119,15 @@ def tagged(row: Row, tags: Tags) -> bytes:
     return with_value(row.line, "tags", tags)
 
 
-def check_free(row: Row, path: Path) -> None:
+def check_no_other_tags(row: Row, path: Path) -> None:
     """Raises CorpusError where the key "tags" holds something else than a judge's tags: it would be lost."""
     given = row.data.get("tags")
-    if given is None or (isinstance(given, dict) and "judge" in given):
+    if given in (None, "", [], {}) or (isinstance(given, dict) and "judge" in given):
         return
-    new = shlex.quote(str(free_name(path)))
+    old, new = (shlex.quote(str(name)) for name in (path, free_name(path, "own-tags")))
     raise CorpusError(
         f"Line {row.number} of {path} has tags of its own, which the judge's would replace",
-        f"name them otherwise, then tag that file: jq -c '.own_tags = .tags | del(.tags)' {shlex.quote(str(path))} "
-        f"> {new}",
+        f"name them otherwise, then tag that file: {_RENAME} {old} > {new}",
     )
 
 

@@ -14,11 +14,13 @@ from magpie_ollama.errors import MagpieError
 
 
 class _Console(Console):
-    """Rich makes a terminal of any stream where FORCE_COLOR is set. That asks for colours, and for no more."""
+    """Rich makes a terminal of any stream where FORCE_COLOR is set, which asks for colours and no more, and
+    takes any for interactive, a pipe too, where TTY_INTERACTIVE is."""
 
     def __init__(self, **settings: Any) -> None:
         forced = os.environ.get("FORCE_COLOR", "") not in ("", "0")
         super().__init__(highlight=False, color_system="standard" if forced else "auto", **settings)
+        self.is_interactive = self.is_interactive and self.is_terminal
 
     @property
     def is_terminal(self) -> bool:

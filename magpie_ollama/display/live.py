@@ -47,9 +47,9 @@ def mode(console: Console, *, quiet: bool, plain: bool) -> Mode:
 class Showing:
     """Shows ``progress`` from entering the block until ``close`` or its end.
 
-    "live" shows ``picture``, made for a width in columns, anew every ``seconds``; "plain" tells ``title``, each step as
-    it begins, and ``line`` every ``PLAIN_SECONDS`` once the work has started; "notices" is for a command whose answer
-    is all that is wanted. Notices show in all modes but "quiet".
+    "live" shows ``picture``, made for a width in columns, anew every ``seconds``, which are its alone; "plain" tells
+    ``title``, each step as it begins, and ``line`` every ``PLAIN_SECONDS`` once the work has started; "notices" is for
+    a command whose answer is all that is wanted. Notices show in all modes but "quiet".
     """
 
     def __init__(
@@ -132,7 +132,9 @@ class Display(Showing):
 
 
 def _picture(progress: Progress, title: str, width: int) -> RenderableType:
-    lines: list[RenderableType] = [Text(title, style="bold", overflow="ellipsis", no_wrap=True)]
+    lines: list[RenderableType] = []
+    if title:
+        lines.append(Text(title, style="bold", overflow="ellipsis", no_wrap=True))
     if not progress.started:
         if progress.step_total:
             amount = f"{size(progress.step_done)} of {size(progress.step_total)}"

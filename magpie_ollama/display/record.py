@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from textwrap import indent
@@ -11,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from magpie_ollama.corpus import lines
 from magpie_ollama.curation.pages import Page
 from magpie_ollama.display.characters import cells, inline, printable, wrap
 
@@ -110,5 +110,5 @@ def _short(value: Any, most: int = 80) -> str:
     elif isinstance(value, str | int | float):
         text = str(value)
     else:
-        text = json.dumps(value, ensure_ascii=False, default=str)
+        text = lines.shown(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from commands.support import Runner, check_error, records, stand_in
 from fake_ollama import Ask, FakeModel, FakeOllama, FakeOpenAI, Reply, base_model, question
+from rich.console import Console
 from run.support import generating
 
 from magpie_ollama.display import live
@@ -239,3 +241,42 @@ def test_a_page_that_is_not_its_own_is_not_replaced(run: Runner) -> None:
     with FakeOllama() as fake:
         check_error(run("compare", "-l", "it", "-n", 2, "--host", fake.url), 2, "compare.html is there already", "-o")
     assert Path("compare.html").read_text("utf-8") == "hello"
+
+
+def test_a_folder_of_its_name_is_in_nobodys_way(run: Runner) -> None:
+    Path("compare").mkdir()
+    Path("sub/it").mkdir(parents=True)
+    with FakeOllama(models=[FakeModel("m:1b")], script=script) as fake:
+        base = ("compare", "-l", "it", "-s", "system", "-n", 2, "--host", fake.url, "-q")
+        assert run(*base).code == run(*base, "-o", "sub/it.jsonl").code == 0
+        check_error(run(*base, "-o", "sub/it"), 2, "sub/it is a folder", "-o sub/it/compare")
+    assert Path("compare.html").exists()
+    assert len(records("sub/it.jsonl")) == 2
+
+
+def test_the_next_command_carries_the_limit_of_tokens_over(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")], script=script) as fake:
+        base = ("compare", "-l", "it", "-s", "system", "-n", 2, "--host", fake.url, "-q")
+        done = run(*base, "--max-instruction-tokens", 40)
+    assert done.out.splitlines()[-1].endswith(f"--host {fake.url} --max-instruction-tokens 40")
+
+
+def test_the_live_picture_tells_how_far_it_is(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=io.StringIO(), width=100)
+
+    class Drawn(live.Showing):
+        async def close(self) -> None:
+            console.print(self._picture(100))
+            await super().close()
+
+    monkeypatch.setattr(live, "Showing", Drawn)
+    with FakeOllama(models=[FakeModel("m:1b")], script=script) as fake:
+        assert run("compare", "-l", "it", "-s", "none,system", "-n", 2, "--host", fake.url).code == 0
+    assert "4/4 attempts (100 %)" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_model_without_a_name_makes_no_title(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")], script=script) as fake:
+        base = ("compare", "-l", "it", "-s", "system", "-n", 2, "--host", fake.url)
+        assert "Comparing" not in run(*base).err
+        assert "Comparing m:1b\n" in run(*base, "-m", "m:1b").err

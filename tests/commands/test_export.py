@@ -174,3 +174,14 @@ def test_answers_that_need_a_tool_are_told_as_such(run: Runner, own_folder: Path
     assert "without a response" not in done.err
     source.write_text(json.dumps({"messages": turns}) + "\n")
     check_error(run("export", source), 1, "No record of", "has a response that needs no tool")
+
+
+def test_a_conversation_cut_at_an_image_is_told_as_such(run: Runner) -> None:
+    said = ["Chi sei?", "Un modello.", [{"type": "image"}]]
+    turns = [
+        {"role": role, "content": content} for role, content in zip(("user", "assistant", "user"), said, strict=True)
+    ]
+    Path("it.jsonl").write_text(json.dumps({"messages": turns}), "utf-8")
+    done = run("export", "it.jsonl", "-o", "-")
+    assert json.loads(done.out) == {"messages": turns[:2]}
+    assert "turns from one on that is no text, or a tool's," in done.err

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from commands.support import Runner, check_error, records
 from corpus.support import record
 
+from magpie_ollama.commands import import_
 from magpie_ollama.corpus import Corpus, lines
+from magpie_ollama.curation import deduplication
 from magpie_ollama.method import languages
 from magpie_ollama.records import KEYS
 
@@ -158,6 +163,25 @@ def test_what_was_imported_before_ctrl_c_is_told(
     assert (done.code, len(records(TARGET))) == (130, 1)
     assert "note: Stopped after 1 record, kept in it.jsonl." in done.err
     assert next_ in done.err
+
+
+def test_what_was_imported_before_a_bad_line_is_told_when_the_bar_is_gone(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def bar(*given: object) -> Iterator[Callable[[int], None]]:
+        try:
+            yield lambda done: None
+        finally:
+            click.echo("The bar is gone.", err=True)
+
+    monkeypatch.setattr(import_, "reading", bar)
+    monkeypatch.setattr(deduplication, "TOGETHER", 1)
+    told = run("import", write(PAIR, b"no\n"), "-o", TARGET, "-l", "it").err.splitlines()
+    assert told[:2] == [
+        "The bar is gone.",
+        "note: Stopped after 1 record, kept in it.jsonl. What is there is passed over once that is mended.",
+    ]
 
 
 def test_an_answer_that_needs_a_tool_is_no_record(run: Runner) -> None:

@@ -179,6 +179,13 @@ def test_colour_makes_no_terminal_of_a_pipe(run: Runner) -> None:
     assert "Domanda numero 2" in done.out
 
 
+def test_no_variable_makes_a_pipe_interactive(run: Runner) -> None:
+    corpus(3)
+    done = run("view", FILE, TTY_INTERACTIVE="1", TERM="xterm")
+    assert (done.code, done.err) == (0, "")
+    assert "Domanda numero 2" in done.out
+
+
 @pytest.mark.parametrize(
     "args",
     [
@@ -357,6 +364,14 @@ def test_view_shows_the_calls_of_tools_and_every_digit(run: Runner) -> None:
     assert '{"tool_calls": [{"id": "c1", "function": {"name": "weather", "arguments": "{}"}}]}' in told
     assert 'Sole.\n  {"tool_call_id": "c1"}' in told
     assert str(2**70) in told
+
+
+@pytest.mark.parametrize("deep", [b'{"messages": [{"role": "user", "content": "Chi?", "x": DEEP}]}',
+                                  b'{"instruction": "Chi?", "output": "Io.", "x": DEEP}'])  # fmt: skip
+def test_view_shows_a_line_however_deep_it_is(run: Runner, deep: bytes) -> None:
+    done = run("view", write(deep.replace(b"DEEP", b"[" * 1000 + b"]" * 1000)))
+    assert (done.code, done.err) == (0, "")
+    assert "Chi?" in done.out
 
 
 def test_a_confidence_that_is_no_share_is_as_if_not_measured(run: Runner) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -175,9 +176,27 @@ def test_tags_of_another_kind_are_never_replaced(run: Runner, own_folder: Path, 
     before = source.read_bytes()
     with FakeOllama() as fake:
         done = run("tag", "it.jsonl", "--in-place", "--host", fake.url)
-        check_error(done, 1, "Line 3 of it.jsonl has tags of its own", "jq -c", "it.jsonl > it-lines.jsonl")
+        check_error(done, 1, "Line 3 of it.jsonl has tags of its own", "python -c", "it.jsonl > it-own-tags.jsonl")
         assert not fake.requests_to("/api/chat")
     assert source.read_bytes() == before
+
+
+def test_the_remedy_for_tags_of_another_kind_loses_nothing(run: Runner, own_folder: Path) -> None:
+    given = {"id": 2**70, "instruction": "Perché?", "output": "\ud83d", "tags": ["math"], "score": 0.1}
+    Path("it.jsonl").write_text(f"{json.dumps(given)}\n\n", "utf-8")
+    with FakeOllama() as fake:
+        told = run("tag", "it.jsonl", "--in-place", "--host", fake.url).err
+    command = told.partition("then tag that file: ")[2].partition(" > ")[0]
+    done = subprocess.run([sys.executable, *shlex.split(command)[1:]], capture_output=True, check=True)
+    own_tags = given.pop("tags")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [{**given, "own_tags": own_tags}]
+
+
+@pytest.mark.parametrize("none", [None, "", [], {}])
+def test_tags_that_hold_nothing_are_in_nobodys_way(run: Runner, own_folder: Path, none: object) -> None:
+    Path("it.jsonl").write_text(json.dumps({"instruction": "Quanto?", "output": "Tanto.", "tags": none}), "utf-8")
+    with FakeOllama(script=lambda ask: Reply(GOOD)) as fake:
+        assert run("tag", "it.jsonl", "--in-place", "--host", fake.url).code == 0
 
 
 def test_numbers_stay_what_they_are(run: Runner, own_folder: Path) -> None:

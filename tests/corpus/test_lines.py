@@ -57,6 +57,15 @@ def test_a_value_more_leaves_the_others_what_they_are() -> None:
     assert lines.with_value(line, "tags", {"x": 1}) == expected
 
 
+def test_a_number_beyond_the_floats_is_written_as_null() -> None:
+    assert lines.with_value(b'{"a": 1e400, "b": -1e400}', "tags", {}) == b'{"a":null,"b":null,"tags":{}}'
+
+
+def test_a_line_that_orjson_reads_deeper_than_python_gets_its_value() -> None:
+    line = b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}"
+    assert lines.with_value(line, "tags", {"x": 1}) == line[:-1] + b',"tags":{"x":1}}'
+
+
 def test_values_are_those_of_the_record() -> None:
     one = record()
 
