@@ -10,6 +10,7 @@ from typing import Any
 from magpie_ollama.corpus import shapes
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation.filters import language_code
+from magpie_ollama.method.writing import SCRIPTS
 from magpie_ollama.records import KEYS, Record, new_id
 
 SERVER = "import"
@@ -21,6 +22,7 @@ EXPLANATIONS = {
     "tool_call": "the answer needs a tool, which a record has no place for",
     "no_language": "names no language (-l gives it, --redetect finds it)",
     "unknown_language": "too short to tell the language (-l gives it)",
+    "other_language": "in a language or a script that this tool has no data for (-l names it)",
     "wrong_language": "the instruction is in another language than -l",
     "response_wrong_language": "the response is in another language than -l",
     "duplicate": "an instruction that the corpus has, but for case, punctuation and spaces",
@@ -105,7 +107,10 @@ class Importer:
         from magpie_ollama.method.detection import Verdict, check, identify
 
         if not self.language:
-            return identify(f"{row.instruction}\n{row.response}") or named or "unknown_language"
+            likeliest = identify(f"{row.instruction}\n{row.response}")
+            if likeliest and likeliest not in SCRIPTS:
+                return "other_language"
+            return likeliest or named or "unknown_language"
         if check(row.instruction, named) is Verdict.NO:
             return "wrong_language"
         return "response_wrong_language" if check(row.response, named) is Verdict.NO else named

@@ -11,15 +11,25 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
 from magpie_ollama.method import identifier, segments
-from magpie_ollama.method.writing import SCRIPTS, letters_by_script, script_set
+from magpie_ollama.method.writing import (
+    FOREIGN_LETTERS,
+    FOREIGN_WORDS,
+    NEIGHBOURS,
+    SCRIPTS,
+    han_form,
+    han_forms,
+    letters_by_script,
+    script_set,
+)
 
-__all__ = ["ACCEPTED", "Verdict", "check", "drifted", "identify"]
+__all__ = ["ACCEPTED", "OTHER", "Verdict", "check", "drifted", "identify"]
 
 
 class Verdict(StrEnum):
@@ -28,6 +38,9 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
     """Too short, or all code, to tell: no reason to reject a text."""
 
+
+OTHER = "und"
+"""What ``identify`` says of a text in none of the languages that it knows (ISO 639-2: undetermined)."""
 
 ACCEPTED: dict[str, frozenset[str]] = {
     "no": frozenset({"no", "nn"}),
@@ -51,6 +64,8 @@ SLACK_PAIR: dict[frozenset[str], float] = {frozenset({"id", "ms"}): 2.0}
 """More where the pair cannot be told apart by any short sentence: the doubt is the target's."""
 SLACK_ENGLISH = 0.75
 """Less for English, the language that models fall back to: most of what is wrong is wrong this way."""
+SLACK_NEIGHBOUR = 1.5
+"""More for the languages that are only rivals."""
 CLEAR = 3.0
 """A target this far behind is lost beyond doubt: enough to cancel, or to reject for one sentence."""
 
@@ -61,6 +76,11 @@ rows of eight and more kanji in the Japanese ones."""
 DOUBT = 0.75
 """A short text (below twice ``FEW`` letters) this little beyond its allowance is unknown, not wrong: names
 weigh much in it ("Wie was Christiaan Huygens?" reads as German)."""
+
+FOREIGN_SHARE = 50
+"""One foreign letter in so many, and two at least, are more than a name brings into a text."""
+FOREIGN_WORDS_SHARE = 6
+"""One foreign small word in so many, and two different ones at least."""
 
 _LATIN = re.compile(r"[A-Za-z]+")
 _NOT_LATIN = re.compile(r"[^\W\d_\u0000-\u036f\u1e00-\u1eff]+")
@@ -98,7 +118,9 @@ def check(text: str, code: str, *, scripts: Sequence[str] | None = None) -> Verd
     letters, fitting = _fit(sentences, wanted)
     if not wanted or letters < 4:
         return Verdict.UNKNOWN
-    if fitting * 5 < letters * 2:
+    if fitting * 5 < letters * 2 or _is_written_otherwise(
+        "".join(sentence for sentence, _ in sentences), code, scripts
+    ):
         return Verdict.NO
     pieces = [_piece(sentence, found, code, wanted) for sentence, found in sentences]
     lost = sum(piece.letters for piece in pieces if piece.lost)
@@ -132,7 +154,10 @@ def drifted(text: str, code: str, *, scripts: Sequence[str] | None = None) -> bo
 
 
 def identify(text: str) -> str:
-    """The likeliest language of ``text`` (ISO 639-1; nn, bs where likelier than no, hr) or ``""``."""
+    """The likeliest language of ``text`` (ISO 639-1; nn, bs where likelier than no, hr), ``""`` if it is too short.
+
+    A text in none of the languages of ``SCRIPTS`` has the code of the neighbour that it is likeliest in, or ``OTHER``.
+    """
     text = " ".join(sentence for sentence, _ in _sentences(text, frozenset()))
     found = letters_by_script(text)
     if sum(found.values()) < FEW:
@@ -140,13 +165,30 @@ def identify(text: str) -> str:
     kana = found.pop("Hira", 0) + found.pop("Kana", 0)
     found["Hani"] = found.get("Hani", 0) + kana
     script = _main(found)
-    if script == "Hani":
-        return "ja" if _japanese(text, kana, found["Hani"]) else "zh"
     rivals = _rivals(script)
-    if len(rivals) < 2:
-        return rivals[0] if rivals else ""
-    scores, _ = _scores(text, script, rivals)
-    return max(scores, key=lambda c: scores[c], default="")
+    if script == "Hani":
+        likeliest = "ja" if _japanese(text, kana, found["Hani"]) else "zh"
+    elif len(rivals) < 2:
+        likeliest = rivals[0] if rivals else OTHER
+    else:
+        scores, _ = _scores(text, script, rivals)
+        likeliest = max(scores, key=lambda c: scores[c], default="")
+    return OTHER if _is_written_otherwise(text, likeliest, None) else likeliest
+
+
+def _is_written_otherwise(text: str, code: str, scripts: Sequence[str] | None) -> bool:
+    """Whether a text in the script of ``code`` has letters that are not written in it, more than names would."""
+    if own := han_forms(scripts or SCRIPTS.get(code, ())):
+        forms = Counter(map(han_form, text))
+        if forms["Hant" if own == "Hans" else "Hans"] > max(1, forms[own]):
+            return True
+    foreign = FOREIGN_LETTERS.get(code, frozenset())
+    count = sum(map(foreign.__contains__, text))
+    if count > 1 and count * FOREIGN_SHARE > len(text):
+        return True
+    words = text.lower().split()
+    found = [word for word in words for script in SCRIPTS.get(code, ()) if word in FOREIGN_WORDS.get(script, ())]
+    return len(set(found)) > 1 and len(found) * FOREIGN_WORDS_SHARE > len(words)
 
 
 def _together(pieces: list[_Piece], code: str) -> float:
@@ -249,13 +291,14 @@ def _terms(code: str) -> tuple[frozenset[str], dict[str, float]]:
     """The identified languages that count as ``code``, and what it may be behind each of the others."""
     accepted = ACCEPTED.get(code, frozenset({code}))
     slack = {c: SLACK_PAIR.get(frozenset({code, c}), SLACK_ENGLISH if c == "en" else SLACK) for c in SCRIPTS}
+    slack |= {c: SLACK_PAIR.get(frozenset({code, c}), SLACK_NEIGHBOUR) for c in NEIGHBOURS}
     return accepted, {c: s for c, s in slack.items() if c not in accepted}
 
 
 @cache
 def _rivals(script: str) -> tuple[str, ...]:
     """The languages written in ``script`` that the identifier tells apart (nb is part of its no)."""
-    return tuple(code for code, own in SCRIPTS.items() if script in own and code != "nb")
+    return tuple(code for code, own in (SCRIPTS | NEIGHBOURS).items() if script in own and code != "nb")
 
 
 def _lost_at_the_end(pieces: list[_Piece]) -> int:

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from magpie_ollama.errors import MagpieError
-from magpie_ollama.method.writing import SCRIPTS
+from magpie_ollama.method.writing import NEIGHBOURS, SCRIPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ def _scorer() -> Callable[[str], dict[str, float]]:
             f"The language identifier cannot be unpacked in {tempfile.gettempdir()}: {error.strerror}.",
             "free 70 MB there, or point TMPDIR elsewhere, then run the same command again",
         ) from error
-    columns = [i for i, code in enumerate(model.nb_classes) if code in SCRIPTS]
+    columns = [i for i, code in enumerate(model.nb_classes) if code in SCRIPTS or code in NEIGHBOURS]
     codes = [model.nb_classes[i] for i in columns]
     # A code may head two columns (Serbian in either script): the better one counts.
     order = {code: [k for k, other in enumerate(codes) if other == code] for code in dict.fromkeys(codes)}

@@ -72,10 +72,18 @@ def find(name: str) -> Language:
     if wanted in known:
         return load(wanted)
     names = {_plain(alias): code for code in known for alias in load(code).names}
-    base = wanted.replace("_", "-").split("-")[0]
-    if wanted in names or base in known:  # "en-GB" where no alias says otherwise
-        return load(names.get(wanted, base))
-    close = difflib.get_close_matches(wanted, names, n=8, cutoff=0.6)
+    tag = wanted.replace("_", "-")
+    if tag in names:
+        return load(names[tag])
+    base = names.get(tag.split("-")[0], "")
+    if base:  # another script, standard or country: never taken for it without a word
+        language = load(base)
+        raise UnknownLanguage(
+            f"There is no data for {name!r}, only for {base} ({language.english}, in {' or '.join(language.scripts)}).",
+            f"take that with -l {base}, or give your own with `generate --language-file`",
+        )
+    # A code of two or three letters is near to any other.
+    close = difflib.get_close_matches(wanted, names, n=8, cutoff=0.6) if len(wanted) > 3 else []
     nearest = list(dict.fromkeys(names[match] for match in close))[:4]
     offered = ", ".join(f"{code} ({load(code).english})" for code in nearest)
     raise UnknownLanguage(

@@ -42,9 +42,18 @@ _ASIDE_SIGN = re.compile(r"[`$\\<@_/()\d]|www\.|[a-z][A-Z]|\.[a-z]|(?<!\w)-")
 """Some part of every match of ``_ASIDE``: most sentences have none, and are spared the long pattern."""
 
 _QUOTED = re.compile(
-    r'"[^"\n]{1,200}"|“[^”\n]{1,200}”|«[^»\n]{1,200}»|„[^“”"\n]{1,200}[“”"]|「[^」\n]{1,200}」|\*[^*\n]{1,60}\*(?!\*)'
+    r"""
+      "[^"\n]{1,200}" | “[^”\n]{1,200}” | «[^»\n]{1,200}» | „[^“”"\n]{1,200}[“”"]
+    | 「[^」\n]{1,200}」 | 『[^』\n]{1,200}』 | ‹[^›\n]{1,200}› | ›[^‹›\n]{1,200}‹ | »[^«»\n]{1,200}«
+    | ”[^”\n]{1,200}” | (?<!\w)״[^״\n]{1,200}״(?!\w)
+    | (?<![\w'])'(?=[^\W\d]|[¿¡])(?:[^'\n]|(?<=\w)'(?=\w)){1,200}'(?!\w)    # not an apostrophe
+    | [‘‚](?=[^\W\d]|[¿¡])(?:[^‘’\n]|(?<=\w)’(?=\w)){1,200}[’‘](?!\w)
+    | \*[^*\n]{1,60}\*(?!\*)
+    | ^[ \t]*>[^\n]{1,1000}                       # a quotation of several lines, as mail has it
+    """,
+    re.VERBOSE | re.MULTILINE,
 )
-_QUOTING = re.compile(r'(?<!\S)["“«„][^"“”«»„\n]{1,200}\Z')
+_QUOTING = re.compile(r"""(?:(?<!\S)["“«„»”‘‚‹]|(?<!\w)'(?=\w))[^"“”«»„‘’‚‹›'\n]{1,200}\Z""")
 
 _CODE_LINE = re.compile(
     r"""
@@ -61,7 +70,7 @@ _CODE_LINE = re.compile(
 )
 _PROSE_ENDS = tuple(".!?…。！？।؟")
 
-ENOUGH = 12
+ENOUGH = 9
 """Letters outside its quotations by which a text is judged, however long they are."""
 LONG = 160
 _COMMA = re.compile(r"[,;،](?=\s)|[，、；]")

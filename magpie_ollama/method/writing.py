@@ -17,7 +17,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("ar", "fa", "ur"), ("Arab",)),
     **dict.fromkeys(("hi", "mr"), ("Deva",)),
     "sr": ("Cyrl", "Latn"),
-    "zh": ("Hani",),
+    "zh": ("Hans",),
     "ja": ("Hira", "Kana", "Hani"),
     "ko": ("Hang",),
     "el": ("Grek",),
@@ -29,7 +29,48 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "ka": ("Geor",),
     "hy": ("Armn",),
 }
-"""ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters."""
+"""ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` for the simplified."""
+
+_LATIN_NEIGHBOURS = (
+    "ace an bcl br cy eo ext fo fuv fy gcf gcr gd gug guw ha ht ig jv kab kik ku la lb lg lij ln ltg mg nso oc om "
+    "pcm qu rw se sn so sq st tk uz vec vo wa xh yo zu"
+)
+NEIGHBOURS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_LATIN_NEIGHBOURS.split(), ("Latn",)),
+    **dict.fromkeys(("ba", "be", "ky", "mk", "mn", "tg", "tt"), ("Cyrl",)),
+    **dict.fromkeys(("arz", "ary", "ps", "sdh", "ug", "uzs"), ("Arab",)),
+    **dict.fromkeys(("ne", "sa", "gom"), ("Deva",)),
+    "crh": ("Latn", "Cyrl"),
+    "as": ("Beng",),
+}
+"""Scripts of the other languages that the identifier knows: what a text in none of ``SCRIPTS`` may be in."""
+
+_KURDISH_OR_PASHTO = "ێۆڕڵەڤښځڅړډټۍېڼ"
+_SOUTH_SLAVIC = "ђљњћџѓќѕ"
+FOREIGN_LETTERS: dict[str, frozenset[str]] = {
+    code: frozenset(letters)
+    for code, letters in {
+        "ar": _KURDISH_OR_PASHTO,
+        "fa": _KURDISH_OR_PASHTO,
+        "ur": _KURDISH_OR_PASHTO,
+        "he": "װױײ",  # Yiddish
+        "zh": "嘅咗喺哋啲嗰冇嚟佢唔",  # Cantonese
+        "sr": "ѓќѕ",  # Macedonian
+        "ru": _SOUTH_SLAVIC + "ўіїєґ",
+        "uk": _SOUTH_SLAVIC + "ўыэъё",
+        "bg": _SOUTH_SLAVIC + "ўіїєґыэё",
+        "kk": _SOUTH_SLAVIC + "ўїєґ",
+    }.items()
+}
+"""Letters that a language does not write, and a relative does that the identifier does not know or takes for it."""
+
+_YIDDISH = "איך און איז די דער דאָס דאס פון פֿון מיט ניט נישט זיך קען ווי"
+_HINDI_IN_LATIN = "hai hain kya kaise nahi nahin aur liye kyun mujhe sakte sakta sakti karna karne bina hoon kaun aap"
+FOREIGN_WORDS: dict[str, frozenset[str]] = {
+    "Hebr": frozenset(_YIDDISH.split()),
+    "Latn": frozenset(_HINDI_IN_LATIN.split()),
+}
+"""Small words, by script, of what the identifier does not know and no language of that script has."""
 
 _PARTS = {
     "Hans": ("Hani",),
@@ -60,6 +101,22 @@ def _script(char: str) -> str:
         return ""
     words = unicodedata.name(char, "").replace("FULLWIDTH ", "").replace("HALFWIDTH ", "").split()
     return _NAMES.get(words[0], "") if words else ""
+
+
+def han_forms(scripts: Sequence[str]) -> str:
+    """Which of the two ways of writing Chinese ``scripts`` ask for: "Hans" or "Hant", "" for either or none."""
+    asked = {"Hans", "Hant"} & set(scripts)
+    return asked.pop() if len(asked) == 1 else ""
+
+
+@cache
+def han_form(char: str) -> str:
+    """ "Hans" for a simplified character, "Hant" for a traditional one, "" for what both have, by what the two national
+    character sets of before Unicode (GB 2312, Big5) hold."""
+    if not "\u4e00" <= char <= "\u9fff":
+        return ""
+    simplified, traditional = (char.encode(name, "ignore") != b"" for name in ("gb2312", "big5"))
+    return "" if simplified is traditional else "Hans" if simplified else "Hant"
 
 
 def letters_by_script(text: str) -> dict[str, int]:

@@ -96,7 +96,7 @@ def test_a_language_is_found_by_all_of_its_names(code: str) -> None:
 @pytest.mark.parametrize(
     ("name", "code"),
     [("it", "it"), ("Italian", "it"), ("italiano", "it"), ("DEUTSCH", "de"), ("日本語", "ja"), ("nb", "no"),
-     ("Bokmål", "no"), ("Mandarin", "zh"), ("fil", "tl"), ("en-GB", "en"), ("pt_BR", "pt"), ("español", "es")],
+     ("Bokmål", "no"), ("Mandarin", "zh"), ("fil", "tl"), ("en-GB", "en"), ("pt_PT", "pt"), ("español", "es")],
 )  # fmt: skip
 def test_names_that_people_type(name: str, code: str) -> None:
     assert languages.find(name).code == code
@@ -111,6 +111,29 @@ def test_an_unknown_name_gives_the_nearest(name: str, offered: str) -> None:
     assert repr(name) in caught.value.cause
     assert offered in caught.value.remedy
     assert "--language-file" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [("zh-TW", "zh"), ("zh_Hant", "zh"), ("zh-HK", "zh"), ("sr-Latn", "sr"), ("hi-Latn", "hi"), ("pt-BR", "pt"),
+     ("es-MX", "es"), ("es-419", "es"), ("eng-XX", "en")],
+)  # fmt: skip
+def test_another_script_or_standard_is_refused_and_what_there_is_named(name: str, there: str) -> None:
+    with pytest.raises(UnknownLanguage, match=f"only for {there} ") as caught:
+        languages.find(name)
+    assert f"-l {there}," in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["nn", "bs"])
+def test_a_standard_of_its_own_is_not_taken_for_its_neighbour(name: str) -> None:
+    with pytest.raises(UnknownLanguage):
+        languages.find(name)
+
+
+def test_a_code_is_near_to_no_other() -> None:
+    with pytest.raises(UnknownLanguage) as caught:
+        languages.find("pa")
+    assert "did you mean" not in caught.value.remedy
 
 
 @pytest.mark.parametrize("name", ["", "qqqqqq", "🙂", "\x00"])

@@ -1,0 +1,100 @@
+"""Languages that the tool has no data for, other ways of writing, and words quoted from elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from magpie_ollama.method import segments
+from magpie_ollama.method.detection import OTHER, Verdict, check, identify
+from magpie_ollama.method.writing import SCRIPTS, han_form
+
+NEIGHBOURS = {
+    "mk": "Како можам да ги заштитам домашните растенија кога одам на одмор?",
+    "be": "Як мне захаваць агародніну свежай на працягу ўсёй зімы?",
+    "ne": "बिरुवालाई घाम कम हुने ठाउँमा कसरी हुर्काउन सकिन्छ होला?",
+    "ps": "زه څنګه کولی شم په ژمي کې خپل ګلان له یخنۍ وساتم؟",
+    "sq": "Si mund t'i mbroj lulet e ballkonit nga të ftohtit në dimër?",
+    "cy": "Sut mae cadw planhigion y tŷ yn iach dros fisoedd y gaeaf?",
+    "lb": "Wéi kann ech meng Planzen am Wanter virum Frascht schützen?",
+    "eo": "Kiel mi povas protekti miajn plantojn kontraŭ la vintra malvarmo?",
+    "uz": "Qishda uy o'simliklarini sovuqdan qanday qilib himoya qilish mumkin?",
+    "yo": "Báwo ni mo ṣe lè dáàbò bo àwọn òdòdó mi kúrò lọ́wọ́ òtútù?",
+    "zu": "Ngingazivikela kanjani izitshalo zami emakhazeni asebusika?",
+    "la": "Quomodo plantas meas hieme a frigore servare possum?",
+    "ht": "Kijan mwen ka pwoteje plant mwen yo lè gen anpil van?",
+}
+UNKNOWN = {
+    "ckb": "چۆن دەتوانم گوڵەکانم لە زستاندا لە سەرما بپارێزم؟",
+    "yi": "ווי אַזוי קען איך אין ווינטער באַשיצן די בלומען פֿון דער קעלט?",
+    "yue": "冬天嗰陣點樣可以保護佢哋唔畀凍親呀？",
+    "hi-Latn": "Sardiyon mein paudhon ko thand se kaise bacha sakte hain?",
+    "gu": "શિયાળામાં છોડને ઠંડીથી કેવી રીતે બચાવી શકાય?",
+    "km": "តើខ្ញុំអាចការពាររុក្ខជាតិក្នុងរដូវរងាដោយរបៀបណា?",
+}
+
+
+@pytest.mark.parametrize("code", NEIGHBOURS)
+def test_a_neighbour_is_known_by_its_own_name_and_passes_as_no_other(code: str) -> None:
+    assert identify(NEIGHBOURS[code]) == code
+    assert [other for other in SCRIPTS if check(NEIGHBOURS[code], other) is not Verdict.NO] == []
+
+
+@pytest.mark.parametrize("code", UNKNOWN)
+def test_what_the_identifier_does_not_know_passes_as_none(code: str) -> None:
+    assert identify(UNKNOWN[code]) not in SCRIPTS
+    assert [other for other in SCRIPTS if check(UNKNOWN[code], other) is not Verdict.NO] == []
+
+
+def test_a_script_of_none_of_the_languages_has_no_name_and_is_not_too_short() -> None:
+    assert identify(UNKNOWN["gu"]) == OTHER
+    assert identify("ગુ") == ""
+
+
+def test_simplified_and_traditional_characters_are_told_apart() -> None:
+    simplified, traditional = "请问在家里怎么学会弹吉他？", "請問在家裡怎麼學會彈吉他？"
+    assert (check(simplified, "zh"), check(traditional, "zh")) == (Verdict.YES, Verdict.NO)
+    assert check(traditional, "zh", scripts=["Hant"]) is Verdict.YES
+    assert check(simplified, "zh", scripts=["Hant"]) is Verdict.NO
+    assert check(traditional, "zh", scripts=["Hans", "Hant"]) is Verdict.YES
+    assert identify(traditional) == OTHER
+    assert [han_form(char) for char in "国國人a"] == ["Hans", "Hant", "", ""]
+
+
+def test_a_name_in_the_other_characters_does_no_harm() -> None:
+    assert check("请问作家龍應台写过哪些书，先读哪一本比较好？", "zh") is Verdict.YES
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("en", "Translate 'buenos días, señora' to English."),
+        ("en", "Translate ‘¿dónde está la estación?’ to English."),
+        ("en", "Why don't people say 'the dogs' bowl' when it's one dog?"),
+        ("de", "Übersetze ‚Where is the station?‘ ins Deutsche."),
+        ("de", "Was bedeutet »the sky is the limit« in diesem Lied?"),
+        ("fr", "Que veut dire ‹ the sky is the limit › ?"),
+        ("it", "Come si dice 'I would like a coffee, please' in italiano?"),
+        ("sv", "Vad betyder ”the early bird catches the worm” på svenska?"),
+        ("fi", "Mitä tarkoittaa ”break a leg and have fun” suomeksi?"),
+        ("he", "מה פירוש הביטוי ״the early bird catches the worm״ בעברית?"),
+        ("ja", "『The quick brown fox』という文はどういう意味ですか？"),
+        (
+            "es",
+            "Responde a este correo, por favor:\n> Hello, when will my order arrive?\n> I have been waiting for weeks.",
+        ),
+    ],
+)
+def test_words_quoted_in_any_marks_do_not_count(code: str, text: str) -> None:
+    assert check(text, code) is not Verdict.NO
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Don't the dogs' owners know it's theirs?",
+        "L'été, c'est l'heure d'aller voir l'océan.",
+        "Un po' di sale e un po' d'olio.",
+    ],
+)
+def test_an_apostrophe_opens_no_quotation(text: str) -> None:
+    assert segments.prose(text) == text
