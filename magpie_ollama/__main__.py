@@ -126,28 +126,42 @@ def _run() -> int:
         result = cli.main(prog_name="magpie-ollama", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
-        error.show()
+        error.show(file=(told := io.StringIO()))  # which quotes the command line: a file's name may be anything
+        _tell(told.getvalue().rstrip("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except MagpieError as error:
         if debug:
-            raise
+            return _trace(error.exit_code)
         from magpie_ollama.display.consoles import show_error
 
         show_error(error)
         return error.exit_code
     except Exception as error:
         if debug:
-            raise
+            return _trace(1)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # with files, the corpus' own code tells
             _drop_stdout()
-            click.echo(f"error: Cannot write to stdout: {error.strerror}.", err=True)
-            click.echo("   next: make room where it goes; what the command wrote to files is there", err=True)
+            _tell(f"error: Cannot write to stdout: {error.strerror}.")
+            _tell("   next: make room where it goes; what the command wrote to files is there")
             return 1
-        click.echo(f"error: {type(error).__name__}: {error}", err=True)
-        click.echo("   next: this is a bug; run the same command with --debug and report what it prints", err=True)
+        _tell(f"error: {type(error).__name__}: {' '.join(str(error).split())}")
+        _tell("   next: this is a bug; run the same command with --debug and report what it prints")
         return 1
+
+
+def _tell(text: str) -> None:
+    from magpie_ollama.display.characters import printable
+
+    click.echo(printable(text), err=True)
+
+
+def _trace(code: int) -> int:
+    import traceback
+
+    _tell(traceback.format_exc().rstrip("\n"))
+    return code
 
 
 def _drop_stdout() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -125,7 +124,7 @@ def _report(file: Path, job: Cleaning, explanations: Mapping[str, str], given: M
             "kept": job.removals.kept,
             "removed": dict(job.removals.reasons.most_common()),
         }
-        click.echo(json.dumps(facts | job.facts, ensure_ascii=False, indent=2), err=output == STREAM)
+        consoles.show_json(facts | job.facts, err=output == STREAM)
         return
     if given["quiet"]:
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Collection
 from dataclasses import replace
@@ -20,6 +19,7 @@ from magpie_ollama.commands.options import FloatRange, in_flight, option, output
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.corpus.runs import MAX_SEED
 from magpie_ollama.display import consoles, live
+from magpie_ollama.display.characters import inline
 from magpie_ollama.display.findings import LEGEND, next_commands, so_far, table
 from magpie_ollama.display.report import page
 from magpie_ollama.display.words import counted, duration
@@ -149,7 +149,7 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
         _write(report, page(found, results.rows, f"Steering in {names}", commands))
     out = consoles.stdout()
     if given["as_json"]:
-        print(json.dumps({"cells": [finding.to_dict() for finding in found], "next": commands}, indent=2))
+        consoles.show_json({"cells": [finding.to_dict() for finding in found], "next": commands})
     elif found:
         out.print(table(found, out.width))
         consoles.say(out, Text(LEGEND, style="dim"))
@@ -198,7 +198,7 @@ async def _one_model(
             return so_far(rows(), total, before, progress)
 
         def picture(width: int) -> RenderableType:
-            newest = Text(" ".join(progress.newest.split()), style="italic green", overflow="ellipsis", no_wrap=True)
+            newest = Text(inline(progress.newest), style="italic green", overflow="ellipsis", no_wrap=True)
             return Group(table(_of_these(results, asked_as), width), Text(line()), newest)
 
         progress.enter("")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -47,7 +46,7 @@ async def _examine(settings: Settings, as_json: bool) -> int:
     async with under_way(diagnosis.progress, out if out.is_terminal and not as_json else err):
         await examine(settings, diagnosis)
     if as_json:
-        print(json.dumps(_values(diagnosis), ensure_ascii=False, indent=2))
+        consoles.show_json(_values(diagnosis))
     else:
         show_end(diagnosis, out)
     return diagnosis.exit_code

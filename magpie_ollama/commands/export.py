@@ -145,15 +145,13 @@ def _check(counts: Any, paths: dict[str, Path], file: Path) -> None:
 
 
 def _report(facts: dict[str, Any], as_json: bool, quiet: bool, to_stdout: bool) -> None:
-    import json
-
     from rich.text import Text
 
     from magpie_ollama.display import consoles
     from magpie_ollama.display.words import counted
 
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2), err=to_stdout)
+        consoles.show_json(facts, err=to_stdout)
         return
     if quiet:
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +143,7 @@ async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> i
                 if session.run is not None and mode != "quiet":
                     summary.show(session, console)
                 if given["as_json"] and session.run is not None:
-                    print(json.dumps(summary.as_dict(session), ensure_ascii=False, indent=2))
+                    consoles.show_json(summary.as_dict(session))
     if not interrupted or (session.run is not None and session.run.kept >= session.run.target):
         return 0
     if mode != "quiet" and corpus.path is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -90,7 +89,7 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
         facts = {"input": str(file), "output": str(output), "read": counts.read, "imported": counts.kept}
         passed_over = dict(counts.reasons.most_common())
         facts |= {"passed_over": passed_over, "left_out": left_out, "records": records}
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        consoles.show_json(facts)
     if quiet:
         return
     for notice in (*notices, *filter(None, (rows.notice(), _left_out(left_out)))):

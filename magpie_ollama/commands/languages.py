@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 from rich.table import Table
 
@@ -25,7 +23,7 @@ def command(name: str, as_json: bool) -> None:
             | ({"system": language.system, "register": language.register, "prefix": language.prefix} if name else {})
             for language in shown
         ]
-        click.echo(json.dumps(entries[0] if name else entries, ensure_ascii=False, indent=2))
+        consoles.show_json(entries[0] if name else entries)
         return
     console = consoles.stdout()
     if name:

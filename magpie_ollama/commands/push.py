@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,9 +82,9 @@ def command(
         published = None if dry_run else hub.publish(name, files, message, private=private, progress=progress)
     if published is None:
         if as_json:
-            click.echo(json.dumps({**facts, "card": text}, ensure_ascii=False, indent=2))
+            consoles.show_json({**facts, "card": text})
         else:
-            click.echo(text, nl=False)
+            consoles.stdout().print(Text(text), soft_wrap=True, end="")
             told = ", ".join(f"{path} ({size(amount)})" for path, amount in facts["files"].items())
             visibility = "private" if private else "public"
             consoles.say(consoles.stderr(), Text(f"Dry run: {told} would go to the {visibility} dataset {name}."))
@@ -97,7 +96,7 @@ def command(
     for warning in [] if quiet else notices:
         consoles.show_notice(consoles.stderr(), inline(warning))
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        consoles.show_json(facts)
     elif not quiet:
         consoles.say(consoles.stdout(), Text(f"Pushed {counted(found.records, 'record')} to {facts['url']}"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 import click
 from rich.text import Text
@@ -74,7 +75,7 @@ def command(
     if not drawn:
         raise UsageError(
             f"{file} has no records of {' and '.join(filter(None, (language, way)))}",
-            f"magpie-ollama stats {file} shows which there are",
+            f"magpie-ollama stats {quote(str(file))} shows which there are",
         )
     if output is not None:
         with new_file(output, force=force) as lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -44,7 +43,7 @@ def command(file: Path, near: bool, skip_bad: bool, as_json: bool, quiet: bool) 
             **found.to_dict(),
             "runs": [run.to_dict() for run in runs],
         }
-        click.echo(json.dumps(report, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
+        consoles.show_json(report)
         return
     name = "stdin" if file == Path("-") else inline(str(file))
     facts = {"file": f"{name} ({size(rows.size)})" if rows.size else name}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -133,7 +132,7 @@ def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingPro
             "seconds": round(progress.seconds, 1),
             "tags": {key: dict(values.most_common()) for key, values in counts.items()},
         }
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2), err=output == STREAM)
+        consoles.show_json(facts, err=output == STREAM)
     elif not quiet:
         console = consoles.stderr() if output == STREAM else consoles.stdout()
         show_tags(counts, progress, model, console)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -52,11 +51,11 @@ def list_presets(as_json: bool) -> None:
         rendered = [preset.render([{"role": "user", "content": sentinel}]) for sentinel in SENTINELS]
         found[name] = cut(rendered, f"preset {name}", name)
     if as_json:
-        click.echo(json.dumps({name: _values(name, template) for name, template in found.items()}, indent=2))
+        consoles.show_json({name: _values(name, template) for name, template in found.items()})
         return
     for name, template in found.items():
         _print(name, template, False)
-        click.echo()
+        consoles.stdout().print()
 
 
 async def _template(choice: ServerChoice, before: list[Message]) -> tuple[str, Template]:
@@ -72,7 +71,7 @@ async def _template(choice: ServerChoice, before: list[Message]) -> tuple[str, T
 
 def _print(name: str, template: Template, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(_values(name, template), ensure_ascii=False, indent=2))
+        consoles.show_json(_values(name, template))
         return
     rows = {
         "template": f"{name}, {template.source}" if not template.source.endswith(f" {name}") else name,

@@ -10,12 +10,18 @@ import unicodedata
 from functools import cache
 
 from rich.cells import get_character_cell_size
+from rich.text import Text
 
 TAB = " " * 4
 
-_UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CHARACTERS = "\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 """Control characters but newline and tab, Unicode's line ends, what sets the direction of text that follows, and
 halves of surrogate pairs, which no terminal can be sent."""
+
+_UNSAFE = re.compile(f"[{_CHARACTERS}]")
+
+_ISOLATED = re.compile(f"\u2068[^{_CHARACTERS}\n]*\u2069|[{_CHARACTERS}]")
+"""The same, but for what ``inline`` isolated: a pair that moves nothing outside it."""
 
 _NOT_FIRST = frozenset("、。，．！？：；）」』】〕》〉・ーァィゥェォッャュョぁぃぅぇぉっゃゅょ々…")
 _NOT_LAST = frozenset("（「『【〔《〈")
@@ -31,6 +37,35 @@ def printable(text: str) -> str:
     'a\\x1b[2Jb    c'
     """
     return _UNSAFE.sub(_escape, text).replace("\t", TAB)
+
+
+def harmless(text: Text) -> Text:
+    """``text`` with control characters as escapes, and its styles. What ``inline`` made stays as it is."""
+    if not _UNSAFE.search(plain := text.plain):
+        return text
+    safe = text.blank_copy()
+    at = 0
+    for match in _ISOLATED.finditer(plain):
+        if len(match[0]) == 1:
+            if at < match.start():
+                safe.append_text(text[at : match.start()])
+            safe.append(_escape(match))
+            at = match.end()
+    return safe.append_text(text[at:]) if at < len(plain) else safe
+
+
+def stripped(text: str) -> str:
+    """What is drawn already, and may have been cut amid what ``inline`` made: the last look before the terminal."""
+    return _UNSAFE.sub(lambda match: match[0] if match[0] in "\u2068\u2069" else _escape(match), text)
+
+
+def as_json(text: str) -> str:
+    r"""JSON with the same characters escaped in JSON's own way: it means the same, and harms no terminal.
+
+    >>> as_json('["a\x9b31m"]')
+    '["a\\u009b31m"]'
+    """
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def inline(text: str) -> str:

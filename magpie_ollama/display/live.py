@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from magpie_ollama.display.characters import inline
 from magpie_ollama.display.consoles import say, show_notice
 from magpie_ollama.display.words import counted, duration, rate, share, size
 from magpie_ollama.run.funnel import KEPT, Progress
@@ -151,8 +152,7 @@ def _picture(progress: Progress, title: str, width: int) -> RenderableType:
         shares = " · ".join(f"{way} {share(part, 1)}" for way, part in best)
         lines.append(Text(f"steering: {shares}", overflow="ellipsis", no_wrap=True))
     if progress.newest:
-        newest = " ".join(progress.newest.split())
-        lines.append(Text(f"“{newest}”", style="italic green", overflow="ellipsis", no_wrap=True))
+        lines.append(Text(f"“{inline(progress.newest)}”", style="italic green", overflow="ellipsis", no_wrap=True))
     return Group(*lines)
 
 

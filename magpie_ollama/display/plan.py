@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
-from magpie_ollama.display.consoles import show_facts
+from magpie_ollama.display.consoles import show_facts, show_json
 from magpie_ollama.display.words import counted
 from magpie_ollama.method.steering import AUTO
 from magpie_ollama.run.session import Plan, Session
@@ -17,7 +16,7 @@ from magpie_ollama.run.session import Plan, Session
 def show_plan(plan: Plan, session: Session, console: Console, as_json: bool) -> None:
     values = _values(plan, session)
     if as_json:
-        print(json.dumps(values, ensure_ascii=False, indent=2))
+        show_json(values)
         return
     way = plan.steered.way
     steering = f"auto; shown with {way}" if session.settings.steering == AUTO else way
