@@ -12,8 +12,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from magpie_ollama.errors import INTERRUPTED, MagpieError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 
 @contextmanager
@@ -115,7 +120,20 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP, which comes when the terminal's window is closed
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup's stays ignored
+            signal.signal(number, _end)
     sys.exit(_run())
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """As Ctrl-C ends what is under way just now: in order, with the terminal as it was."""
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler) and handler is not signal.default_int_handler:
+        handler(signal.SIGINT, frame)
+    else:
+        sys.exit(128 + number)  # as shells count it
 
 
 def _run() -> int:
@@ -164,13 +182,32 @@ def _trace(code: int) -> int:
     return code
 
 
+class _Terminal(io.FileIO):
+    """Once the terminal is gone, what is written to it goes nowhere: that is no reason to end the work."""
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return memoryview(data).nbytes
+
+
 def _drop_stdout() -> None:
     """Python would fail to flush what it still holds."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _take_any_text() -> None:
-    """A letter that stdout's encoding lacks must not end a command. stderr escapes such letters by itself."""
+    """A letter that stdout's encoding lacks must not end a command, nor a terminal that is gone. stderr escapes such
+    letters by itself."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if sys.platform != "win32" and isinstance(stream, io.TextIOWrapper) and stream.isatty():
+            raw = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
+            lasting = io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=True)
+            setattr(sys, name, lasting)
     if sys.stdout is None:  # the shell's `>&-`
         sys.stdout = io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8")
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -101,10 +101,10 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
 
 @contextmanager
 def _progress_told(counts: Removals, output: Path, given: dict[str, Any]) -> Iterator[None]:
-    """What was added to the corpus already when an error or Ctrl-C ends the block, and how to go on."""
+    """What was added to the corpus already when an error or a signal ends the block, and how to go on."""
     try:
         yield
-    except (MagpieError, KeyboardInterrupt) as error:
+    except (MagpieError, KeyboardInterrupt, SystemExit) as error:
         if counts.kept and not given["quiet"] and not is_stream(output):
             again = "The same command goes on: it passes over what is there."
             if given["keep_duplicates"]:

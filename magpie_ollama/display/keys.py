@@ -7,8 +7,8 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
 
 from magpie_ollama.errors import UsageError
 
@@ -55,34 +55,31 @@ class Keys(Protocol):
         Raises EOFError once the terminal is gone.
         """
 
+    def take(self) -> None:
+        """Has the terminal give keys as they are pressed, without their echo."""
+
+    def release(self) -> None:
+        """Leaves the terminal as it was."""
+
 
 @contextmanager
 def keys() -> Iterator[Keys]:
-    """The keyboard of this terminal, its echo and its suspend key off until the block ends. Raises UsageError
-    where there is none."""
+    """The keyboard of this terminal, its echo off until the block ends. Raises UsageError where there is none."""
     if sys.platform == "win32":
         yield _Console()
         return
-    import termios
-    import tty
-
     try:
         fd = os.open("/dev/tty", os.O_RDONLY)  # not stdin: that may be a pipe with the data
     except OSError as error:
         raise UsageError(
             f"No keys can be read here: {error.strerror}", "print the records instead: magpie-ollama view FILE | cat"
         ) from error
+    terminal = _Terminal(fd)
     try:
-        before = termios.tcgetattr(fd)
-        try:
-            tty.setcbreak(fd)
-            mode = termios.tcgetattr(fd)
-            mode[6][termios.VSUSP] = b"\0"  # a shell's prompt in the middle of the page would be no use
-            termios.tcsetattr(fd, termios.TCSANOW, mode)
-            yield _Terminal(fd)
-        finally:
-            termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+        terminal.take()
+        yield terminal
     finally:
+        terminal.release()
         os.close(fd)
 
 
@@ -91,6 +88,21 @@ class _Terminal:
         self._fd = fd
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._waiting = ""
+        self._before: list[Any] | None = None
+
+    def take(self) -> None:
+        import termios
+        import tty
+
+        self._before = termios.tcgetattr(self._fd)
+        tty.setcbreak(self._fd)
+
+    def release(self) -> None:
+        import termios
+
+        if self._before is not None:
+            with suppress(termios.error):  # the terminal is gone
+                termios.tcsetattr(self._fd, termios.TCSAFLUSH, self._before)
 
     def read(self, seconds: float) -> str:
         if not self._waiting:
@@ -121,7 +133,13 @@ class _Terminal:
 
 
 class _Console:
-    """The console of Windows."""
+    """The console of Windows, which gives keys so anyway."""
+
+    def take(self) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
 
     def read(self, seconds: float) -> str:
         import msvcrt

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.consoles import say, show_notice
+from magpie_ollama.display.suspending import Suspension, in_foreground, suspending
 from magpie_ollama.display.words import counted, duration, rate, share, size
 from magpie_ollama.run.funnel import KEPT, Progress
 
@@ -92,9 +93,20 @@ class Showing:
             self._tell()
 
     async def _live(self) -> None:
+        with suspending() as suspension:
+            while True:
+                if in_foreground(self._console):
+                    await self._draw(suspension)
+                else:
+                    await asyncio.sleep(self._seconds)
+                if suspension.asked:
+                    suspension.stop()
+
+    async def _draw(self, suspension: Suspension) -> None:
+        """The live display, for as long as it may be there."""
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
             try:
-                while True:
+                while in_foreground(self._console) and not suspension.asked:
                     self._tell()
                     width = self._console.width - ECHO
                     live.update(Constrain(self._picture(width), width), refresh=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import count
+from typing import Self
 
 from rich.console import Console
 from rich.text import Text
@@ -17,6 +16,7 @@ from magpie_ollama.curation.pages import Lines, Search, page
 from magpie_ollama.display import record
 from magpie_ollama.display.characters import cells, inline
 from magpie_ollama.display.keys import keys
+from magpie_ollama.display.suspending import suspending
 
 IDLE_SECONDS = 0.2
 """Between two looks at the terminal's size."""
@@ -215,10 +215,20 @@ class Pager:
 def browse(lines: Lines, name: str, start: int, console: Console) -> None:
     """Shows the pager on ``console``, a terminal, until it is left or the terminal is gone. Raises UsageError where no
     keys can be had."""
-    with keys() as keyboard, _screen(console) as draw, suppress(EOFError):
+    with keys() as keyboard, _Screen(console) as screen, suspending() as suspension, suppress(EOFError):
+
+        def pause() -> None:
+            """Where Ctrl-Z asked for it."""
+            if suspension.asked:
+                screen.leave()
+                keyboard.release()
+                suspension.stop()
+                keyboard.take()
+                screen.enter()
 
         def stop(doing: str) -> bool:
-            draw([*pager.frame(*_size(console))[:-1], Text(doing, "bold yellow")])
+            pause()
+            screen.draw([*pager.frame(*_size(console))[:-1], Text(doing, "bold yellow")])
             return bool(keyboard.read(0))
 
         pager = Pager(lines, name, stop)
@@ -226,8 +236,9 @@ def browse(lines: Lines, name: str, start: int, console: Console) -> None:
         drawn = 0.0
         key = ""
         while not pager.done:
+            pause()
             if key or time.monotonic() - drawn >= BUSY_SECONDS:
-                draw(pager.frame(*_size(console)))
+                screen.draw(pager.frame(*_size(console)))
                 drawn = time.monotonic()
             key = keyboard.read(IDLE_SECONDS if lines.complete else 0)
             if key:
@@ -236,44 +247,55 @@ def browse(lines: Lines, name: str, start: int, console: Console) -> None:
                 lines.extend()
 
 
-@contextmanager
-def _screen(console: Console) -> Iterator[Callable[[list[Text]], None]]:
-    """The alternate screen, and the function that draws its rows. The old screen comes back at the end, however the
-    block is left; a request to terminate ends it in good order too."""
-    shown: list[str] = []
-    size = (0, 0)
+class _Screen:
+    """The alternate screen. The old one comes back at the block's end, however that is left."""
 
-    def draw(frame: list[Text]) -> None:
-        nonlocal shown, size
-        now = _size(console)
-        with console.capture() as captured:
-            console.print(Text("\n").join(frame), width=10_000, no_wrap=True, soft_wrap=True, end="")
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: list[str] = []
+        self._size = (0, 0)
+
+    def __enter__(self) -> Self:
+        self.enter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.leave()
+
+    def enter(self) -> None:
+        self._shown, self._size = [], (0, 0)
+        self._console.set_alt_screen(True)
+        self._console.show_cursor(False)
+        # A row that a terminal finds longer than we do must not push the next one down.
+        self._console.file.write("\x1b[?7l")
+
+    def leave(self) -> None:
+        self._console.file.write("\x1b[?7h")
+        self._console.show_cursor(True)
+        self._console.set_alt_screen(False)
+
+    def draw(self, frame: list[Text]) -> None:
+        now = _size(self._console)
+        with self._console.capture() as captured:
+            self._console.print(Text("\n").join(frame), width=10_000, no_wrap=True, soft_wrap=True, end="")
         rows = captured.get().split("\n")
-        if now != size:  # what a terminal makes of its content when its size changes is its own affair
-            shown, size = [], now
-            console.file.write("\x1b[2J")
+        file = self._console.file
+        if now != self._size:  # what a terminal makes of its content when its size changes is its own affair
+            self._shown, self._size = [], now
+            file.write("\x1b[2J")
         for number, row in enumerate(rows):
-            if number >= len(shown) or shown[number] != row:
-                console.file.write(f"\x1b[{number + 1};1H\x1b[K{row}")
-        console.file.flush()
-        shown = rows
-
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    console.set_alt_screen(True)
-    console.show_cursor(False)
-    console.file.write("\x1b[?7l")  # a row that a terminal finds longer than we do must not push the next one down
-    try:
-        yield draw
-    finally:
-        console.file.write("\x1b[?7h")
-        console.show_cursor(True)
-        console.set_alt_screen(False)
-        signal.signal(signal.SIGTERM, before)
+            if number >= len(self._shown) or self._shown[number] != row:
+                file.write(f"\x1b[{number + 1};1H\x1b[K{row}")
+        file.flush()
+        self._shown = rows
 
 
 def _size(console: Console) -> tuple[int, int]:
     """Columns and rows now. Not ``console.size``, which believes the COLUMNS of the environment."""
-    width, height = os.get_terminal_size(console.file.fileno())
+    try:
+        width, height = os.get_terminal_size(console.file.fileno())
+    except OSError as error:
+        raise EOFError from error  # the terminal is gone
     return max(1, width), max(1, height)
 
 

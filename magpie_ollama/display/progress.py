@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from magpie_ollama.corpus.reading import Rows, size_of
 from magpie_ollama.display import consoles
 from magpie_ollama.display.characters import inline
+from magpie_ollama.display.suspending import suspending
 from magpie_ollama.errors import NotACorpus
 
 LARGE = 20_000_000
@@ -28,9 +29,17 @@ def reading(label: str, size: int, quiet: bool) -> Iterator[Callable[[int], None
         yield lambda done: None
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True) as progress, suspending() as suspension:
         task = progress.add_task(label, total=size)
-        yield lambda done: progress.update(task, completed=done)
+
+        def read(done: int) -> None:
+            progress.update(task, completed=done)
+            if suspension.asked:
+                console.show_cursor(True)
+                suspension.stop()
+                console.show_cursor(False)
+
+        yield read
 
 
 @contextmanager

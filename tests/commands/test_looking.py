@@ -6,17 +6,14 @@ import gzip
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands.screen import harmless, posix, terminal
 from commands.support import Runner, check_error, finished, process, records
 from corpus.support import PACKAGE, record
 
@@ -24,7 +21,6 @@ from magpie_ollama.corpus import lines
 from magpie_ollama.display.progress import LARGE
 
 FILE = Path("it.jsonl")
-posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 EVIL = "Chi sei? \x1b[2J\x1b]0;title\x07 \x9b31m \u202etxet"
 OF_OTHERS = {
     "instruction": {"instruction": "Chi sei?", "output": "Un modello."},
@@ -42,10 +38,6 @@ def write(*data: dict[str, Any] | bytes, path: Path = FILE) -> Path:
 def corpus(count: int = 20, **changes: Any) -> Path:
     made = (record(seed=n, text=f"Domanda numero {n}, come si fa?", **changes) for n in range(count))
     return write(*(lines.values(one) for one in made))
-
-
-def harmless(text: str) -> bool:
-    return not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
 
 
 @pytest.mark.parametrize("command", ["stats", "sample", "view"])
@@ -226,87 +218,6 @@ def test_a_bar_is_for_large_files_on_a_terminal_only() -> None:
     with terminal("stats", FILE) as screen:
         screen.wait_for("Reading it.jsonl")
         screen.wait_for("records")
-
-
-class Screen:
-    """A terminal: the command's one, and what stands on it. Knows the sequences that the pager sends, and no other."""
-
-    def __init__(self, fd: int, started: subprocess.Popen[bytes]) -> None:
-        self.raw = b""
-        self.process = started
-        self._fd = fd
-
-    def type(self, keys: str) -> None:
-        os.write(self._fd, keys.encode())
-
-    def wait_for(self, text: str, seconds: float = 30) -> None:
-        end = time.monotonic() + seconds
-        while text not in "\n".join(self.rows()):
-            assert time.monotonic() < end, f"no {text!r} on\n" + "\n".join(self.rows())
-            self._receive(end - time.monotonic())
-
-    def end(self) -> int:
-        end = time.monotonic() + 30
-        while self.process.poll() is None:
-            assert time.monotonic() < end, "it does not end"
-            self._receive(0.05)
-        while self._receive(0):
-            pass
-        return self.process.returncode
-
-    def rows(self) -> list[str]:
-        rows: dict[int, str] = {}
-        row = 1
-        for piece in re.split("(\x1b\\[[0-9;?]*[A-Za-z]|\r?\n)", self.raw.decode(errors="ignore")):
-            if match := re.fullmatch("\x1b\\[([0-9]+);1H", piece):
-                row = int(match[1])
-            elif piece == "\x1b[2J":
-                rows.clear()
-            elif piece in ("\x1b[K", "\x1b[2K"):
-                rows[row] = ""
-            elif piece.endswith("\n"):
-                row += 1
-            elif not piece.startswith("\x1b"):
-                assert harmless(piece.replace("\r", "")), piece
-                rows[row] = rows.get(row, "") + piece
-        return [rows[row] for row in sorted(rows)]
-
-    def _receive(self, seconds: float) -> bytes:
-        if not select.select([self._fd], [], [], max(0, seconds))[0]:
-            return b""
-        try:
-            data = os.read(self._fd, 65536)
-        except OSError:  # the other side is gone
-            return b""
-        self.raw += data
-        return data
-
-
-@contextmanager
-def terminal(*args: object, columns: int = 60, rows: int = 12) -> Iterator[Screen]:
-    """The command with a terminal of its own."""
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    # As the leader of a session it makes the terminal its own; then /dev/tty is that.
-    adopt = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-    command = [sys.executable, "-c", adopt, sys.executable, "-m", "magpie_ollama", *map(str, args)]
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
-    started = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, start_new_session=True, env=environment)
-    before = termios.tcgetattr(its)
-    try:
-        yield (screen := Screen(ours, started))
-        screen.end()
-        assert termios.tcgetattr(its) == before
-    finally:
-        started.kill()
-        started.wait()
-        os.close(ours)
-        os.close(its)
 
 
 @posix

@@ -21,7 +21,7 @@ from run.support import generate, generating, settings, until
 from magpie_ollama.errors import TemplateError
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.run import session as sessions
-from magpie_ollama.run.interrupts import on_interrupt, run
+from magpie_ollama.run.interrupts import ENDS, on_interrupt, run
 from magpie_ollama.run.session import Session
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends itself POSIX signals")
@@ -265,7 +265,7 @@ def test_a_model_that_does_not_load(tmp_path: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDS)
 def test_the_first_signal_calls_and_the_second_cancels(number: signal.Signals) -> None:
     calls: list[str] = []
     before = signal.getsignal(number)
@@ -274,7 +274,7 @@ def test_the_first_signal_calls_and_the_second_cancels(number: signal.Signals) -
         with on_interrupt(lambda: calls.append("first")):
             os.kill(os.getpid(), number)
             await until(lambda: calls)
-            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), number)
+            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.Event().wait()
         calls.append("left")
@@ -282,6 +282,20 @@ def test_the_first_signal_calls_and_the_second_cancels(number: signal.Signals) -
     asyncio.run(go())
     assert calls == ["first", "left"]
     assert signal.getsignal(number) == before
+
+
+@posix
+def test_a_closed_window_that_says_so_twice_is_told_once() -> None:
+    calls: list[str] = []
+
+    async def go() -> None:
+        with on_interrupt(lambda: calls.append("first")):
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGHUP)
+                await asyncio.sleep(0.01)
+
+    asyncio.run(go())
+    assert calls == ["first"]
 
 
 @posix
