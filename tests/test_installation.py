@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,44 @@ def test_checkout(tmp_path: Path) -> None:
     assert Path(package) == ROOT / "magpie_ollama"
     assert languages.startswith(str(ROOT / "prompts" / "languages"))
     assert voices.endswith("True")
+
+
+BECOMING = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("do", sys.argv[1])
+do = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(do)
+waits = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+installing = sys.argv[2] == "install"
+do.setup = lambda: None
+do.pip = lambda *words: do.run(sys.executable, "-c", waits) if installing else None
+end = do.become
+do.become = lambda *words: end(sys.executable, "-c", waits)
+sys.argv[1:] = ["demo"]
+sys.exit(do.main())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals to another process there")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("during", ["install", "end"])
+def test_the_setup_leaves_no_orphan(during: str, name: str) -> None:
+    """Amid an installation its command ends with it; the last command takes its place, and has its signals itself."""
+    script = [sys.executable, "-c", BECOMING, str(ROOT / ".ci" / "do.py"), during]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout
+        assert started.stdout.readline().startswith("$ ")
+        child = int(started.stdout.readline())
+        assert (child == started.pid) == (during == "end")
+        number = getattr(signal, name)
+        started.send_signal(number)
+        _, told = started.communicate(timeout=30)
+    assert started.returncode in (128 + number, -number)
+    assert during == "end" or "Traceback" not in told
+    with pytest.raises(ProcessLookupError):
+        for _ in range(300):  # what was killed is there until the system has taken it away
+            os.kill(child, 0)
+            time.sleep(0.1)
 
 
 def test_these_tests_run_on_the_installed_package() -> None:
