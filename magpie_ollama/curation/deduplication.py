@@ -6,7 +6,9 @@ one text at a time, as ``generate`` asks; here thousands are looked up at once, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -55,12 +57,18 @@ class Deduplicator:
         self._rows = np.empty((0, PERMUTATIONS), np.uint16)
         self._runs: list[NDArray[np.uint64]] = []
 
-    def look(self, texts: Sequence[str]) -> list[Twin | None]:
-        """The twin of each text among those kept before it, in this call or earlier; None for a text that is kept."""
+    def look(self, texts: Sequence[str], inputs: Sequence[str] = ()) -> list[Twin | None]:
+        """The twin of each text among those kept before it, in this call or earlier; None for a text that is kept.
+        Texts whose numbers or ``inputs`` differ are not near one another: one instruction with sixteen of them is
+        sixteen, and sums of other numbers are other sums."""
         plains = [normalise(text) for text in texts]
         keys = [duplicates.exact_key(plain) for plain in plains]
-        fresh = {key: plain for key, plain in zip(keys, plains, strict=True) if key not in self._exact}
-        near = [None] * len(fresh) if self._only_exact else self._near(list(fresh.values()))
+        apart = [" ".join(_NUMBERS.findall(plain)) for plain in plains]
+        if inputs:
+            apart = ["\n".join(filter(None, both)) for both in zip(apart, map(normalise, inputs), strict=True)]
+        given = zip(keys, plains, apart, strict=True)
+        fresh = {key: (plain, other) for key, plain, other in given if key not in self._exact}
+        near = [None] * len(fresh) if self._only_exact else self._near(*zip(*fresh.values(), strict=True))
         outcome = dict(zip(fresh, near, strict=True))
         twins: list[Twin | None] = []
         for key in keys:
@@ -72,12 +80,12 @@ class Deduplicator:
             twins.append(twin)
         return twins
 
-    def _near(self, plains: list[str]) -> list[Twin | None]:
+    def _near(self, plains: Sequence[str] = (), apart: Sequence[str] = ()) -> list[Twin | None]:
         """The twins of new texts, no two of them equal; the rows of those without one are added."""
         if not plains:
             return []
         batches = (plains[start : start + duplicates.BATCH] for start in range(0, len(plains), duplicates.BATCH))
-        rows = np.concatenate([duplicates.signatures(batch) for batch in batches])
+        rows = np.concatenate([duplicates.signatures(batch) for batch in batches]) ^ _apart(apart)
         keys = duplicates.band_keys(rows)
         base = len(self._exact)
         twins: list[Twin | None] = [None] * len(plains)
@@ -142,17 +150,29 @@ class Deduplicator:
         self._runs.append(run)
 
 
-def deduplicated(items: Iterable[tuple[str | None, T]], deduplicator: Deduplicator) -> Iterator[tuple[T, Twin | None]]:
+def deduplicated(
+    items: Iterable[tuple[str | None, T]], deduplicator: Deduplicator, input_of: Callable[[T], str] = lambda item: ""
+) -> Iterator[tuple[T, Twin | None]]:
     """Each item with the twin of its instruction, in the same order. One that comes with None instead of an instruction
     is not looked at: it repeats nothing, and nothing repeats it."""
     items = iter(items)
     while batch := list(islice(items, TOGETHER)):
-        twins = iter(deduplicator.look([text for text, _ in batch if text is not None]))
+        asked = [(text, input_of(item)) for text, item in batch if text is not None]
+        twins = iter(deduplicator.look([text for text, _ in asked], [given for _, given in asked]))
         for text, item in batch:
             yield item, None if text is None else next(twins)
 
 
+_NUMBERS = re.compile(r"\d+")
+
 _NONE = np.empty(0, np.int64)
+
+
+def _apart(texts: Sequence[str]) -> NDArray[np.uint16]:
+    """What keeps signatures apart that belong to different ones of these texts: by it, they agree in no value. That of
+    "" changes nothing."""
+    digests = (blake2b(text.encode("utf-8", "replace")).digest() * 2 if text else b"\0" * 128 for text in texts)
+    return np.frombuffer(b"".join(digests), np.uint16).reshape(-1, PERMUTATIONS)
 
 
 def _better(twin: Twin | None, place: int, equal: int) -> Twin:

@@ -21,9 +21,10 @@ def changed(text: str, draw: random.Random, words: list[str]) -> str:
 
 
 def texts(count: int) -> list[str]:
-    """Of words of a language; a third repeat an earlier one exactly or but for a word."""
+    """Of words of a language, no numbers; a third repeat an earlier one exactly or but for a word."""
     draw = random.Random(5)
     words = sorted({word for exemplar in languages.load("en").exemplars for word in exemplar.response.split()})
+    words = [word for word in words if not any(map(str.isdigit, word))]
     found: list[str] = []
     for _ in range(count):
         text = " ".join(draw.choices(words, k=draw.randint(8, 30)))
@@ -51,6 +52,26 @@ def test_it_says_what_the_index_says(together: int) -> None:
     for text, twin in zip(given, twins, strict=True):
         if twin:
             assert similarity(text, kept[twin.first]) == pytest.approx(twin.similarity, abs=0.2)
+
+
+def test_texts_with_other_numbers_are_others() -> None:
+    sums = [f"What is {n} times {n + 31}? Show your work step by step." for n in range(12, 28)]
+    assert Deduplicator().look(sums) == [None] * 16
+    assert DuplicateIndex().find(sums[0]) == ""
+    assert similarity(sums[0], sums[1]) > 0.7
+    again = Deduplicator().look([sums[0], sums[0].replace("your", "the"), sums[0].upper()])
+    assert [twin and twin.reason for twin in again] == [None, "near_duplicate", "duplicate"]
+
+
+def test_one_instruction_with_other_inputs_is_another() -> None:
+    asked = "Classify the sentiment of this sentence as positive or negative, in one word and without a reason."
+    inputs = [f"The {what} was cold." for what in ("soup", "tea", "room")]
+    texts = [f"{asked}\n\n{one}" for one in inputs]
+    assert Deduplicator().look(texts)[1:] != [None, None], "without their inputs they are near"
+    assert Deduplicator().look(texts, inputs) == [None] * 3
+    nearly = f"{asked.replace('one', 'a')}\n\n{inputs[0]}"
+    twins = Deduplicator().look([texts[0], nearly, texts[0]], [inputs[0], inputs[0].upper(), inputs[0]])
+    assert [twin and twin.reason for twin in twins] == [None, "near_duplicate", "duplicate"]
 
 
 def test_what_repeats_a_removed_text_is_judged_by_the_kept_one() -> None:
