@@ -44,7 +44,9 @@ def command(file: Path, **given: Any) -> None:
     pairs: list[dict[str, Any]] = []
     deduplicator = Deduplicator(threshold=given["threshold"], exact=given["exact"])
     with cleaning(file, EXPLANATIONS, given, prints=show) as job:
-        for row, twin in deduplicated(((row.instruction, row) for row in job.rows), deduplicator):
+        for row, twin in deduplicated(
+            ((row.instruction, row) for row in job.rows), deduplicator, lambda row: row.input
+        ):
             job.settle(row, twin.reason if twin else None)
             if not show:
                 continue

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.commands.options import columns_option, debug_option, option
+
+if TYPE_CHECKING:
+    from magpie_ollama.corpus.names import Columns
+    from magpie_ollama.curation import export
 
 FORMS = ("messages", "prompt-completion", "alpaca", "sharegpt", "parquet")
 
@@ -43,6 +47,14 @@ FORMS = ("messages", "prompt-completion", "alpaca", "sharegpt", "parquet")
     default=0,
     help="Of the split: another one, other sides.",
 )
+@option(
+    "--reasoning",
+    type=click.Choice(["auto", "key", "inline", "drop"]),
+    default="auto",
+    help="What was thought before an answer. key: reasoning_content, in every turn; inline: <think> in the text; "
+    "auto: key where a record has some, inline in alpaca and sharegpt.",
+)
+@columns_option
 @option("--force", is_flag=True, help="Replace files that are there.")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
 @option("-q", "--quiet", is_flag=True, help="Only errors.")
@@ -54,39 +66,69 @@ def command(
     output: Path | None,
     split: str,
     seed: int,
-    force: bool,
-    skip_bad: bool,
-    quiet: bool,
-    as_json: bool,
+    reasoning: str,
+    columns: str,
+    **given: Any,
 ) -> None:
     """Write the form that a trainer wants: messages, prompt/completion, Alpaca, ShareGPT, Parquet.
 
     FILE is a corpus, or any other tool's JSONL of instruction data; - is stdin. With --split, equal
     instructions are on the same side, whatever their order and number.
     """
-    from magpie_ollama.corpus.reading import Rows
+    from magpie_ollama.corpus.names import parse_columns
+    from magpie_ollama.corpus.reading import Rows, is_stream
     from magpie_ollama.curation import export
     from magpie_ollama.display.progress import reading_rows
+    from magpie_ollama.errors import UsageError
 
     Rows(file)  # a folder gives no name for the output
     parts = export.parse_split(split)
+    named = parse_columns(columns)
     paths = _paths(file, output, form, list(parts))
     to_stdout = Path("-") in paths.values()
-    with reading_rows(file, skip_bad=skip_bad, quiet=quiet or to_stdout) as rows, ExitStack() as stack:
-        put = {name: stack.enter_context(_destination(path, form, force)) for name, path in paths.items()}
-        form_of = export.FORMS["messages" if form == "parquet" else form]
-        counts = export.export(rows, form_of, put, export.Sides(parts, seed))
-        _check(counts, paths, file)
+    quiet = given["quiet"] or to_stdout
+    form_of = export.FORMS["messages" if form == "parquet" else form]
+    if reasoning == "key" and form in export.INLINE:
+        raise UsageError(f"--to {form} has no key for reasoning", "choose --reasoning inline, or drop")
+
+    def written(where: export.Reasoning | None) -> tuple[export.Counts, Rows]:
+        keys = ("role", "content", export.KEY) if where == "key" else ("role", "content")
+        with reading_rows(file, skip_bad=given["skip_bad"], quiet=quiet, columns=named) as rows, ExitStack() as stack:
+            put = {
+                name: stack.enter_context(_destination(path, form, given["force"], keys))
+                for name, path in paths.items()
+            }
+            counts = export.export(rows, form_of, put, export.Sides(parts, seed), where)
+            _check(counts, paths, file)
+        return counts, rows
+
+    where: export.Reasoning | None = None if reasoning == "auto" else cast(export.Reasoning, reasoning)
+    if where is None and form in export.INLINE:
+        where = "inline"
+    if where is None and not is_stream(file) and any(map(is_stream, paths.values())):
+        where = _needed(file, named)  # what is written there cannot be taken back
+    try:
+        counts, rows = written(where)
+    except export.ReasoningFound:
+        if is_stream(file):
+            raise UsageError(
+                "A record has reasoning, and one before it had none: the lines before it would lack a key",
+                "give a file instead of a stream, or say --reasoning key, inline or drop",
+            ) from None
+        counts, rows = written(where := "key")
     facts = {
         "input": str(file),
         "form": form,
         "files": [{"path": str(path), "split": name, "records": counts.written[name]} for name, path in paths.items()],
-        "unanswered": counts.unanswered,
-        "tools": counts.tools,
+        "unanswered": counts.left_out["no_response"],
+        "tools": counts.left_out["tool_call"],
+        "left_out": dict(counts.left_out.most_common()),
+        "no_text": dict(counts.details.most_common()),
         "cut": counts.cut,
+        "reasoning": {"records": counts.reasoned, "where": where or ""},
         "bad": len(rows.bad),
     }
-    _report(facts, as_json, quiet, to_stdout)
+    _report(facts, given["as_json"], given["quiet"], to_stdout)
 
 
 def _paths(file: Path, output: Path | None, form: str, names: list[str]) -> dict[str, Path]:
@@ -115,7 +157,7 @@ def _paths(file: Path, output: Path | None, form: str, names: list[str]) -> dict
 
 
 @contextmanager
-def _destination(path: Path, form: str, force: bool) -> Iterator[Any]:
+def _destination(path: Path, form: str, force: bool, keys: Sequence[str]) -> Iterator[Any]:
     """The function that takes a line's values."""
     from magpie_ollama.corpus.lines import encode_quickly
     from magpie_ollama.corpus.rewriting import new_file
@@ -123,7 +165,7 @@ def _destination(path: Path, form: str, force: bool) -> Iterator[Any]:
 
     with new_file(path, force=force) as output:
         if form == "parquet":
-            with MessagesTable(output) as table:
+            with MessagesTable(output, keys) as table:
                 yield table.add
         else:
             yield lambda values: output.write(encode_quickly(values))
@@ -134,8 +176,11 @@ def _check(counts: Any, paths: dict[str, Path], file: Path) -> None:
     from magpie_ollama.errors import CorpusError, UsageError
 
     if not counts.written:
-        response = "a response that needs no tool" if counts.tools else "a response"
-        raise CorpusError(f"No record of {file} has {response}: there is nothing to train on", "choose another file")
+        response = "a response that needs no tool" if counts.left_out["tool_call"] else "a response"
+        why = "; ".join(_told(counts.left_out, counts.details))
+        raise CorpusError(
+            f"No record of {file} has {response}: there is nothing to train on. {why}", "choose another file"
+        )
     for name in paths:
         if not counts.written[name]:
             raise UsageError(
@@ -161,19 +206,40 @@ def _report(facts: dict[str, Any], as_json: bool, quiet: bool, to_stdout: bool) 
             console,
             Text(f"{counted(file['records'], 'record')} -> {file['path'] if file['path'] != '-' else 'stdout'}"),
         )
-    if facts["unanswered"]:
-        consoles.show_notice(
-            consoles.stderr(), f"Left out {counted(facts['unanswered'], 'record')} without a response."
-        )
-    if facts["tools"]:
-        consoles.show_notice(
-            consoles.stderr(),
-            f"Left out {counted(facts['tools'], 'record')} whose first answer needs a tool, which no form can hold.",
-        )
+    notices = [f"Left out {told}." for told in _told(facts["left_out"], facts["no_text"])]
     if facts["cut"]:
         parts = "a system message, further turns, " if facts["form"] == "alpaca" else ""
-        consoles.show_notice(
-            consoles.stderr(),
+        notices.append(
             f"{counted(facts['cut'], 'record')} lost a part that {facts['form']} has no place for: {parts}turns "
-            "without an answer, turns from one on that is no text, or a tool's, or a column history, context or tools.",
+            "without an answer or with one that is labelled as bad, turns before the first question, turns from one on "
+            "that is no text, or a tool's, or a column history or tools."
         )
+    if reasoned := facts["reasoning"]["records"]:
+        where = {"key": "is in reasoning_content", "inline": "is in the text, between <think> and </think>"}
+        told = where.get(facts["reasoning"]["where"], "is left out")
+        notices.append(f"The reasoning of {counted(reasoned, 'record')} {told}.")
+    for notice in notices:
+        consoles.show_notice(consoles.stderr(), notice)
+
+
+def _told(left_out: Mapping[str, int], details: Mapping[str, int]) -> list[str]:
+    """The records that were left out, by reason, in words."""
+    from magpie_ollama.display.words import counted
+
+    words = {
+        "no_response": "without a response",
+        "no_instruction": "with an empty instruction",
+        "tool_call": "whose first answer needs a tool, which no form can hold",
+        "labelled_bad": "labelled as an answer that is not wanted",
+        "other_speaker": "where somebody speaks before the answer who is neither user nor assistant",
+        "no_text": f"that cannot be read: {', '.join(f'{what} ({count:,})' for what, count in details.items())}",
+    }
+    return [f"{counted(count, 'record')} {words[reason]}" for reason, count in left_out.items()]
+
+
+def _needed(file: Path, columns: Columns | None) -> export.Reasoning:
+    """Whether a file has reasoning."""
+    from magpie_ollama.corpus.reading import Rows
+
+    rows = Rows(file, skip_bad=True, columns=columns)
+    return "key" if any(turn.reasoning for row in rows for turn in row.said.turns) else "drop"

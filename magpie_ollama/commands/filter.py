@@ -73,7 +73,7 @@ def command(file: Path, **given: Any) -> None:
     criteria = _criteria(given)
     wanted = rules(criteria)
     longest = given["longest"]
-    if not wanted and longest is None:
+    if criteria == Criteria() and longest is None:
         raise UsageError("Nothing says which records to keep", "add for example -l it, --min-words 5 or --magpie")
     if longest is not None and is_stream(file):
         raise UsageError("--longest reads the records twice, and stdin or a pipe can be read once", "give it a file")
@@ -106,7 +106,7 @@ def _decide(rows: Iterable[Row], wanted: list[Rule], once: bool) -> Iterator[tup
 
     judged = ((row, first_reason(row, wanted)) for row in rows)
     items = ((row.instruction if reason is None else None, (row, reason)) for row, reason in judged)
-    for (row, reason), twin in deduplicated(items, Deduplicator()):
+    for (row, reason), twin in deduplicated(items, Deduplicator(), lambda item: item[0].input):
         yield row, "magpie_repetition" if twin else reason
 
 

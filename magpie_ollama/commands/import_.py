@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -12,8 +12,9 @@ import click
 from rich.text import Text
 
 from magpie_ollama.commands.cleaning import STREAM, file_argument
-from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.commands.options import columns_option, debug_option, option
 from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.names import parse_columns
 from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import same_file
 from magpie_ollama.curation.importing import EXPLANATIONS, Importer
@@ -50,6 +51,7 @@ from magpie_ollama.records import Record
     envvar="MAGPIE_OLLAMA_IMPORT_MODEL",
     help="The model that wrote them. Default: what each one names.",
 )
+@columns_option
 @option("--keep-duplicates", is_flag=True, help="Let in instructions that the corpus, or FILE before, has already.")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
 @option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
@@ -66,16 +68,16 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
     if same_file(output, file):
         raise UsageError(f"{file} is the corpus itself", "name another one with -o")
     importer = Importer(language and _code(language), given["redetect"], given["model"])
-    quiet, counts = given["quiet"], Removals()
+    quiet, counts, columns = given["quiet"], Removals(), parse_columns(given["columns"])
     if given["keep_duplicates"] and not is_stream(file):
         # A bad line behind half of it: the same command, once more, would append that half again.
-        for _ in Rows(file, skip_bad=given["skip_bad"]):
+        for _ in Rows(file, skip_bad=given["skip_bad"], columns=columns):
             pass
     with (
         _progress_told(counts, output, given),  # the outer one: it speaks when the bar is gone
         reading(f"Reading {file.name}", size_of(file), quiet) as on_progress,
     ):
-        rows = Rows(file, skip_bad=given["skip_bad"], on_progress=on_progress)
+        rows = Rows(file, skip_bad=given["skip_bad"], columns=columns, on_progress=on_progress)
         with Corpus.open(output) as corpus:
             for row, made in _made(rows, importer, None if given["keep_duplicates"] else corpus):
                 if isinstance(made, Record):
@@ -89,10 +91,12 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
         facts = {"input": str(file), "output": str(output), "read": counts.read, "imported": counts.kept}
         passed_over = dict(counts.reasons.most_common())
         facts |= {"passed_over": passed_over, "left_out": left_out, "records": records}
+        facts["no_text"] = dict(importer.details.most_common())
         consoles.show_json(facts)
     if quiet:
         return
-    for notice in (*notices, *filter(None, (rows.notice(), _left_out(left_out)))):
+    told = (rows.notice(), _counts("Passed over what is no text", importer.details), _counts(_LEFT_OUT, left_out))
+    for notice in (*notices, *filter(None, told)):
         consoles.show_notice(consoles.stderr(), notice)
     if not given["as_json"]:
         removals.show(counts, EXPLANATIONS, consoles.stdout(), "Imported", "passed over")
@@ -129,7 +133,7 @@ def _made(rows: Rows, importer: Importer, corpus: Corpus | None) -> Iterator[tup
     while batch := list(islice(there, TOGETHER)):
         seen.look(batch)
     items = ((one.instruction if isinstance(one, Record) else None, (row, one)) for row, one in made)
-    for (row, one), twin in deduplicated(items, seen):
+    for (row, one), twin in deduplicated(items, seen, lambda item: item[0].input):
         yield row, twin.reason if twin else one
 
 
@@ -139,9 +143,12 @@ def _code(name: str) -> str:
     return languages.find(name).code
 
 
-def _left_out(counts: dict[str, int]) -> str:
+_LEFT_OUT = "Left out what a record has no place for"
+
+
+def _counts(what: str, counts: Mapping[str, int]) -> str:
     if not counts:
         return ""
     shown = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:8])
     more = f" and {len(counts) - 8} more" if len(counts) > 8 else ""
-    return f"Left out what a record has no place for: {shown}{more}."
+    return f"{what}: {shown}{more}."

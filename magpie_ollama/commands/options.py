@@ -139,6 +139,17 @@ def output_options(command: F) -> F:
     )(command)
 
 
+def columns_option(command: F) -> F:
+    """Which columns hold the pair."""
+    return option(
+        "--columns",
+        default="",
+        metavar="NAME=COLUMN,...",
+        help="Where the pair is, if not under a known name: instruction=question,response=answer. "
+        "Names: instruction, input, response, system, reasoning, messages.",
+    )(command)
+
+
 def debug_option(command: F) -> F:
     return option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
 

@@ -5,6 +5,7 @@ Where ``scan`` guards the corpus that is appended to, this serves the commands t
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import stat
@@ -17,12 +18,17 @@ from typing import Any, BinaryIO
 
 import jsonlines
 
-from magpie_ollama.corpus import lines, shapes, sniffing
+from magpie_ollama.corpus import lines, names, shapes, sniffing
 from magpie_ollama.corpus.scan import check_schema
 from magpie_ollama.errors import CorpusError, NotACorpus, UsageError
 
 LONGEST = 64 * 2**20
 """Bytes of a line beyond which it is a bad one: it would have to be held in memory."""
+
+IMPORT = "import"
+"""The ``server`` of a record that another tool made."""
+
+_FORMS = "give a JSONL file with messages, conversations, instruction and output, or prompt and completion"
 
 _STEP = 2**20
 """Bytes between two reports of the progress."""
@@ -31,25 +37,57 @@ _REMEDIES = {
     "a gzip archive": "unpack it first: gunzip < {path} > {new}",  # whatever its name ends in
     "a zip archive": "unpack it first: unzip {path}",
     "a zstd archive": "unpack it first: unzstd < {path} > {new}",
-    "a JSON array, not one JSON object a line": "make lines of it: jq -c '.[]' {path} > {new}",
+    "a bzip2 archive": "unpack it first: bunzip2 < {path} > {new}",
+    "an xz archive": "unpack it first: unxz < {path} > {new}",
+    sniffing.ARRAY: "make lines of it: jq -c '.[]' {path} > {new}",
+    sniffing.SEVERAL_LINES: "make lines of it: jq -c . {path} > {new}",
+    sniffing.ONE_LINE: "make lines of it: jq -c . {path} > {new}",
+    sniffing.COMMAS: "take the commas away: sed 's/,[[:space:]]*$//' {path} > {new}",
     "a Parquet file": "make lines of it, with pyarrow (pip install 'magpie-ollama[parquet]'): "
     'python -c "import json, sys, pyarrow.parquet as p; '
     '[print(json.dumps(row, default=str)) for row in p.read_table(sys.argv[1]).to_pylist()]" {path} > {new}',
     "UTF-16 text, not UTF-8": "convert it: iconv -f UTF-16 -t UTF-8 {path} > {new}",
+    "UTF-32 text, not UTF-8": "convert it: iconv -f UTF-32 -t UTF-8 {path} > {new}",
+    **{
+        f"UTF-16 text without a mark ({order}-endian), not UTF-8": f"convert it: iconv -f UTF-16{end} -t UTF-8 "
+        "{path} > {new}"
+        for order, end in (("little", "LE"), ("big", "BE"))
+    },
+    sniffing.NOT_UTF8: "convert it, if it is in Windows' code page of Western Europe (else name its own): "
+    "iconv -f CP1252 -t UTF-8 {path} > {new}",
 }
 
 
 @dataclass(slots=True)
 class Row:
     """One line of a file. ``number`` counts lines from 1; ``line`` are its bytes as they stand, without the newline;
-    ``data`` is the object; ``shape`` the key that the pair was found under (see ``shapes``)."""
+    ``data`` is the object; ``said`` what was found in it, ``shape`` the key that it was found under."""
 
     number: int
     line: bytes
     data: dict[str, Any]
-    shape: str
-    instruction: str
-    response: str
+    said: shapes.Said
+
+    @property
+    def shape(self) -> str:
+        return self.said.shape
+
+    @property
+    def instruction(self) -> str:
+        """All that is asked, with its input; user's turns in a row are one."""
+        return self.said.instruction
+
+    @property
+    def response(self) -> str:
+        """ "" where nobody answers; ``said.reason`` tells why."""
+        return self.said.response
+
+    @property
+    def input(self) -> str:
+        """The part of the instruction that its question is about, and that alone may tell it from others."""
+        if self.data.get("server") == IMPORT:  # which joined them
+            return self.instruction.partition(shapes.BETWEEN)[2]
+        return self.said.input
 
     @property
     def id(self) -> str:
@@ -84,9 +122,14 @@ class Rows:
     """
 
     def __init__(
-        self, path: Path, *, skip_bad: bool = False, on_progress: Callable[[int], None] = lambda done: None
+        self,
+        path: Path,
+        *,
+        skip_bad: bool = False,
+        columns: names.Columns | None = None,
+        on_progress: Callable[[int], None] = lambda done: None,
     ) -> None:
-        """``Path("-")`` is stdin; see ``is_stream`` for others.
+        """``Path("-")`` is stdin; see ``is_stream`` for others. ``columns`` are where the pair is under other names.
 
         Raises UsageError for a missing file, NotACorpus for one of another kind.
         """
@@ -94,6 +137,7 @@ class Rows:
         self.bad: list[tuple[int, str]] = []
         self.count = 0
         self._skip_bad = skip_bad
+        self._columns = columns
         self._on_progress = on_progress
         self._stdin = path == Path("-")
         self.size = 0 if is_stream(path) else _check(path)
@@ -119,31 +163,50 @@ class Rows:
             try:
                 value = lines.parse(line)
             except jsonlines.InvalidLineError as error:
-                self._pass_over(source, source.wrong or sniffing.fault(error))
+                torn = self.count > 0 and not source.line.endswith(b"\n") and not source.wrong
+                self.bad.append((source.number, "is torn" if torn else source.wrong or sniffing.fault(error)))
+                if not torn and not self._skip_bad:
+                    raise self._broken(source, error) from None
                 continue
             if type(value) is not dict:
-                if value is not None:  # a blank line
-                    self._pass_over(source, "is no JSON object")
-                continue
+                if value is None:  # a blank line
+                    continue
+                value = shapes.as_row(value)
             check_schema(value, self.path)
-            found = shapes.pair(value)
-            if found is None:
-                self._pass_over(source, shapes.fault(value))
+            found = shapes.find(value, line, self._columns)
+            if isinstance(found, str):
+                self.bad.append((source.number, found if line.lstrip()[:1] in b"{[" else "is no JSON object"))
+                if not self._skip_bad:
+                    raise self._foreign(value)
                 continue
             self.count += 1
-            yield Row(source.number, line.rstrip(b"\r\n"), value, *found)
+            yield Row(source.number, line.rstrip(b"\r\n"), value, found)
 
-    def _pass_over(self, source: _Source, wrong: str) -> None:
-        torn = self.count and not source.line.endswith(b"\n") and not source.wrong
-        self.bad.append((source.number, "is torn" if torn else wrong))
-        if torn or self._skip_bad:
-            return
+    def _broken(self, source: _Source, error: jsonlines.InvalidLineError) -> CorpusError:
+        """What to say of a line that is no JSON."""
+        number, wrong = self.bad[-1]
+        misfit = "" if source.wrong else sniffing.misfit(error)
         if self.count:
-            raise CorpusError(f"Line {source.number} of {self.path} {wrong}", "mend the line, or add --skip-bad")
-        raise NotACorpus(
-            f"{self.path} holds no instruction data: line {source.number} {wrong}",
-            "give a JSONL file with messages, conversations, instruction and output, or prompt and completion",
-        )
+            remedy = "mend the line, or add --skip-bad"
+            if misfit == sniffing.NOT_UTF8:
+                remedy += f"; or {_remedy(self.path, misfit)}"
+            return CorpusError(f"Line {number} of {self.path} {wrong}", remedy)
+        kind = sniffing.kind(source.line + source.more()) if is_stream(self.path) else ""
+        if kind and not misfit:
+            return NotACorpus(f"{self.path} is {kind}", _remedy(self.path, kind))
+        cause = f"{self.path} holds no instruction data: line {number} {wrong}"
+        return NotACorpus(cause, _remedy(self.path, misfit) if misfit else _FORMS)
+
+    def _foreign(self, value: dict[str, Any]) -> CorpusError:
+        """What to say of an object that is no record."""
+        number, wrong = self.bad[-1]
+        if self.count:
+            return CorpusError(f"Line {number} of {self.path} {wrong}", "mend the line, or add --skip-bad")
+        cause = f"{self.path} holds no instruction data: line {number} {wrong}"
+        if key := shapes.around(value):
+            return NotACorpus(cause, _unwrapped(self.path, key))
+        guess = shapes.guess(value) or "instruction=question,response=answer"
+        return NotACorpus(cause, f"{_FORMS}; or name its columns to `export` or `import`: --columns {_quote(guess)}")
 
 
 class _Source:
@@ -177,6 +240,10 @@ class _Source:
                 told = done
         self._on_progress(done)
 
+    def more(self) -> bytes:
+        """The next line."""
+        return self._file.readline(sniffing.HEAD)
+
 
 def is_stream(path: Path) -> bool:
     """Whether it is stdin (``Path("-")``), a FIFO or a device: read once only, and written to as it stands."""
@@ -198,15 +265,16 @@ def _check(path: Path) -> int:
     """The size of a file that may hold rows. Raises UsageError and NotACorpus."""
     try:
         with path.open("rb") as file:
-            kind = sniffing.kind(file.read(sniffing.HEAD))
+            head = file.read(sniffing.HEAD)
+            kind = sniffing.kind(head)
             size = file.seek(0, 2) if file.seekable() else 0
     except OSError as error:
         denied = isinstance(error, PermissionError)
         remedy = "check its rights" if denied else "check its name, or make it with `magpie-ollama generate`"
         raise UsageError(f"{path} cannot be read: {error.strerror}", remedy) from error
     if kind:
-        remedy = _REMEDIES.get(kind, "give a JSONL file: one JSON object a line")
-        raise NotACorpus(f"{path} is {kind}", remedy.format(path=_quoted(path), new=_quoted(free_name(path))))
+        key = sniffing.around(head) if kind == sniffing.SEVERAL_LINES else ""
+        raise NotACorpus(f"{path} is {kind}", _unwrapped(path, key) if key else _remedy(path, kind))
     if not size:
         raise NotACorpus(f"{path} is empty", "make records with `magpie-ollama generate`")
     return size
@@ -218,5 +286,18 @@ def free_name(path: Path, what: str = "lines") -> Path:
     return next(name for name in names if not os.path.lexists(name))
 
 
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
+def _remedy(path: Path, kind: str) -> str:
+    remedy = _REMEDIES.get(kind, "give a JSONL file: one JSON object a line")
+    if is_stream(path):
+        return remedy.format(path="FILE", new="NEW.jsonl")
+    return remedy.format(path=_quote(str(path)), new=_quote(str(free_name(path))))
+
+
+def _unwrapped(path: Path, key: str) -> str:
+    """The command that makes lines of the list under a key."""
+    inner = f".{key}[]" if key.isidentifier() and key.isascii() else f".[{json.dumps(key)}][]"
+    return _remedy(path, sniffing.ARRAY).replace("'.[]'", _quote(inner))
+
+
+def _quote(text: str) -> str:
+    return f"'{text}'" if "[" in text and "'" not in text else shlex.quote(text)

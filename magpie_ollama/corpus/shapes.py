@@ -1,150 +1,378 @@
-"""The forms in which tools keep instruction data, and the pair of instruction and response in each.
+"""The forms in which tools keep instruction data, and what is asked and answered in each.
 
 magpie-ollama, TRL    messages: [{role, content}, ...]
 ShareGPT, Magpie      conversations: [{from: human, value}, {from: gpt, value}, ...]
 distilabel            conversation: [{role, content}, ...]; or instruction and response (or generation)
+XTuner, ms-swift      conversation: [{system, input, output}, ...], [{human, assistant}, ...]
 Alpaca, and Manuel Romero's magpie-ollama-datagen    instruction, output, and often input
-TRL                   prompt and completion, as texts or as lists of messages
+TRL                   prompt and completion, or chosen and rejected, as texts or as lists of messages; chosen alone
+others                two columns by the names in ``names``; a bare list of turns a line; turns as a text of JSON
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-CONVERSATIONS = ("messages", "conversations", "conversation")
-ANSWERS = ("output", "response", "generation")
+import msgspec
 
-_NAMES = {
-    "system": ("system", "developer"),
-    "user": ("user", "human", "prompter"),
-    "assistant": ("assistant", "ai", "bot", "chatbot", "model", "gpt", "chatgpt", "bing", "bard", "claude", "gemini"),
-    "tool": (
-        *("tool", "tool_call", "tool_response", "ipython"),
-        *("function", "function_call", "function_response", "observation"),
-    ),
-}
-_ROLES = {name: role for role, names in _NAMES.items() for name in names}
+from magpie_ollama.corpus import lines, names
+from magpie_ollama.decoding import Misshapen, decode
+
+BETWEEN = "\n\n"
+"""Between an instruction and its input, and between turns of one speaker."""
 
 
-def role(name: Any) -> str:
-    """Who speaks, by any tool's name for it: "system", "user", "assistant", or "tool" (a call of one, and what it gave
-    back); the name itself where it is none of these."""
-    name = str(name)
-    return _ROLES.get(name) or _ROLES.get(name.lower(), name)
+class Turn(msgspec.Struct, frozen=True, gc=False):
+    """``role`` is one of ``names.role``'s. ``wrong`` says why it is no text, to follow after its number; what a tool
+    has a part in may have no text. ``unwanted`` is labelled as what nobody should learn."""
+
+    role: str
+    text: str
+    reasoning: str = ""
+    tool: bool = False
+    unwanted: bool = False
+    wrong: str = ""
 
 
-def as_it_stands(value: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Who speaks in a turn and what, as any tool wrote it."""
-    name, text = value.get("role"), value.get("content")
-    return (value.get("from"), value.get("value")) if name is None else (name, text)
+class Said(msgspec.Struct):
+    """What a row holds that can be trained on.
 
-
-def turn(value: Any) -> tuple[str, str, bool] | str:
-    """(role, text, whether a tool has a part in it) of a turn; or why it is none that can be read, to follow after its
-    number. The text parts of a list are joined by line ends. What a tool has a part in may have no text: it is ""."""
-    if type(value) is not dict:
-        return "is no object of role and content"
-    name, text = as_it_stands(value)
-    who = role(name)
-    if type(text) is str and len(value) == 2:
-        return who, text, who == "tool"
-    tool = who == "tool" or bool(value.get("tool_calls") or value.get("function_call"))
-    if type(text) is list and not tool:
-        other = next((part for part in text if type(_part(part)) is not str), None)
-        if other is not None:
-            kind = other.get("type") if type(other) is dict else None
-            return f"has a part that is no text ({str(kind or 'of no type')[:30]})"
-        text = "\n".join(map(_part, text))
-    if type(text) is str:
-        return who, text, tool
-    return (who, "", tool) if tool else "has a content that is no text"
-
-
-def turns(data: Mapping[str, Any], shape: str) -> list[Any]:
-    """The turns of a row as they stand; [] where the pair is in columns. ``shape`` is the key that ``pair`` gave."""
-    value = data[shape]
-    if type(value) is not list:
-        return []
-    return [*value, *data["completion"]] if shape == "prompt" else value
-
-
-def needs_tool(data: Mapping[str, Any], shape: str) -> bool:
-    """Whether a tool has a part in the first answer, or in what stands before it."""
-    for value in turns(data, shape):
-        found = turn(value)
-        if isinstance(found, str):
-            return False
-        who, _, tool = found
-        if tool or who == "assistant":
-            return tool
-    return False
-
-
-def pair(data: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """(the key that gave it away, instruction, response): the first user's turn and the answer to it.
-
-    The response is "" where there is none; None where there is no instruction to be found: ``fault`` says why.
+    ``shape`` is the key that gave it away, ``columns`` all that were read. ``turns`` are a system message, if there is
+    one, then a user's and an assistant's in turn, up to the last answer; turns of one speaker in a row are one.
+    ``instruction`` and ``response`` are the first pair of them; ``input`` is the part of the instruction that stood in
+    a column of its own. ``lost`` says that the row had more than that. ``reason`` is a key of ``REASONS`` where nobody
+    answers: then there are no turns. ``detail`` says which column is no text.
     """
-    for key in CONVERSATIONS:
-        if key in data:
-            found = _exchange(data[key])
-            if found is not None:
-                return key, *found
-    instruction = data.get("instruction")
-    if isinstance(instruction, str):
-        extra = data.get("input")
-        if isinstance(extra, str) and extra.strip():
-            instruction = f"{instruction}\n\n{extra}"
-        answer = next((data[key] for key in ANSWERS if isinstance(data.get(key), str)), "")
-        return "instruction", instruction, answer
-    prompt, completion = data.get("prompt"), data.get("completion")
-    if isinstance(prompt, str) and isinstance(completion, str):
-        return "prompt", prompt, completion
-    if isinstance(prompt, list) and isinstance(completion, list):
-        found = _exchange([*prompt, *completion])
-        return found and ("prompt", *found)
-    return None
+
+    shape: str
+    instruction: str
+    response: str
+    columns: tuple[str, ...]
+    turns: tuple[Turn, ...] = ()
+    input: str = ""
+    lost: bool = False
+    reason: str = ""
+    detail: str = ""
+
+    @property
+    def reasoning(self) -> str:
+        """What was thought before the response."""
+        return next((turn.reasoning for turn in self.turns if turn.role == "assistant"), "")
 
 
-def fault(data: Mapping[str, Any]) -> str:
-    """Why ``pair`` finds no instruction, to follow after a line's number."""
-    key = next((key for key in CONVERSATIONS if key in data), "")
-    if not key and isinstance(data.get("prompt"), list) and isinstance(data.get("completion"), list):
-        key = "prompt"
-    if not key:
-        return f"has no instruction (its keys: {_listed(data)})"
-    if type(data[key]) is not list:
-        return f"has no instruction: its {key} is no list of turns"
-    said = turns(data, key)
-    for number, value in enumerate(said, 1):
-        if isinstance(wrong := turn(value), str):
-            return f"has no instruction that can be read: turn {number} of its {key} {wrong}"
-    names = dict.fromkeys(str(value.get("role") or value.get("from")) for value in said)
-    return f"has no instruction: no turn of its {key} is a user's (its roles: {_listed(names)})"
+REASONS = {
+    "no_instruction": "the instruction is empty",
+    "no_response": "there is no response",
+    "labelled_bad": "labelled as an answer that is not wanted",
+    "tool_call": "the answer needs a tool, which a record has no place for",
+    "other_speaker": "before the answer somebody speaks who is neither user nor assistant",
+    "no_text": "the instruction, its input or the response is no text",
+}
+"""Why a row has an instruction that nobody answers."""
 
 
-def _exchange(value: Any) -> tuple[str, str] | None:
-    """The first user's turn, and the first assistant's turn behind it."""
-    if type(value) is not list:
+def find(data: dict[str, Any], line: bytes = b"", columns: names.Columns | None = None) -> Said | str:
+    """What is said in a row; or why it holds no instruction that can be read, to follow after its line's number.
+    ``line`` has the digits of its numbers."""
+    try:
+        return _find(columns.renamed(data) if columns else data)
+    except _DigitsError:
+        try:
+            exact = json.loads(line or json.dumps(data), parse_float=str)
+        except RecursionError:
+            return "is nested too deeply"
+        exact = exact if type(exact) is dict else as_row(exact)
+        return _find(columns.renamed(exact) if columns else exact)
+
+
+def pair(data: dict[str, Any]) -> tuple[str, str, str] | None:
+    """(the key that gave it away, instruction, response), None where ``find`` finds none."""
+    found = find(data)
+    return None if isinstance(found, str) else (found.shape, found.instruction, found.response)
+
+
+def as_row(turns: Any) -> dict[str, Any]:
+    """A line that is a bare list of turns, as a row."""
+    return {"messages": turns}
+
+
+def around(data: Mapping[str, Any]) -> str:
+    """The key of an object under which there is a list of rows; "" where it is none."""
+    for key, value in data.items():
+        if type(value) is list and value and type(value[0]) is dict and isinstance(find(value[0]), Said):
+            return str(key)
+    return ""
+
+
+def raw_turns(data: Mapping[str, Any], columns: Iterable[str]) -> list[Any]:
+    """The turns of a row as they stand, [] where the pair is in columns of text. ``columns`` are ``Said``'s."""
+    first, *others = columns
+    if first in names.CONVERSATIONS:
+        return _listed(data[first]) or []
+    found = [_dialogue(data[key]) for key in (first, *others[:1])]
+    return [turn for turns in found for turn in turns or ()] if found[0] else found[-1] or []
+
+
+def turns_of(value: Any, speaker: str = "") -> list[Turn]:
+    """One element of a conversation: a turn, or several where an object has a key for each speaker. ``speaker`` is who
+    says what names nobody."""
+    if type(value) is not dict:
+        return [Turn("", "", wrong="is no object of role and content")]
+    who, said = names.given(value, names.WHO), names.given(value, names.SAID)
+    content = value[said] if said else None
+    role = names.role(value[who]) if who else speaker
+    if type(content) is str and len(value) == 2:
+        return [Turn(role, content, tool=role == "tool")]
+    if not who and (question := names.given(value, tuple(names.QUESTIONS))):
+        spoken = {"system": names.SYSTEM, "user": (question,), "assistant": names.answers(question)}
+        keys = {role: names.given(value, columns) for role, columns in spoken.items()}
+        return [_turn(role, value[key], value) for role, key in keys.items() if key]
+    return [_turn(role, content, value)]
+
+
+def thought(value: Mapping[str, Any]) -> str:
+    """What was thought before an answer, by any name beside it."""
+    for name in names.REASONING:
+        if told := value.get(name):
+            text = told if type(told) is str else _content(told)[0] if type(told) is list else ""
+            if text.strip():
+                return text
+    return ""
+
+
+def guess(data: Mapping[str, Any]) -> str:
+    """How ``--columns`` could name the pair of a row that has none by a known name; "" where it has no two texts."""
+    texts = [str(key) for key, value in data.items() if type(value) is str]
+    plain = [key for key in texts if not {",", "="} & set(key) and key.strip() == key != ""]
+    return f"instruction={plain[0]},response={plain[1]}" if len(plain) > 1 else ""
+
+
+class _DigitsError(Exception):
+    """A number is wanted as it is written."""
+
+
+def _find(data: Mapping[str, Any]) -> Said | str:
+    messages = data.get("messages")
+    if type(messages) is list and len(messages) == 2 and names.BESIDE.isdisjoint(data):
+        asked, answered = map(_plain, messages)
+        if asked and answered and asked[0] == "user" and answered[0] == "assistant":  # this tool's own, quickly
+            own = (Turn(*asked), Turn(*answered, thought(data)))
+            return Said("messages", asked[1], answered[1], ("messages",), own)
+    wrong = ""
+    for key in names.CONVERSATIONS:
+        if data.get(key) is None:
+            continue
+        turns = _listed(data[key])
+        found = f"has no instruction: its {key} is no list of turns" if turns is None else _said(key, turns, data)
+        if isinstance(found, Said):
+            return found
+        wrong = wrong or found
+    return _in_columns(data) or wrong or f"has no instruction (its keys: {_some(data)})"
+
+
+def _plain(turn: Any) -> tuple[str, str] | None:
+    """Role and content of a turn that has a text and nothing else."""
+    if type(turn) is not dict or len(turn) != 2:
         return None
-    instruction = None
-    for one in value:
-        found = turn(one)
-        if isinstance(found, str):
+    role, text = turn.get("role"), turn.get("content")
+    return (role, text) if type(role) is str and type(text) is str and text.strip() else None
+
+
+def _in_columns(data: Mapping[str, Any]) -> Said | str:
+    """The pair in two columns; "" where there is none by a known name."""
+    for question in names.QUESTIONS:
+        if names.given(data, (question,)):
+            answer = names.given(data, names.answers(question))
+            if answer and type(data[answer]) is bool and answer.startswith("chosen"):
+                answer = ""  # a label
+            refused = "" if answer else names.given(data, names.REJECTED)
+            if answer or refused or question == "instruction":
+                return _pair(data, question, answer or refused, unwanted=bool(refused))
+    for key in names.WHOLE:
+        if (turns := _dialogue(data.get(key))) is not None:
+            return _said(key, turns, data)
+    return ""
+
+
+def _pair(data: Mapping[str, Any], question: str, answer: str, *, unwanted: bool) -> Said | str:
+    columns = tuple(filter(None, (question, answer)))
+    asked, answered = _dialogue(data[question]), _dialogue(data.get(answer))
+    if answered is not None and any(turn.role == "user" for one in answered for turn in turns_of(one)):
+        return _said(question, answered, data, columns)  # the question stands in it once more
+    if asked is not None:
+        more = answered if answered is not None else [{"role": "assistant", "content": data[answer]}] if answer else []
+        return _said(question, [*asked, *more], data, columns)
+    text, detail = _text(data[question], question)
+    extras = _extras(data, question, answer)
+    extra = BETWEEN.join(text for _, text, _ in extras)
+    detail = detail or next((wrong for _, _, wrong in extras if wrong), "")
+    if not text.strip():
+        text, extra = extra, ""
+    turns = [Turn("user", text + BETWEEN + extra if extra else text)]
+    if answered is not None:
+        turns += [turn for one in answered for turn in turns_of(one, "assistant")]
+    elif answer:
+        said, wrong = _text(data[answer], answer)
+        detail = detail or wrong
+        turns.append(Turn("assistant", said, unwanted=unwanted))
+    found = _tidied(question, turns, data, (*columns, *(key for key, _, _ in extras)))
+    found.input = extra
+    if detail and found.reason != "labelled_bad":
+        found.reason, found.detail, found.turns, found.response = "no_text", detail, (), ""
+    return found
+
+
+def _said(key: str, values: list[Any], data: Mapping[str, Any], columns: tuple[str, ...] = ()) -> Said | str:
+    turns = [turn for value in values for turn in turns_of(value)]
+    for number, turn in enumerate(turns, 1):
+        if turn.tool or (turn.role == "assistant" and not turn.wrong and not turn.unwanted):
+            break
+        if turn.wrong:
+            return f"has no instruction that can be read: turn {number} of its {key} {turn.wrong}"
+    if not any(turn.role == "user" for turn in turns):
+        roles = dict.fromkeys(turn.role for turn in turns)
+        return f"has no instruction: no turn of its {key} is a user's (its roles: {_some(roles)})"
+    return _tidied(key, turns, data, columns or (key,))
+
+
+def _tidied(key: str, turns: Iterable[Turn], data: Mapping[str, Any], columns: tuple[str, ...]) -> Said:
+    """What trainers' templates take of the turns: see ``Said``."""
+    system: list[str] = []
+    kept: list[Turn] = []
+    answered, pending, reason = False, "", ""
+    lost = any(data.get(name) not in (None, "", "[]", [], {}) for name in names.OFFERED)
+    for turn in turns:
+        role = turn.role
+        if turn.tool or turn.wrong or role not in ("system", "user", "assistant", "thinking"):
+            reason, lost = "tool_call" if turn.tool else reason if turn.wrong else "other_speaker", True
+            break
+        if role == "thinking":
+            pending = turn.text
+        elif role == "system" and not answered:
+            system.append(turn.text)
+        elif role != "assistant":  # a later system message belongs to what follows, as in templates without one
+            _join(kept, Turn("user", turn.text))
+        elif not kept:
+            lost = True  # a greeting
+        elif turn.unwanted:
+            reason, lost = "labelled_bad", True
+        elif turn.text.strip():
+            _join(kept, Turn("assistant", turn.text, turn.reasoning or pending))
+            answered, pending = True, ""
+        else:
+            lost = True
+            break
+    instruction = kept[0].text if kept else ""
+    if names.unwanted(data):
+        response = next((turn.text for turn in kept if turn.role == "assistant"), "")
+        return Said(key, instruction, response, columns, reason="labelled_bad")
+    while kept and kept[-1].role == "user":
+        lost = len(kept) > 1 or lost
+        kept.pop()
+    if not instruction.strip():
+        reason = reason or "no_instruction"
+    if not kept or not instruction.strip():
+        return Said(key, instruction, "", columns, reason=reason or "no_response", lost=lost)
+    if (beside := names.given(data, names.SYSTEM)) and not system:
+        text, wrong = _text(data[beside], beside)
+        system, lost = [text], lost or bool(wrong)
+        columns = (*columns, beside)
+    if not kept[-1].reasoning:
+        kept[-1] = Turn("assistant", kept[-1].text, thought(data))
+    front = BETWEEN.join(filter(str.strip, system))
+    whole = (Turn("system", front), *kept) if front else tuple(kept)
+    return Said(key, instruction, kept[1].text, columns, whole, lost=lost)
+
+
+def _join(kept: list[Turn], turn: Turn) -> None:
+    """Add a turn, to the one before it where one speaks twice."""
+    if kept and kept[-1].role == turn.role:
+        texts, thoughts = zip(*((one.text, one.reasoning) for one in (kept.pop(), turn)), strict=True)
+        text, told = (BETWEEN.join(filter(str.strip, both)) for both in (texts, thoughts))
+        turn = Turn(turn.role, text, told)
+    kept.append(turn)
+
+
+def _extras(data: Mapping[str, Any], question: str, answer: str) -> list[tuple[str, str, str]]:
+    """(column, text, why it is none) of what belongs to a question and stands beside it."""
+    found = []
+    for key in names.EXTRAS:
+        if key not in (question, answer) and data.get(key) not in (None, "", [], {}) and names.given(data, (key,)):
+            text, wrong = _text(data[key], key)
+            if text.strip() and text not in str(data[question]):
+                found.append((key, text, wrong))
+    return found
+
+
+def _listed(value: Any) -> list[Any] | None:
+    """The list of turns in a value: as it stands, or as a text of JSON. None where it holds none."""
+    if type(value) is str and value.lstrip()[:1] == "[":
+        try:
+            value = decode(value, list[Any])
+        except Misshapen:
             return None
-        who, text, _ = found
-        if instruction is None:
-            if who == "user":
-                instruction = text
-        elif who == "assistant":
-            return instruction, text
-    return None if instruction is None else (instruction, "")
+    return value if type(value) is list else None
 
 
-def _part(value: Any) -> Any:
-    return value.get("text") if type(value) is dict else value
+def _dialogue(value: Any) -> list[Any] | None:
+    """The turns in a column that may have a text as well: a list of them, or one alone."""
+    turns = [value] if type(value) is dict else _listed(value)
+    if not turns:
+        return None
+    return turns if all(type(one) is dict and _speaks(one) for one in turns) else None
 
 
-def _listed(names: Mapping[Any, Any]) -> str:
-    return ", ".join(str(name)[:30] for name in list(names)[:8]) or "none"
+def _speaks(turn: Mapping[str, Any]) -> bool:
+    return bool(names.given(turn, names.WHO)) and not {*names.SAID, "tool_calls"}.isdisjoint(turn)
+
+
+def _turn(role: str, content: Any, value: Mapping[str, Any]) -> Turn:
+    """A turn that says ``content``, labelled by the keys of ``value``."""
+    text, told, tool, wrong = _content(content)
+    tool = tool or role == "tool" or bool(value.get("tool_calls") or value.get("function_call"))
+    bad = role == "assistant" and names.unwanted(value, turn=True)
+    return Turn(role, text, thought(value) or told, tool, bad, "" if tool else wrong)
+
+
+def _content(value: Any) -> tuple[str, str, bool, str]:
+    """Text, reasoning, whether a tool has a part in it, and why it is no text, of a turn's content."""
+    if type(value) is list or type(value) is dict:
+        texts, thoughts, tool = [], [], False
+        for part in value if type(value) is list else [value]:
+            block: dict[str, Any] = part if type(part) is dict else {"text": part, "type": type(part).__name__}
+            kind, text = str(block.get("type") or "of no type"), block.get("text")
+            if kind in ("thinking", "reasoning"):
+                told = names.given(block, (kind, "text", "content"))
+                thoughts.append(_content(block[told])[0] if told else "")
+            elif type(text) is str:
+                texts.append(text)
+            elif kind.startswith(("tool", "function")):
+                tool = True
+            elif type(value) is list:
+                return "", "", False, f"has a part that is no text ({kind[:30]})"
+            else:
+                return "", "", False, "has a content that is no text"
+        return "\n".join(texts), "\n".join(thoughts), tool, ""
+    text, wrong = _text(value, "content")
+    return ("", "", False, "has a content that is no text") if wrong else (text, "", False, "")
+
+
+def _text(value: Any, key: str) -> tuple[str, str]:
+    """A value as a text, and why it is none: "its output is no text, but an object". What is none is told as JSON."""
+    if type(value) is str:
+        return value, ""
+    if type(value) is float and math.isfinite(value):
+        raise _DigitsError
+    if type(value) in (bool, int):
+        return json.dumps(value), ""
+    if type(value) is list and value and all(type(one) is dict and type(one.get("text")) is str for one in value):
+        return _content(value)[0], ""
+    kind = "an object" if type(value) is dict else "a list" if type(value) is list else "nothing"
+    return lines.shown(value), f"{key} is no text, but {kind}"
+
+
+def _some(keys: Mapping[Any, Any]) -> str:
+    return ", ".join(str(name)[:30] for name in list(keys)[:8]) or "none"

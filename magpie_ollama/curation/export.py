@@ -6,6 +6,8 @@ alpaca              Stanford Alpaca: {"instruction", "input", "output"}
 sharegpt            ShareGPT, as Axolotl and LLaMA-Factory read it: {"conversations": [{"from", "value"}]}
 
 Every line of a form has the same keys with values of the same types: ``datasets`` takes its columns from the first.
+So reasoning has a key in every turn of a file (``reasoning_content``, which the templates of Qwen3, GLM and DeepSeek
+read), or in none.
 """
 
 from __future__ import annotations
@@ -15,24 +17,33 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from magpie_ollama.corpus import shapes
 from magpie_ollama.corpus.reading import Row
+from magpie_ollama.corpus.shapes import BETWEEN
 from magpie_ollama.errors import UsageError
 
 Turn = dict[str, str]
-"""``role`` and ``content``."""
+"""``role`` and ``content``, and what was thought before under ``KEY`` where the file has that key."""
+
+KEY = "reasoning_content"
+
+Reasoning = Literal["key", "inline", "drop"]
+"""Where reasoning goes: to its key, or between <think> and </think> in front of the answer, or nowhere."""
+
+INLINE = ("alpaca", "sharegpt")
+"""Forms that have no key for it."""
 
 _SHAREGPT = {"user": "human", "assistant": "gpt"}
 
-_BESIDE = ("history", "context")
-"""What other tools' pairs may have beside them that a model was to read: earlier exchanges, and Dolly's text."""
+
+class ReasoningFound(Exception):
+    """A row has reasoning, and the lines before it have no key for it."""
 
 
 class Conversation(NamedTuple):
-    """What a row holds that can be trained on: turns up to the last answer. ``cut`` says that some came after it, or
-    stand in a column that no form reads."""
+    """What a row holds that can be trained on: turns up to the last answer. ``cut`` says that it had more, or has a
+    column that no form reads."""
 
     turns: list[Turn]
     cut: bool
@@ -49,27 +60,20 @@ Form = Callable[[list[Turn], Row], Exported]
 Put = Callable[[dict[str, Any]], None]
 
 
-def conversation(row: Row) -> Conversation | None:
-    """The turns of a row up to the first that is no text or that a tool has a part in, whose ids and arguments no form
-    has a place for. Its system message is included, and the roles are in TRL's words. None where nobody answers."""
-    said = _said(row)
-    turns = _readable(said)
-    system = row.text("system") or row.text("system_prompt")  # beside the turns: in ShareGPT files, and distilabel's
-    if system and not any(turn["role"] == "system" for turn in turns):
-        turns.insert(0, {"role": "system", "content": system})
-        said = [system, *said]
-    asked = False
-    end = 0
-    for number, turn in enumerate(turns, 1):
-        if turn["role"] == "assistant":
-            if not turn["content"].strip():
-                break
-            end = number if asked else 0
-        elif turn["role"] == "user":
-            asked = True
-    beside = row.shape == "instruction" and any(map(row.data.get, _BESIDE))
-    cut = end < len(said) or beside or bool(row.data.get("tools"))
-    return Conversation(turns[:end], cut) if end else None
+def conversation(row: Row, reasoning: Reasoning = "drop") -> Conversation | None:
+    """The turns of a row, in TRL's words; None where nobody answers, for ``row.said.reason``."""
+    said = row.said
+    if said.reason:
+        return None
+    turns: list[Turn] = []
+    for turn in said.turns:
+        text = turn.text
+        if reasoning == "inline" and turn.reasoning:
+            text = f"<think>\n{turn.reasoning.strip()}\n</think>\n\n{text}"
+        turns.append({"role": turn.role, "content": text})
+        if reasoning == "key":
+            turns[-1][KEY] = turn.reasoning
+    return Conversation(turns, said.lost)
 
 
 def as_messages(turns: list[Turn], row: Row) -> Exported:
@@ -82,10 +86,10 @@ def as_prompt_completion(turns: list[Turn], row: Row) -> Exported:
 
 def as_alpaca(turns: list[Turn], row: Row) -> Exported:
     """The first pair: Alpaca has no place for a system message or a second turn."""
-    instruction, extra = row.instruction, ""
-    if row.shape == "instruction":  # which may have been Alpaca's already
-        instruction, extra = row.text("instruction"), row.text("input")
-    return Exported({"instruction": instruction, "input": extra, "output": row.response}, len(turns) > 2)
+    extra = row.said.input  # which may have been Alpaca's already
+    instruction = row.instruction.removesuffix(BETWEEN + extra) if extra else row.instruction
+    answer = next(turn["content"] for turn in turns if turn["role"] == "assistant")
+    return Exported({"instruction": instruction, "input": extra, "output": answer}, len(turns) > 2)
 
 
 def as_sharegpt(turns: list[Turn], row: Row) -> Exported:
@@ -103,31 +107,40 @@ FORMS: dict[str, Form] = {
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the rows: ``written`` by split, ``unanswered`` left out, ``tools`` left out as the first answer
-    needs a tool, ``cut`` written in part."""
+    """What became of the rows: ``written`` by split, ``left_out`` by the reasons of ``shapes.REASONS``, ``cut`` written
+    in part, ``reasoned`` those with reasoning. ``details`` says what was no text."""
 
     written: Counter[str] = field(default_factory=Counter)
-    unanswered: int = 0
-    tools: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    details: Counter[str] = field(default_factory=Counter)
     cut: int = 0
+    reasoned: int = 0
 
 
-def export(rows: Iterable[Row], form: Form, put: Mapping[str, Put], sides: Sides) -> Counts:
-    """Hands each row's values in that form to its side's function in ``put``."""
+def export(
+    rows: Iterable[Row], form: Form, put: Mapping[str, Put], sides: Sides, reasoning: Reasoning | None = "drop"
+) -> Counts:
+    """Hands each row's values in that form to its side's function in ``put``.
+
+    With None for ``reasoning`` no row has any: raises ReasoningFound for the first that does.
+    """
     counts = Counts()
     for row in rows:
-        found = conversation(row)
+        reasoned = any(turn.reasoning for turn in row.said.turns)
+        if reasoned and reasoning is None:
+            raise ReasoningFound
+        found = conversation(row, reasoning or "drop")
         if found is None:
-            if shapes.needs_tool(row.data, row.shape):
-                counts.tools += 1
-            else:
-                counts.unanswered += 1
+            counts.left_out[row.said.reason] += 1
+            if row.said.detail:
+                counts.details[row.said.detail] += 1
             continue
         values, cut = form(found.turns, row)
         side = sides.of(row.instruction)
         put[side](values)
         counts.written[side] += 1
         counts.cut += cut or found.cut
+        counts.reasoned += reasoned
     return counts
 
 
@@ -179,22 +192,3 @@ class Sides:
         digest = blake2b(instruction.encode("utf-8", "replace"), digest_size=8, key=self._salt).digest()
         place = int.from_bytes(digest, "big")
         return next((name for bound, name in self._bounds if place < bound), self._bounds[-1][1])
-
-
-def _said(row: Row) -> list[Any]:
-    """The turns as they stand in the row."""
-    pair = [{"role": "user", "content": row.instruction}, {"role": "assistant", "content": row.response}]
-    return shapes.turns(row.data, row.shape) or pair
-
-
-def _readable(said: list[Any]) -> list[Turn]:
-    """The turns up to the first that is no text of somebody's, or that a tool has a part in."""
-    readable = []
-    for value in said:
-        found = shapes.turn(value)
-        if isinstance(found, str) or found[2]:
-            break
-        role, text, _ = found
-        as_it_stands = len(value) == 2 and value.get("role") == role and value.get("content") == text
-        readable.append(value if as_it_stands else {"role": role, "content": text})
-    return readable

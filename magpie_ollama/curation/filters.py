@@ -14,12 +14,14 @@ from functools import cache
 from typing import Any
 
 from magpie_ollama.corpus.reading import Row
+from magpie_ollama.corpus.shapes import REASONS
 from magpie_ollama.errors import UnknownLanguage, UsageError
 
 Rule = Callable[[Row], str | None]
 """Gives the name of the reason to remove a row, None for one that passes."""
 
 EXPLANATIONS = {
+    "labelled_bad": REASONS["labelled_bad"],
     "no_language": "names no language (-l with --redetect reads the text)",
     "other_language": "names another language than -l",
     "wrong_language": "the instruction is in another language",
@@ -84,7 +86,7 @@ class Criteria:
 
 def rules(criteria: Criteria) -> list[Rule]:
     """The rules that ``criteria`` ask for, the cheap ones first. Raises UsageError for a wrong regular expression."""
-    found: list[Rule] = []
+    found: list[Rule] = [_wanted]
     if criteria.languages and not criteria.redetect:
         found.append(_language(frozenset(criteria.languages)))
     if criteria.ways:
@@ -135,6 +137,10 @@ def tag(row: Row, name: str) -> str:
     if value is None:
         value = row.data.get(_MAGPIE_COLUMNS.get(name, name))
     return value.strip().lower() if isinstance(value, str) else ""
+
+
+def _wanted(row: Row) -> str | None:
+    return "labelled_bad" if row.said.reason == "labelled_bad" else None
 
 
 def _language(wanted: frozenset[str]) -> Rule:

@@ -7,19 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from magpie_ollama.corpus import shapes
-from magpie_ollama.corpus.reading import Row
+from magpie_ollama.corpus import names, shapes
+from magpie_ollama.corpus.reading import IMPORT, Row
 from magpie_ollama.curation.filters import language_code
 from magpie_ollama.method.writing import SCRIPTS
 from magpie_ollama.records import KEYS, Record, new_id
 
-SERVER = "import"
-"""The ``server`` of a record that another tool made."""
-
 EXPLANATIONS = {
-    "no_instruction": "the instruction is empty",
-    "no_response": "there is no response",
-    "tool_call": "the answer needs a tool, which a record has no place for",
+    **shapes.REASONS,
     "no_language": "names no language (-l gives it, --redetect finds it)",
     "unknown_language": "too short to tell the language (-l gives it)",
     "other_language": "in a language or a script that this tool has no data for (-l names it)",
@@ -32,41 +27,39 @@ EXPLANATIONS = {
 
 _OTHERS: dict[str, Any] = {
     "id": "",
-    "server": SERVER,
+    "server": IMPORT,
     "steering": "",
     "seed": 0,
     "created_at": "",
     "instruction_tokens": 0,
     "response_tokens": 0,
     "finish_reason": "",
-    "reasoning": "",
 }
 """What another tool's record does not say; one of ours keeps its own. Its run is left behind with its corpus."""
 
-_READ = KEYS | {"instruction", "input", "prompt", "completion", "model_name", *shapes.CONVERSATIONS, *shapes.ANSWERS}
-"""Keys that nothing is lost of."""
+_READ = KEYS | {"model_name", *names.REASONING}
+"""Keys that nothing is lost of, beside the columns that were read."""
 
 
 @dataclass(slots=True)
 class Importer:
     """Makes records of rows. ``language`` is a code, "" for each row's own; with ``redetect`` the texts are read.
 
-    ``left_out`` counts what rows had and a record has no place for: columns by name, and parts of conversations.
+    ``left_out`` counts what rows had and a record has no place for: columns by name, and parts of conversations;
+    ``details`` what was no text in those that have no record.
     """
 
     language: str = ""
     redetect: bool = False
     model: str = ""
     left_out: Counter[str] = field(default_factory=Counter)
+    details: Counter[str] = field(default_factory=Counter)
 
     def record(self, row: Row) -> Record | str:
         """The record, or the name of the reason why there is none."""
-        if not row.instruction.strip():
-            return "no_instruction"
-        if shapes.needs_tool(row.data, row.shape):
-            return "tool_call"
-        if not row.response.strip():
-            return "no_response"
+        if row.said.reason:
+            self.details.update(filter(None, [row.said.detail]))
+            return row.said.reason
         language = self._language(row)
         if language in EXPLANATIONS:
             return language
@@ -84,20 +77,20 @@ class Importer:
                 "language": language,
                 "model": self.model or row.model,
                 "run": "",
+                "reasoning": row.said.reasoning,
                 "created_at": kept["created_at"] or datetime.now(UTC).isoformat(timespec="seconds"),
             }
         )
 
     def take_note(self, row: Row) -> None:
         """Count what is left out of a row that became a record."""
+        said = row.said
         for key, value in row.data.items():
-            if key not in _READ and value is not None:
+            if key not in _READ and value is not None and key not in said.columns:
                 self.left_out[str(key)] += 1
-        # Behind the first answer anything may stand.
-        read = [shapes.turn(turn) for turn in shapes.turns(row.data, row.shape)]
-        system = any(turn[0] == "system" for turn in read if isinstance(turn, tuple))
+        system = said.turns[0].role == "system"
         self.left_out["(system message)"] += system
-        self.left_out["(further turns)"] += len(read) - system > 2
+        self.left_out["(further turns)"] += said.lost or len(said.turns) - system > 2
 
     def _language(self, row: Row) -> str:
         """A code, or the name of a reason."""

@@ -14,14 +14,11 @@ from typing import Any, BinaryIO
 
 import jsonlines
 
-from magpie_ollama.corpus import lines, shapes, sniffing
+from magpie_ollama.corpus import lines, names, shapes, sniffing
 from magpie_ollama.corpus.reading import LONGEST
 
 BLOCK = 4 * 2**20
 """Bytes indexed in one go: some milliseconds."""
-
-_TEXTS = {"instruction", "input", "prompt", "completion", "reasoning", "schema", *shapes.ANSWERS}
-_TURN = {"role", "content", "from", "value"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,43 +46,42 @@ def page(number: int, line: bytes) -> Page:
         except jsonlines.InvalidLineError as error:
             wrong = sniffing.fault(error)
         else:
-            if isinstance(value, dict):
+            if isinstance(value, (dict, list)):
                 value = lines.exact(line)
+                value = value if isinstance(value, dict) else shapes.as_row(value)
             else:
                 wrong = "is no JSON object"
     if wrong:
         return Page(number, {}, [("line", line.decode(errors="replace").rstrip("\n"))], wrong)
-    found = shapes.pair(value)
-    if found is None:
-        return Page(number, value, [], shapes.fault(value))
-    shape, instruction, response = found
-    texts = _turns(shapes.turns(value, shape)) or [("instruction", instruction), ("response", response)]
-    reasoning = value.get("reasoning")
-    if isinstance(reasoning, str) and reasoning:
-        texts.insert(-1, ("reasoning", reasoning))
-    return Page(number, {key: v for key, v in value.items() if key not in _TEXTS and key != shape}, texts)
+    found = shapes.find(value, line)
+    if isinstance(found, str):
+        return Page(number, value, [], found)
+    texts = _turns(shapes.raw_turns(value, found.columns)) or [
+        ("instruction", found.instruction),
+        ("response", found.response),
+    ]
+    if thought := shapes.thought(value):
+        texts.insert(-1, ("reasoning", thought))
+    hidden = {"reasoning", "schema", *(found.columns[:1] if found.detail else found.columns)}
+    return Page(number, {key: v for key, v in value.items() if key not in hidden}, texts)
 
 
 def _turns(turns: list[Any]) -> list[tuple[str, str]]:
     """All turns of a conversation, of whose form ``shapes`` made sure up to the first answer; with what they hold
     beside their texts, as calls of tools."""
     texts = []
-    names = {"user": "instruction", "assistant": "response"}
+    first = {"user": "instruction", "assistant": "response"}
     for turn in turns:
         if not isinstance(turn, dict):
             texts.append(("no turn", str(turn)))
             continue
-        name, text = shapes.as_it_stands(turn)
-        role = shapes.role(name)
-        if role == "tool":
-            role = str(name)  # a call, or what it gave back
-        first = names.pop(role, role) if role == "user" or "user" not in names else role
-        read = shapes.turn(turn)
-        text = str(text) if isinstance(read, str) else read[1] or str(text or "")
-        calls = {key: value for key, value in turn.items() if key not in _TURN and value}
-        if calls:
-            text = "\n".join(filter(None, (text, lines.shown(calls))))
-        texts.append((first, text))
+        who, said = names.given(turn, names.WHO), names.given(turn, names.SAID)
+        for read in shapes.turns_of(turn):
+            role = str(turn[who]) if read.role == "tool" else read.role  # a call, or what it gave back
+            name = first.pop(role, role) if role == "user" or "user" not in first else role
+            text = read.text or str(turn.get(said) or "")
+            beside = {key: value for key, value in turn.items() if who and key not in (who, said) and value}
+            texts.append((name, "\n".join(filter(None, (text, lines.shown(beside) if beside else "")))))
     return texts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from magpie_ollama.corpus import lines
@@ -14,12 +15,12 @@ GROUP_BYTES = 4 * 2**20
 
 
 class MessagesTable:
-    """The column ``messages``: a list of ``role`` and ``content``, the same as in the JSONL form.
+    """The column ``messages``: a list of turns with these ``keys``, the same as in the JSONL form.
 
     A context manager: its end writes the last rows and the footer, but for an error, when nothing more is written.
     """
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, keys: Sequence[str] = ("role", "content")) -> None:
         """Raises UsageError where pyarrow is not installed."""
         try:
             import pyarrow
@@ -30,7 +31,8 @@ class MessagesTable:
                 "install it with `pip install 'magpie-ollama[parquet]'`, or choose --to messages",
             ) from None
         self._arrow = pyarrow
-        turn = pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())])
+        turn = pyarrow.struct([(key, pyarrow.string()) for key in keys])
+        self._keys = keys
         self._schema = pyarrow.schema([("messages", pyarrow.list_(turn))])
         self._sink = _Sink(output)
         # Roles repeat and texts do not: a dictionary of those would be built in vain, and their least and greatest
@@ -58,10 +60,10 @@ class MessagesTable:
 
     def add(self, values: dict[str, Any]) -> None:
         for turn in values["messages"]:
-            self._roles.append(turn["role"])
-            self._contents.append(turn["content"])
-            self._size += len(turn["content"])
-        self._ends.append(len(self._roles))
+            for key in self._keys:
+                self._values[key].append(turn[key])
+                self._size += len(turn[key])
+        self._ends.append(len(self._values["role"]))
         if len(self._ends) > GROUP_ROWS or self._size > GROUP_BYTES:
             self._write()
 
@@ -70,7 +72,7 @@ class MessagesTable:
             return
         arrow = self._arrow
         turns = arrow.StructArray.from_arrays(
-            [self._texts(self._roles), self._texts(self._contents)],
+            [self._texts(self._values[key]) for key in self._keys],
             fields=list(self._schema.field("messages").type.value_type),
         )
         column = arrow.ListArray.from_arrays(
@@ -86,8 +88,7 @@ class MessagesTable:
             return self._arrow.array(map(lines.whole_text, values), self._arrow.string())
 
     def _clear(self) -> None:
-        self._roles: list[str] = []
-        self._contents: list[str] = []
+        self._values: dict[str, list[str]] = {key: [] for key in self._keys}
         self._ends = [0]
         self._size = 0
 

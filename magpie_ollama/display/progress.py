@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from magpie_ollama.corpus.names import Columns
 from magpie_ollama.corpus.reading import Rows, size_of
 from magpie_ollama.display import consoles
 from magpie_ollama.display.characters import inline
@@ -43,13 +44,13 @@ def reading(label: str, size: int, quiet: bool) -> Iterator[Callable[[int], None
 
 
 @contextmanager
-def reading_rows(path: Path, *, skip_bad: bool, quiet: bool) -> Iterator[Rows]:
+def reading_rows(path: Path, *, skip_bad: bool, quiet: bool, columns: Columns | None = None) -> Iterator[Rows]:
     """The rows of a file with their bar and, at the end, the notice on bad lines. To be read to their end.
 
     Raises as ``Rows`` does, and NotACorpus where there was no record at all.
     """
     with reading(f"Reading {inline(path.name)}", size_of(path), quiet) as on_progress:
-        rows = Rows(path, skip_bad=skip_bad, on_progress=on_progress)
+        rows = Rows(path, skip_bad=skip_bad, columns=columns, on_progress=on_progress)
         yield rows
     if rows.bad and not quiet:
         consoles.show_notice(consoles.stderr(), inline(rows.notice()))

@@ -52,7 +52,7 @@ def test_every_shape_becomes_the_same_turns(tmp_path: Path, value: object, turns
     assert conversation(row) == (turns, False)
 
 
-@pytest.mark.parametrize("beside", [{"history": [["Ciao", "Ciao!"]]}, {"context": "Un testo."}])
+@pytest.mark.parametrize("beside", [{"history": [["Ciao", "Ciao!"]]}])
 def test_a_column_that_no_form_reads_is_told(tmp_path: Path, beside: dict[str, Any]) -> None:
     pair = {"instruction": "Chi sei?", "output": "Nessuno."}
     (row, bare) = rows(tmp_path / "a.jsonl", {**pair, **beside}, {**pair, **dict.fromkeys(beside, "")})
@@ -124,7 +124,7 @@ def test_counts(tmp_path: Path) -> None:
     )
     put: list[Any] = []
     counts = export.export(found, FORMS["messages"], {"": put.append}, Sides({}, 0))
-    assert (counts.written, counts.unanswered, counts.cut) == (Counter({"": 2}), 1, 1)
+    assert (counts.written, counts.left_out, counts.cut) == (Counter({"": 2}), {"no_response": 1}, 1)
     assert put == [{"messages": [USER, ANSWER]}] * 2
 
 
@@ -150,7 +150,7 @@ SEES = {"role": "tool", "tool_call_id": "c1", "content": "{}"}
 def test_an_answer_that_needs_a_tool_is_left_out_and_counted(tmp_path: Path, value: object) -> None:
     put: list[Any] = []
     counts = export.export(rows(tmp_path / "a.jsonl", value), FORMS["messages"], {"": put.append}, Sides({}, 0))
-    assert (put, counts.tools, counts.unanswered) == ([], 1, 0)
+    assert (put, counts.left_out) == ([], {"tool_call": 1})
 
 
 def test_a_conversation_ends_where_a_tool_begins(tmp_path: Path) -> None:

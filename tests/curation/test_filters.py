@@ -16,9 +16,9 @@ from magpie_ollama.errors import UsageError
 
 def row(instruction: str = "Come si fa il pane?", response: str = "Con farina e acqua.", **data: Any) -> Row:
     value = {"instruction": instruction, "output": response, **data}
-    found = shapes.pair(value)
-    assert found is not None
-    return Row(1, json.dumps(value).encode(), value, *found)
+    found = shapes.find(value)
+    assert isinstance(found, shapes.Said)
+    return Row(1, json.dumps(value).encode(), value, found)
 
 
 def reason(row: Row, **criteria: Any) -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from magpie_ollama.corpus.reading import Row
+from magpie_ollama.corpus.shapes import Said
 from magpie_ollama.curation.sampling import draw
 
 
 def rows(count: int) -> list[Row]:
-    return [Row(number, b"%d" % number, {}, "instruction", "", "") for number in range(1, count + 1)]
+    return [Row(number, b"%d" % number, {}, Said("instruction", "", "", ())) for number in range(1, count + 1)]
 
 
 def test_a_seed_draws_the_same_in_the_file_s_order() -> None:
