@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -77,6 +77,7 @@ def command(
     """
     from magpie_ollama.corpus.names import parse_columns
     from magpie_ollama.corpus.reading import Rows, is_stream
+    from magpie_ollama.corpus.rewriting import new_files
     from magpie_ollama.curation import export
     from magpie_ollama.display.progress import reading_rows
     from magpie_ollama.errors import UsageError
@@ -93,11 +94,12 @@ def command(
 
     def written(where: export.Reasoning | None) -> tuple[export.Counts, Rows]:
         keys = ("role", "content", export.KEY) if where == "key" else ("role", "content")
-        with reading_rows(file, skip_bad=given["skip_bad"], quiet=quiet, columns=named) as rows, ExitStack() as stack:
-            put = {
-                name: stack.enter_context(_destination(path, form, given["force"], keys))
-                for name, path in paths.items()
-            }
+        with (
+            reading_rows(file, skip_bad=given["skip_bad"], quiet=quiet, columns=named) as rows,
+            new_files(paths.values(), force=given["force"]) as outputs,
+            ExitStack() as stack,
+        ):
+            put = {name: _putting(output, form, keys, stack) for name, output in zip(paths, outputs, strict=True)}
             counts = export.export(rows, form_of, put, export.Sides(parts, seed), where)
             _check(counts, paths, file)
         return counts, rows
@@ -156,19 +158,14 @@ def _paths(file: Path, output: Path | None, form: str, names: list[str]) -> dict
     return paths
 
 
-@contextmanager
-def _destination(path: Path, form: str, force: bool, keys: Sequence[str]) -> Iterator[Any]:
+def _putting(output: Any, form: str, keys: Sequence[str], stack: ExitStack) -> Any:
     """The function that takes a line's values."""
     from magpie_ollama.corpus.lines import encode_quickly
-    from magpie_ollama.corpus.rewriting import new_file
     from magpie_ollama.curation.parquet import MessagesTable
 
-    with new_file(path, force=force) as output:
-        if form == "parquet":
-            with MessagesTable(output, keys) as table:
-                yield table.add
-        else:
-            yield lambda values: output.write(encode_quickly(values))
+    if form == "parquet":
+        return stack.enter_context(MessagesTable(output, keys)).add
+    return lambda values: output.write(encode_quickly(values))
 
 
 def _check(counts: Any, paths: dict[str, Path], file: Path) -> None:

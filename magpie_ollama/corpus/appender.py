@@ -32,11 +32,12 @@ class Appender:
     """
 
     def __init__(self, path: Path, *, create: bool, sync: Sync) -> None:
-        """Open ``path`` at its end. With ``create``, the file must not be there yet. Raises OSError."""
+        """Open ``path`` at its end; a link is not followed. With ``create``, the file must not be there yet. Raises
+        OSError."""
         self.path = path
         self.notices: list[str] = []
         flags = os.O_CREAT | os.O_EXCL if create else 0
-        self._fd = os.open(path, system.APPEND | flags, 0o666)
+        self._fd = system.open_plain(path, system.APPEND | flags)
         self._lock = threading.Lock()
         self._end = os.fstat(self._fd).st_size
         self._sync = sync
@@ -202,11 +203,15 @@ _CAUSES = {
     errno.EFBIG: ("the file has reached the size limit", "raise the limit (ulimit -f) or choose another -o"),
     errno.EROFS: ("the disk is read-only", "make it writable or choose another -o"),
     errno.EACCES: ("permission denied", "make it writable or choose another -o"),
+    errno.EIO: ("Input/output error", "check the disk, its cable or its network"),
+    errno.EMFILE: ("this process has too many open files", "allow more: ulimit -n 1024"),
+    errno.ENFILE: ("the system has too many open files", "end some programs"),
+    errno.ELOOP: ("it is a link, which is not followed", "remove the link, or put the file itself in its place"),
 }
 
 
 def cause_and_remedy(error: OSError) -> tuple[str, str]:
-    """What a failed write means, and what to do about it, in words."""
+    """What a failed call of the system means, and what to do about it, in words."""
     return _CAUSES.get(error.errno or 0, (error.strerror or str(error), "check the disk"))
 
 

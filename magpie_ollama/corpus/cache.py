@@ -1,27 +1,43 @@
 """What was found in a corpus when it was last read, so that the next opening need not parse all of it again.
 
-One file, ``it.jsonl.magpie/cache/opening``: a line of JSON with the contents of the corpus up to some byte, and behind
-it a state of the caller's. It counts only while the corpus still begins with the same bytes, by their SHA-256; whatever
-else is wrong with it, it is as if it were not there.
+One file, ``it.jsonl.magpie/cache/opening``: a line with the contents of the corpus up to some byte, as JSON behind its
+SHA-256, and behind it a state of the caller's. It counts only while the corpus still begins with the same bytes, by
+their SHA-256; whatever else is wrong with it, it is as if it were not there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from magpie_ollama.corpus import lines, system
+import msgspec
+
+from magpie_ollama.corpus import files, lines, system
 from magpie_ollama.corpus.scan import Contents, Tally, digest
+from magpie_ollama.decoding import Count, Misshapen, decode
 from magpie_ollama.records import SCHEMA
 
-_FORMAT = [1, SCHEMA]
+_FORMAT = (2, SCHEMA)
 """This tool's version of the file, and the records it knows: a newer record has to be met and refused again."""
 
-_TEXTS = ("messages", "reasoning")
-"""Keys of a run's newest record that continuing the run does not ask for."""
+_NEWEST = ("seed", "steering", "instruction_tokens", "response_tokens")
+"""Keys of a run's newest record that continuing the run asks for."""
+
+
+class _Head(msgspec.Struct):
+    """The file's first line. A run is what it kept, its highest seed (-1: none), and its newest record."""
+
+    format: tuple[int, int]
+    state: str
+    size: Count
+    lines: Count
+    digest: str
+    records: Count
+    models: list[str]
+    runs: dict[str, tuple[Count, int, dict[str, Any]]]
 
 
 class Cache:
@@ -40,13 +56,17 @@ class Cache:
     def contents(self) -> Contents | None:
         """What an earlier opening found, None if that is not known. Up to the caller to see that it still holds."""
         try:
-            with self._path.open("rb") as file:
+            with self._open() as file:
                 line = file.readline()
-            head = json.loads(line)
-            known = _contents(head)
-            self._state = (len(line), str(head["state"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            checked, _, text = line.partition(b" ")
+            head = decode(text, _Head)
+        except (OSError, Misshapen):
             return None
+        if head.format != _FORMAT or checked != _checksum(text):
+            return None
+        runs = {run: Tally(*values) for run, values in head.runs.items()}
+        known = Contents(head.records, set(head.models), runs, b"", head.size, head.lines, head.digest)
+        self._state = (len(line), head.state)
         self._state_covers = (known.size, known.lines)
         self._known = known
         return known
@@ -62,7 +82,7 @@ class Cache:
         if self._known is None:
             return b""
         start, checked = self._state
-        with contextlib.suppress(OSError), self._path.open("rb") as file:
+        with contextlib.suppress(OSError), self._open() as file:
             file.seek(start)
             state = file.read()
             if hashlib.sha256(state).hexdigest() == checked:
@@ -74,20 +94,20 @@ class Cache:
         """Keep what this opening has found, and ``state``. It may fail: then nothing is kept."""
         if not self._opened.get("digest"):
             return
-        new = self._path.with_name("opening.new")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: a number that is none, in another tool's record
             # Whoever made the state read the corpus again: both readings must have met the same bytes.
             if digest(corpus, self._opened["size"]) != self._opened["digest"]:
                 return
-            self._path.parent.mkdir(exist_ok=True)
-            head = {**self._opened, "format": _FORMAT, "state": hashlib.sha256(state).hexdigest()}
-            try:
-                with new.open("wb") as file:
-                    file.write(lines.encode(head))
-                    file.write(state)
-                system.replace(new, self._path)
-            finally:
-                new.unlink(missing_ok=True)
+            files.make_folder(self._path.parent)
+            head = lines.encode({**self._opened, "format": _FORMAT, "state": hashlib.sha256(state).hexdigest()})
+            files.write(self._path, _checksum(head) + b" " + head + state, sync=False)
+
+    def _open(self) -> BinaryIO:
+        return os.fdopen(system.open_plain(self._path, os.O_RDONLY), "rb")
+
+
+def _checksum(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()
 
 
 def _values(contents: Contents) -> dict[str, Any]:
@@ -98,21 +118,7 @@ def _values(contents: Contents) -> dict[str, Any]:
         "records": contents.records,
         "models": sorted(contents.models),
         "runs": {
-            run: [tally.kept, tally.top_seed, {k: v for k, v in tally.newest.items() if k not in _TEXTS}]
+            run: [tally.kept, tally.top_seed, {key: tally.newest[key] for key in _NEWEST if key in tally.newest}]
             for run, tally in contents.runs.items()
         },
     }
-
-
-def _contents(head: dict[str, Any]) -> Contents:
-    """Raises ValueError for another format, and whatever a malformed head makes Python raise."""
-    if head["format"] != _FORMAT:
-        raise ValueError("another format")
-    return Contents(
-        records=int(head["records"]),
-        models=set(head["models"]),
-        runs={run: Tally(int(kept), int(top), dict(newest)) for run, (kept, top, newest) in head["runs"].items()},
-        size=int(head["size"]),
-        lines=int(head["lines"]),
-        digest=str(head["digest"]),
-    )

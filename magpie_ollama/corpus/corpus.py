@@ -20,7 +20,7 @@ from shlex import quote
 from types import TracebackType
 from typing import Any, Self
 
-from magpie_ollama.corpus import cache, lines, runs, system
+from magpie_ollama.corpus import cache, files, lines, runs, system
 from magpie_ollama.corpus.appender import Appender, Sync, cause_and_remedy, failure, write_all
 from magpie_ollama.corpus.lock import CorpusLock
 from magpie_ollama.corpus.runs import Run
@@ -157,7 +157,7 @@ class _FileCorpus(Corpus):
         self.path: Path = path
         self._sync = sync
         self._mended: list[str] = []
-        self._folder = path.with_name(path.name + ".magpie")
+        self._folder = files.folder_beside(path)
         self._runs_folder: Path = self._folder / "runs"
         self._lock = CorpusLock(self._folder, path)
         self._appender: Appender | None = None
@@ -195,7 +195,7 @@ class _FileCorpus(Corpus):
     def start_run(self, settings: Mapping[str, Any], manifest: Mapping[str, Any], target: int) -> Run:
         self._begin()
         try:
-            self._runs_folder.mkdir(exist_ok=True)
+            files.make_folder(self._runs_folder)
         except OSError as error:
             raise failure(error, self._runs_folder) from error
         return super().start_run(settings, manifest, target)
@@ -231,7 +231,7 @@ class _FileCorpus(Corpus):
 
     def _take_lock(self) -> None:
         try:
-            self._folder.mkdir(exist_ok=True)
+            files.make_folder(self._folder)
             self._lock.acquire()
         except OSError as error:
             raise self._unwritable(error) from error
@@ -275,18 +275,11 @@ class _FileCorpus(Corpus):
         )
 
     def _keep(self, torn: bytes) -> Path:
-        for copy in count(1):
-            name = f"torn-{datetime.now(UTC):%Y%m%dT%H%M%S}{f'-{copy}' if copy > 1 else ''}.txt"
-            try:
-                with (self._folder / name).open("xb") as file:
-                    file.write(torn)
-                    file.flush()
-                    system.sync_file(file.fileno())
-            except FileExistsError:
-                continue
-            break
-        system.sync_folder(self._folder)
-        return self._folder / name
+        now = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        names = (f"torn-{now}{f'-{copy}' if copy > 1 else ''}.txt" for copy in count(1))
+        aside = next(path for name in names if not os.path.lexists(path := self._folder / name))
+        files.write(aside, torn)
+        return aside
 
     def _unwritable(self, error: OSError | None = None) -> UsageError:
         why = f": {_words(error)}" if error else ""

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from shlex import quote
 
-from magpie_ollama.corpus import system
+from magpie_ollama.corpus import files, system
 from magpie_ollama.corpus.appender import cause_and_remedy, write_all
 from magpie_ollama.corpus.lock import CorpusLock
 from magpie_ollama.corpus.reading import is_stream
 from magpie_ollama.errors import CorpusError, UsageError
 
 BUFFER = 2**20
+
+_DESCRIPTOR = re.compile(r"/dev/fd/([0-9]{1,4})|/proc/(?:self|thread-self)/fd/([0-9]{1,4})")
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
 class Output:
@@ -82,34 +88,93 @@ class Output:
 @contextmanager
 def new_file(path: Path, *, force: bool = False) -> Iterator[Output]:
     """A file that takes its name when the block ends, and none at all if the block fails. ``Path("-")`` is stdout; a
-    FIFO or a device is written to as it stands.
+    FIFO, a device or an open descriptor (``/dev/fd/3``) is written to as it stands.
 
     Raises UsageError where the file exists already (unless ``force``) or cannot be made.
     """
+    with new_files([path], force=force) as outputs:
+        yield outputs[0]
+
+
+@contextmanager
+def new_files(paths: Iterable[Path], *, force: bool = False) -> Iterator[list[Output]]:
+    """Several such files: all of them take their names when the block ends, or none does. Raises as ``new_file``."""
+    with ExitStack() as stack:
+        made = [_open_new(path, force, stack) for path in paths]
+        yield [output for output, _, _ in made]
+        wholes = []
+        for output, temporary, path in made:
+            if temporary is None:
+                output.flush()
+            else:
+                output.finish()
+                wholes.append((temporary, path))
+        for _, path in wholes:
+            check_new(path, force)  # another program may have made it meanwhile
+        _name_all(wholes, stack)
+
+
+def _open_new(path: Path, force: bool, stack: ExitStack) -> tuple[Output, Path | None, Path]:
+    """What is written to, the file that it is until it has its name (None for a stream), and that name."""
     if path == Path("-"):
-        output = Output(sys.stdout.fileno(), "stdout")
         sys.stdout.flush()
-        yield output
-        output.flush()
-        return
-    check_new(path, force)
-    if is_stream(path):
+        return Output(sys.stdout.fileno(), "stdout"), None, path
+    descriptor = descriptor_of(path)
+    if descriptor is None:
+        check_new(path, force)
+        if not is_stream(path):
+            path = path.resolve()  # a link goes on leading to its file
+            return *stack.enter_context(_written(path)), path
+    try:
+        fd = os.open(path, system.STREAM) if descriptor is None else os.dup(descriptor)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    output = Output(fd, str(path))
+    stack.callback(output.close)
+    return output, None, path
+
+
+def descriptor_of(path: Path) -> int | None:
+    """The descriptor of this process that a path names. Opened by that path, a file would be written from its start;
+    replaced, the path itself would be gone."""
+    text = os.path.normpath(path.absolute())
+    match = _DESCRIPTOR.fullmatch(text)
+    return int(match[1] or match[2]) if match else _STANDARD.get(text)
+
+
+def _name_all(wholes: list[tuple[Path, Path]], stack: ExitStack) -> None:
+    """Give the files their names. Where one cannot have its own, those before it are as they were."""
+    done: list[tuple[Path, Path | None]] = []
+    try:
+        for temporary, path in wholes:
+            old = _second_name(path, stack) if len(wholes) > 1 and path.exists() else None
+            _replace(temporary, path)
+            done.append((path, old))
+    except BaseException:
+        for path, old in done:
+            with contextlib.suppress(OSError):
+                if old is None:
+                    path.unlink()
+                else:
+                    system.replace(old, path)
+        raise
+    for folder in {path.parent for _, path in wholes}:
+        _sync(folder)
+
+
+def _second_name(path: Path, stack: ExitStack) -> Path:
+    """What stands at ``path``, under a temporary name as well."""
+    try:
+        fd, old = stack.enter_context(files.temporary(path.parent))
+        os.close(fd)
+        old.unlink()
         try:
-            fd = os.open(path, system.STREAM)
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        output = Output(fd, str(path))
-        try:
-            yield output
-            output.flush()
-        finally:
-            output.close()
-        return
-    with _written(path) as (output, temporary):
-        yield output
-        output.finish()
-        check_new(path, force)  # another program may have made it meanwhile
-        _replace(temporary, path)
+            os.link(path, old)
+        except OSError:  # a file system without hard links
+            shutil.copy2(path, old)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return old
 
 
 @contextmanager
@@ -121,7 +186,7 @@ def in_place(path: Path) -> Iterator[Output]:
     path = path.resolve()
     if not path.is_file():
         raise UsageError(f"{path} is no file", "leave out --in-place and name an output with -o")
-    folder = path.with_name(path.name + ".magpie")
+    folder = files.folder_beside(path)
     lock = CorpusLock(folder, path) if folder.is_dir() else None  # without the folder, nobody appends
     if lock is not None:
         try:
@@ -141,7 +206,7 @@ def in_place(path: Path) -> Iterator[Output]:
             temporary.chmod(before.st_mode & 0o7777)
             output.backup = _keep(path)
             _replace(temporary, path)
-            system.sync_folder(path.parent)
+            _sync(path.parent)
     finally:
         if lock is not None:
             lock.release()
@@ -180,17 +245,14 @@ def same_file(one: Path, other: Path) -> bool:
 @contextmanager
 def _written(path: Path) -> Iterator[tuple[Output, Path]]:
     """A temporary file beside ``path``, which is gone at the end unless it was renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        fd = os.open(temporary, system.APPEND | os.O_CREAT | os.O_TRUNC, 0o666)
-    except OSError as error:
-        raise _unwritable(f"The folder {path.parent}", error) from error
-    output = Output(fd, str(path))
-    try:
+    with ExitStack() as stack:
+        try:
+            fd, temporary = stack.enter_context(files.temporary(path.parent))
+        except OSError as error:
+            raise _unwritable(f"The folder {path.parent}", error) from error
+        output = Output(fd, str(path))
+        stack.callback(output.close)
         yield output, temporary
-    finally:
-        output.close()
-        temporary.unlink(missing_ok=True)
 
 
 def _replace(temporary: Path, path: Path) -> None:
@@ -198,6 +260,15 @@ def _replace(temporary: Path, path: Path) -> None:
         system.replace(temporary, path)
     except OSError as error:  # in a folder such as /tmp nobody may replace what is another's
         raise _unwritable(path, error) from error
+
+
+def _sync(folder: Path) -> None:
+    """Wait until a name that was given in ``folder`` is on the disk."""
+    try:
+        system.sync_folder(folder)
+    except OSError as error:
+        cause, remedy = cause_and_remedy(error)
+        raise CorpusError(f"Cannot force the folder {folder} to the disk: {cause}", remedy) from error
 
 
 def _unwritable(what: Path | str, error: OSError) -> UsageError:
@@ -208,15 +279,30 @@ def _keep(path: Path) -> Path:
     """A second name for the file as it is: ``it.jsonl.bak``, or ``.bak2`` where that is taken."""
     for number in count(1):
         backup = path.with_name(f"{path.name}.bak{number if number > 1 else ''}")
+        if os.path.lexists(backup):
+            continue
         try:
             os.link(path, backup)
         except FileExistsError:
             continue
         except OSError:  # a file system without hard links
-            import shutil
-
-            if backup.exists():
-                continue
-            shutil.copy2(path, backup)
+            _copy(path, backup)
         return backup
     raise AssertionError("count() has no end")
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """A copy of a file that is there whole, or not at all."""
+    try:
+        with files.temporary(copy.parent) as (fd, new):
+            with path.open("rb") as source, os.fdopen(fd, "wb") as target:
+                shutil.copyfileobj(source, target)
+                target.flush()
+                system.sync_file(fd)
+            shutil.copystat(path, new)
+            system.replace(new, copy)
+    except OSError as error:
+        cause, remedy = cause_and_remedy(error)
+        raise CorpusError(
+            f"Cannot keep what {path} was as {copy}: {cause}", f"{remedy}; no file was changed"
+        ) from error

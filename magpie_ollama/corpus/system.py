@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import stat
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,60 @@ STREAM = os.O_WRONLY | _BINARY
 APPEND = os.O_RDWR | os.O_APPEND | _BINARY
 """Flags to append to a file. Readable too: what is already there decides what may be written next."""
 
+_PLAIN: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its other end
+
 _CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
+
+
+def open_plain(path: Path, flags: int) -> int:
+    """A descriptor of a file. Raises OSError for anything else that is there: a link, a pipe, a folder, a device."""
+    if sys.platform == "win32":
+        check_kind(path, stat.S_IFREG)
+    fd = os.open(path, flags | _BINARY | _PLAIN, 0o666)
+    try:
+        _check(os.fstat(fd), path, stat.S_IFREG)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def check_kind(path: Path, kind: int) -> None:
+    """Raises OSError where ``path`` is there and of another kind than ``kind`` (``stat.S_IFREG``, ``stat.S_IFDIR``); a
+    link is a link, wherever it leads."""
+    try:
+        file = path.lstat()
+    except FileNotFoundError:
+        return
+    _check(file, path, kind)
+
+
+def _check(file: os.stat_result, path: Path, kind: int) -> None:
+    if stat.S_ISLNK(file.st_mode):
+        raise OSError(errno.ELOOP, "it is a link", str(path))
+    if stat.S_IFMT(file.st_mode) != kind:
+        raise OSError(errno.EINVAL, "it is no folder" if kind == stat.S_IFDIR else "it is no regular file", str(path))
+
+
+def hold(fd: int) -> bool | None:
+    """Lock an open file, until its last descriptor is closed or the process ends. False where another process has it
+    locked; None where files cannot be locked."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def is_own(file: os.stat_result) -> bool:
+    """Whether a file is this user's."""
+    return sys.platform == "win32" or file.st_uid == os.geteuid()
 
 
 def sync_file(fd: int) -> None:
@@ -42,7 +96,10 @@ def sync_folder(folder: Path) -> None:
     """Wait until the names in ``folder`` are on the disk: else a power cut may undo a new or renamed file."""
     if sys.platform == "win32":
         return  # folders cannot be opened there; NTFS journals names itself
-    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # a folder that may be written to but not read
     try:
         sync_file(fd)
     finally:

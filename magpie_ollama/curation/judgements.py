@@ -6,11 +6,12 @@ They are kept by what was judged, and not by line or id: they hold however the f
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from magpie_ollama.corpus import lines
+from magpie_ollama.corpus import files, lines, system
 from magpie_ollama.corpus.appender import Appender, cause_and_remedy, failure
 from magpie_ollama.curation.tagging import Judge, Tags, check
 from magpie_ollama.errors import CorpusError
@@ -21,7 +22,7 @@ class Judgements:
 
     def __init__(self, source: Path, judge: Judge, model: str) -> None:
         """For the records of ``source``. Raises CorpusError."""
-        self.path = source.resolve().with_name(f"{source.resolve().name}.magpie") / "tags.jsonl"
+        self.path = files.folder_beside(source.resolve()) / "tags.jsonl"
         self._judge = judge
         self._model = model
         self._appender: Appender | None = None
@@ -54,7 +55,7 @@ class Judgements:
         """Write a judgement down: it is in the file, whole, when this returns. Raises CorpusError."""
         if self._appender is None:
             try:
-                self.path.parent.mkdir(exist_ok=True)
+                files.make_folder(self.path.parent)
                 self._appender = Appender(self.path, create=not self.path.exists(), sync="second")
             except OSError as error:
                 if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -69,7 +70,7 @@ class Judgements:
         self._found[key] = tags
 
     def _read(self) -> None:
-        with self.path.open("rb") as file:
+        with os.fdopen(system.open_plain(self.path, os.O_RDONLY), "rb") as file:
             # Half a line is all that a crash leaves of a judgement: it is skipped, wherever it stands.
             for value in lines.reader(file).iter(type=dict, skip_empty=True, skip_invalid=True):
                 if (value.get("judge"), value.get("scales")) == (self._model, self._judge.mark):
