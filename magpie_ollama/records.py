@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
+
+from msgspec import Meta
+
+from magpie_ollama.decoding import Count
 
 SCHEMA = 1
 """Version of the record's keys. A reader that meets a higher one must be newer than this tool."""
@@ -59,6 +63,13 @@ class Record:
 KEYS = frozenset(field.name for field in fields(Record))
 
 
+Name = Annotated[str, Meta(pattern=r"\A[a-z_+]{0,100}\Z")]
+"""Of an outcome or a way, as this tool writes it."""
+
+Index = Annotated[int, Meta(ge=0, le=10**9)]
+"""Behind the highest seed that may be given there is room for as many attempts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """What became of one attempt: one line of a run's journal, and one count in its funnel.
@@ -69,12 +80,12 @@ class Attempt:
     screen's word on the instruction: "yes", "no", "unknown", or "" where it was not asked.
     """
 
-    index: int
-    outcome: str
-    steering: str
-    instruction_tokens: int = 0
-    response_tokens: int = 0
-    language: str = ""
+    index: Index
+    outcome: Name
+    steering: Name
+    instruction_tokens: Count = 0
+    response_tokens: Count = 0
+    language: Name = ""
 
     @property
     def tokens(self) -> int:

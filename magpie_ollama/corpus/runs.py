@@ -6,28 +6,54 @@ A run is two files in ``it.jsonl.magpie/runs/``: ``<id>.json``, its manifest, an
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
+import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from shlex import quote
+from typing import Annotated, Any, Literal
 
-from magpie_ollama.corpus import lines, system
-from magpie_ollama.corpus.appender import Appender, failure
-from magpie_ollama.corpus.scan import Tally
-from magpie_ollama.errors import UsageError
-from magpie_ollama.records import Attempt
+import msgspec
+from msgspec import Meta
+
+from magpie_ollama.corpus import files, lines, system
+from magpie_ollama.corpus.appender import Appender, cause_and_remedy, failure
+from magpie_ollama.corpus.scan import LAST_SEED, Tally
+from magpie_ollama.decoding import Count, Misshapen, convert, decode
+from magpie_ollama.errors import CorpusError, UsageError
+from magpie_ollama.records import Attempt, Name
 
 Status = Literal["running", "done", "short", "interrupted", "failed"]
 
 MAX_SEED = 2**30
 """The highest seed a run may be given: servers take 31 bits, and each attempt adds one to it."""
 
-_ATTEMPT_KEYS = tuple(field.name for field in fields(Attempt))
+_Number = Annotated[int, Meta(ge=1, lt=2**53)]
+
+
+class _Manifest(msgspec.Struct):
+    """What continuing a run asks of its manifest. An id is a file's name too, and never a path."""
+
+    run: Annotated[str, Meta(pattern=r"\A[0-9]{8}-[0-9]{6}-[0-9a-f]{4}\Z")]
+    number: _Number
+    target: _Number
+    seed: Annotated[int, Meta(ge=0, lt=LAST_SEED)]
+    status: Status
+    fingerprint: str
+    seconds: Annotated[float, Meta(ge=0, lt=2**53)] = 0.0
+
+
+class _Newest(msgspec.Struct):
+    seed: int
+    steering: Name = ""
+    instruction_tokens: Count = 0
+    response_tokens: Count = 0
 
 
 class Run:
@@ -73,15 +99,22 @@ class Run:
 
     def attempts(self) -> Iterator[Attempt]:
         """The attempts so far, read from the journal, in the order they ended in. In memory: none."""
-        if self._folder is None or not self._journal_path().exists():
+        if self._folder is None:
             return
-        with self._journal_path().open("rb") as file:
-            # Half a line is all that a crash leaves of an attempt: it is skipped, wherever it stands.
-            for value in lines.reader(file).iter(type=dict, skip_empty=True, skip_invalid=True):
-                try:
-                    yield Attempt(**{key: value[key] for key in _ATTEMPT_KEYS if key in value})
-                except TypeError:
-                    continue
+        path = self._journal_path()
+        try:
+            with os.fdopen(system.open_plain(path, os.O_RDONLY), "rb") as file:
+                for line in file:
+                    # Half a line is all that a crash leaves of an attempt: it is skipped, wherever it stands.
+                    with contextlib.suppress(Misshapen):
+                        yield decode(line, Attempt)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise CorpusError(
+                f"The journal {path} cannot be read: {cause_and_remedy(error)[0]}",
+                f"move it away, and the run goes on without: mv {quote(str(path))} {quote(f'{path}.damaged')}",
+            ) from error
 
     def journal(self, attempt: Attempt) -> None:
         """Add an attempt that has ended; a kept one after its record was appended. Raises CorpusError."""
@@ -125,13 +158,14 @@ class Run:
 
     def _journal_newest(self) -> None:
         # A process may be killed between a record and its line in the journal; then that is the newest one.
-        newest = self._tally.newest
-        seed = newest.get("seed")
-        index = seed - self.seed if type(seed) is int else -1
+        try:
+            newest = convert(self._tally.newest, _Newest)
+        except Misshapen:  # nothing, or not this tool's
+            return
+        index = newest.seed - self.seed
         if index < 0 or index in {attempt.index for attempt in self.attempts() if attempt.outcome == "kept"}:
             return
-        numbers = {key: newest[key] for key in ("instruction_tokens", "response_tokens") if key in newest}
-        self.journal(Attempt(index, "kept", str(newest.get("steering", "")), **numbers))
+        self.journal(Attempt(index, "kept", newest.steering, newest.instruction_tokens, newest.response_tokens))
 
     def _journal_path(self) -> Path:
         assert self._folder is not None
@@ -153,6 +187,7 @@ def start(
     """
     created = _now()
     taken = tallies.keys() | {run.id for run in earlier}
+    taken |= {path.stem for path in folder.glob("*.json")} if folder else set()  # a damaged one is not written over
     run_id = ""
     while not run_id or run_id in taken:  # the clock alone makes no id: it may stand still or go back
         run_id = f"{created:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -178,15 +213,23 @@ def start(
 def load(folder: Path, tallies: dict[str, Tally]) -> tuple[list[Run], list[str]]:
     """The runs in ``folder``, oldest first, and a notice for each manifest that cannot be read."""
     runs, notices = [], []
-    for path in folder.glob("*.json"):
+    try:
+        system.check_kind(folder, stat.S_IFDIR)
+        paths = sorted(folder.glob("*.json"))
+    except OSError as error:
+        return [], [f"{folder} cannot be read: {error.strerror}; earlier runs cannot be continued"]
+    for path in paths:
         try:
-            manifest = json.loads(path.read_bytes())
-            run = Run(manifest, tallies.setdefault(manifest["run"], Tally()), folder)
-            _ = run.id, run.target, run.seed, run.status, manifest["number"] + 0, manifest["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError):
-            notices.append(f"{path} cannot be read: that run cannot be continued")
+            manifest = decode(files.read(path), dict[str, Any])
+            run_id = convert(manifest, _Manifest).run
+            if run_id != path.stem:
+                raise Misshapen(f"it is the manifest of the run {run_id}")
+            _text(manifest)
+        except (OSError, Misshapen) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            notices.append(f"{path} cannot be read: that run cannot be continued; mend it or remove it ({why})")
         else:
-            runs.append(run)
+            runs.append(Run(manifest, tallies.setdefault(run_id, Tally()), folder))
     # By number, not by time: the clock may have been set back between two runs.
     return sorted(runs, key=lambda run: (run.manifest["number"], run.id)), notices
 
@@ -212,17 +255,17 @@ def behind(runs: Iterable[Run]) -> int:
     return max((run.seed + run.next_index for run in runs), default=0)
 
 
-def _write(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Replace a manifest in one step: a reader, and a crash, find the old or the new one, and both whole."""
-    new = path.with_name(path.name + ".new")
-    text = lines.whole_text(json.dumps(manifest, ensure_ascii=False, indent=2, default=str))
+def _text(manifest: Mapping[str, Any]) -> str:
+    """Raises Misshapen for what is nested more deeply than can be written."""
     try:
-        with new.open("wb") as file:
-            file.write(text.encode())
-            file.flush()
-            system.sync_file(file.fileno())
-        system.replace(new, path)
-        system.sync_folder(path.parent)
+        return lines.whole_text(json.dumps(manifest, ensure_ascii=False, indent=2, default=str))
+    except RecursionError as error:
+        raise Misshapen("nested too deeply") from error
+
+
+def _write(path: Path, manifest: Mapping[str, Any]) -> None:
+    try:
+        files.write(path, _text(manifest).encode())
     except OSError as error:
         raise failure(error, path) from error
 

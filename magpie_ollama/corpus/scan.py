@@ -20,6 +20,9 @@ _OWN_START = b'{"id":"'
 
 _CHUNK = 2**20
 
+LAST_SEED = 2**31
+"""Above all that a server takes."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -58,7 +61,7 @@ class Contents:
             tally = self.runs.setdefault(run, Tally())
             tally.kept += 1
             tally.newest = record
-            if type(seed) is int:
+            if type(seed) is int and seed < LAST_SEED:
                 tally.top_seed = max(tally.top_seed, seed)
 
 

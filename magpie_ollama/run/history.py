@@ -8,9 +8,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from magpie_ollama.corpus import runs
+from magpie_ollama.corpus.files import folder_beside
 from magpie_ollama.corpus.runs import Run
+from magpie_ollama.decoding import Count, Misshapen, convert
+from magpie_ollama.errors import CorpusError
+from magpie_ollama.records import Name
 from magpie_ollama.run.funnel import Funnel
+
+
+class _Settings(msgspec.Struct):
+    language: str = ""
+    steering: str = ""
+    model: str = ""
+    server: str = ""
+
+
+class _Counts(msgspec.Struct):
+    outcomes: dict[Name, Count] = {}
+    tokens: dict[Name, Count] = {}
+    ways: dict[Name, Count] = {}
+    unknown_language: Count = 0
+
+
+class _Manifest(msgspec.Struct):
+    """What is told of a run beside what continuing it asks for. Without ``funnel`` it was killed, or still goes on."""
+
+    settings: _Settings = msgspec.field(default_factory=_Settings)
+    created_at: str = ""
+    seconds: float = 0.0
+    funnel: _Counts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,41 +75,35 @@ def history(corpus: Path, there: Mapping[str, int]) -> tuple[list[PastRun], list
 
     ``there`` counts the records in the file by run. No runs where the folder beside the corpus is gone.
     """
-    corpus = corpus.resolve()  # a link's runs are those of the file that it leads to
-    folder = corpus.with_name(f"{corpus.name}.magpie") / "runs"
-    found, notices = runs.load(folder, {})
-    return [_past(run, there.get(run.id, 0)) for run in found], notices
+    # Resolved: a link's runs are those of the file that it leads to.
+    found, notices = runs.load(folder_beside(corpus.resolve()) / "runs", {})
+    past = []
+    for run in found:
+        try:
+            past.append(_past(run, convert(run.manifest, _Manifest), there.get(run.id, 0)))
+        except (Misshapen, CorpusError) as error:
+            notices.append(f"The run {run.id} cannot be told: {error}")
+    return past, notices
 
 
-def _past(run: Run, there: int) -> PastRun:
-    funnel = _funnel(run)
-    settings = _table(run.manifest.get("settings"))
-    texts = {key: str(settings.get(key) or "") for key in ("language", "steering", "model", "server")}
-    seconds = run.manifest.get("seconds")
+def _past(run: Run, told: _Manifest, there: int) -> PastRun:
+    counts = None if run.status == "running" else told.funnel
+    if counts is None:
+        funnel = Funnel.of(run.attempts())
+    else:
+        outcomes, tokens, ways = map(Counter, (counts.outcomes, counts.tokens, counts.ways))
+        funnel = Funnel(outcomes, tokens, ways, counts.unknown_language)
     return PastRun(
         id=run.id,
         status=run.status,
-        created_at=str(run.manifest.get("created_at") or ""),
+        created_at=told.created_at,
         target=run.target,
         kept=funnel.kept,
         there=there,
-        seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+        seconds=told.seconds,
         funnel=funnel,
-        **texts,
+        language=told.settings.language,
+        steering=told.settings.steering,
+        model=told.settings.model,
+        server=told.settings.server,
     )
-
-
-def _funnel(run: Run) -> Funnel:
-    """The one in the manifest; for a run that was killed, or still goes on, what its journal says."""
-    told = _table(run.manifest.get("funnel"))
-    if run.status == "running" or not told:
-        return Funnel.of(run.attempts())
-    outcomes, tokens, ways = (
-        Counter({str(name): n for name, n in _table(told.get(key)).items() if type(n) is int})
-        for key in ("outcomes", "tokens", "ways")
-    )
-    return Funnel(outcomes, tokens, ways, int(told.get("unknown_language") or 0))
-
-
-def _table(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -10,18 +10,38 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import platformdirs
+from msgspec import Meta
 
-from magpie_ollama.corpus import system
+from magpie_ollama.corpus import files
+from magpie_ollama.decoding import Misshapen, decode
 from magpie_ollama.run.ways import Tally
 from magpie_ollama.servers.base import Model
 
 REMEMBERED = 500.0
 """Attempts a way: older ones fade, so that a changed language file shows."""
+
+
+_Tokens = Annotated[float, Meta(ge=0, le=1e12)]
+
+
+class _Measured(msgspec.Struct):
+    """A ``Tally`` in a file: whatever else stands there would decide what auto draws, or never let it draw."""
+
+    attempts: Annotated[float, Meta(gt=0, le=REMEMBERED)]
+    passed: Annotated[float, Meta(ge=0, le=REMEMBERED)]
+    kept: Annotated[float, Meta(ge=0, le=REMEMBERED)]
+    tokens: _Tokens
+    response_tokens: _Tokens
+
+    def __post_init__(self) -> None:
+        if not self.kept <= self.passed <= self.attempts:
+            raise ValueError("more kept than passed, or passed than tried")
 
 
 def folder() -> Path:
@@ -32,20 +52,12 @@ def folder() -> Path:
 
 def load(model: Model, measured_as: str) -> dict[str, Tally]:
     """What each way came to so far; {} where nothing is known, or readable."""
-    names = [field.name for field in fields(Tally)]
-    found = {}
-    ways = _read(model).get(measured_as)
-    for way, values in ways.items() if isinstance(ways, dict) else ():
-        try:
-            found[str(way)] = Tally(*(float(values[name]) for name in names))
-        except (KeyError, TypeError, ValueError):
-            continue
-    return found
+    return {way: Tally(*msgspec.structs.astuple(told)) for way, told in _read(model).get(measured_as, {}).items()}
 
 
 def add(model: Model, measured_as: str, tallies: Mapping[str, Tally]) -> None:
     """Adds a run's tallies. A folder that cannot be written loses them: they are a convenience."""
-    everything = _read(model)
+    everything: dict[str, object] = {**_read(model)}
     known = load(model, measured_as)
     for way, tally in tallies.items():
         if tally.attempts:
@@ -54,19 +66,17 @@ def add(model: Model, measured_as: str, tallies: Mapping[str, Tally]) -> None:
     path = _path(model)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(f".{os.getpid()}.new")
-        new.write_text(json.dumps(everything, indent=1), encoding="utf-8")
-        system.replace(new, path)
+        text = json.dumps(everything, indent=1, default=msgspec.structs.asdict)
+        files.write(path, text.encode(), sync=False)
     except OSError:
         return
 
 
-def _read(model: Model) -> dict[str, Any]:
+def _read(model: Model) -> dict[str, dict[str, _Measured]]:
     try:
-        value = json.loads(_path(model).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return decode(files.read(_path(model)), dict[str, dict[str, _Measured]])
+    except (OSError, Misshapen):
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _path(model: Model) -> Path:
