@@ -183,12 +183,21 @@ def _is_written_otherwise(text: str, code: str, scripts: Sequence[str] | None) -
         if forms["Hant" if own == "Hans" else "Hans"] > max(1, forms[own]):
             return True
     foreign = FOREIGN_LETTERS.get(code, frozenset())
-    count = sum(map(foreign.__contains__, text))
-    if count > 1 and count * FOREIGN_SHARE > len(text):
-        return True
+    if not foreign.isdisjoint(text):
+        count = sum(map(foreign.__contains__, text))
+        if count > 1 and count * FOREIGN_SHARE > len(text):
+            return True
+    small = _small_words(code)
+    if not small:
+        return False
     words = text.lower().split()
-    found = [word for word in words for script in SCRIPTS.get(code, ()) if word in FOREIGN_WORDS.get(script, ())]
-    return len(set(found)) > 1 and len(found) * FOREIGN_WORDS_SHARE > len(words)
+    return len(small.intersection(words)) > 1 and sum(map(small.__contains__, words)) * FOREIGN_WORDS_SHARE > len(words)
+
+
+@cache
+def _small_words(code: str) -> frozenset[str]:
+    """Those of what the identifier does not know, in the scripts of ``code``."""
+    return frozenset().union(*(FOREIGN_WORDS.get(script, ()) for script in SCRIPTS.get(code, ())))
 
 
 def _together(pieces: list[_Piece], code: str) -> float:

@@ -36,7 +36,7 @@ def _scorer() -> Callable[[str], dict[str, float]]:
     columns = [i for i, code in enumerate(model.nb_classes) if code in SCRIPTS or code in NEIGHBOURS]
     codes = [model.nb_classes[i] for i in columns]
     # A code may head two columns (Serbian in either script): the better one counts.
-    order = {code: [k for k, other in enumerate(codes) if other == code] for code in dict.fromkeys(codes)}
+    again = [(k, code) for k, code in enumerate(codes) if codes.index(code) < k]
     table = np.ascontiguousarray(model.nb_ptc[:, columns])
     prior = model.nb_pc[columns]
     nextmove, output = model.tk_nextmove, model.tk_output
@@ -49,7 +49,10 @@ def _scorer() -> Callable[[str], dict[str, float]]:
         index = np.fromiter(visits.keys(), dtype=np.intp, count=len(visits))
         counts = np.fromiter(visits.values(), dtype=np.float32, count=len(visits))
         values = (np.log1p(counts) @ table[index].astype(np.float32) + prior).tolist()
-        return {code: max(values[k] for k in where) for code, where in order.items()}
+        found = dict(zip(reversed(codes), reversed(values), strict=True))  # of two columns the first
+        for k, code in again:
+            found[code] = max(found[code], values[k])
+        return found
 
     return score
 

@@ -53,6 +53,7 @@ _QUOTED = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
+_QUOTE_SIGN = re.compile(r"""["“«„»”‹›「『״‘‚*>]|(?<!\w)'""")
 _QUOTING = re.compile(r"""(?:(?<!\S)["“«„»”‘‚‹]|(?<!\w)'(?=\w))[^"“”«»„‘’‚‹›'\n]{1,200}\Z""")
 
 _CODE_LINE = re.compile(
@@ -89,7 +90,7 @@ def prose(text: str, *, unfinished: bool = False) -> str:
         text = "\n".join(_without_code(text.split("\n")))
     if _ASIDE_SIGN.search(text):
         text = _ASIDE.sub(" ", text)
-    unquoted = _QUOTED.sub(" ", text)
+    unquoted = _QUOTED.sub(" ", text) if _QUOTE_SIGN.search(text) else text
     if unfinished:
         unquoted = _QUOTING.sub(" ", unquoted)
     left = _letters(unquoted)
