@@ -6,12 +6,13 @@ import asyncio
 import atexit
 import warnings
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, SupportsIndex, TypedDict, Unpack
 from weakref import WeakSet
 
+from anyio import create_memory_object_stream
 from anyio.from_thread import start_blocking_portal
 
 from magpie_ollama.corpus import Corpus, MemoryCorpus
@@ -79,6 +80,11 @@ def agenerate(
     "openai", "embedded"), ``host``, ``model_path``, ``template``, ``steering``, ``options`` and ``pull`` are those of
     the command line; what it notes (the embedded engine steps in, a torn line was mended) is a warning here;
     ``settings`` are further fields of ``run.settings.Settings`` (``parallel``, ``seed``, ``system``, ...).
+
+    No more is made than is taken: who stops taking records finds the corpus with at most as many more as there are
+    attempts in flight. Leave early only inside ``contextlib.aclosing(...)``, which ends the work and gives the corpus
+    free at once.
+
     Raises ``errors.MagpieError``, at once for what is no language or way, or too small a number;
     ``errors.ShortOfTarget`` at the end where the bound on attempts came first.
     """
@@ -95,15 +101,15 @@ def agenerate(
 
 
 async def _records(asked: Settings, output: Path | None) -> AsyncGenerator[Record, None]:
-    made: asyncio.Queue[Record | None] = asyncio.Queue()
-    with Corpus.open(output) if output is not None else MemoryCorpus() as corpus:
+    give, made = create_memory_object_stream[Record](0)  # nothing is given before somebody takes it
+    with give, made, Corpus.open(output) if output is not None else MemoryCorpus() as corpus:
         async with open_session(asked, corpus, Progress(target=asked.target)) as session:
             notices = session.progress.notices
-            job = asyncio.create_task(session.generate(made.put_nowait))
-            job.add_done_callback(lambda _: made.put_nowait(None))
+            job = asyncio.create_task(session.generate(give.send))
+            job.add_done_callback(lambda _: give.close())
             try:
                 _warn(notices)
-                while (record := await made.get()) is not None:
+                async for record in made:
                     _warn(notices)
                     yield record
                 await job
@@ -114,7 +120,10 @@ async def _records(asked: Settings, output: Path | None) -> AsyncGenerator[Recor
 
 
 def generate(language: str = "en", n: int = 20, **settings: Unpack[Keywords]) -> Generator[Record, None, None]:
-    """``agenerate`` without async, in a notebook too: the work goes on in a thread of its own while you iterate."""
+    """``agenerate`` without async, in a notebook too: the work goes on in a thread of its own while you iterate.
+
+    A script that leaves early and keeps the iterator gives the corpus free with its ``close()``, or at its end.
+    """
     records = _iterate(agenerate(language, n, **settings))
     _begun.add(records)
     return records
@@ -133,10 +142,14 @@ def _close() -> None:
 
 def _iterate(records: AsyncGenerator[Record, None]) -> Generator[Record, None, None]:
     made: SimpleQueue[Record | None] = SimpleQueue()
+    wanted = asyncio.Semaphore(0)
 
     async def work() -> None:
-        async for record in records:
-            made.put(record)
+        async with aclosing(records):
+            await wanted.acquire()
+            async for record in records:
+                made.put(record)
+                await wanted.acquire()
 
     async def begin() -> asyncio.Task[None]:
         job = asyncio.create_task(work())
@@ -150,8 +163,10 @@ def _iterate(records: AsyncGenerator[Record, None]) -> Generator[Record, None, N
     with start_blocking_portal() as portal:
         job = portal.call(begin)
         try:
+            portal.call(wanted.release)
             while (record := made.get()) is not None:  # here Ctrl-C comes, and the work still has to end well
                 yield record
+                portal.call(wanted.release)
             job.result()
         finally:
             portal.call(end, job)

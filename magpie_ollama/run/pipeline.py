@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -28,11 +28,14 @@ from magpie_ollama.servers.base import Model, Server
 POOL = 32
 """Accepted pairs of the run that may serve as exemplars (--bootstrap): the newest."""
 
+Keep = Callable[[Record], Awaitable[None] | None]
+
 
 class Pipeline:
     """Makes records until the run has its target, the bound on attempts is reached, or ``stop`` is called.
 
-    ``keep`` is called with each record once it is in the corpus.
+    ``keep`` is called with each record once it is in the corpus. What it returns is awaited before another attempt
+    takes the record's place: a caller who has not taken a record yet holds up the next.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class Pipeline:
         run: Run,
         seen: DuplicateIndex,
         progress: Progress,
-        keep: Callable[[Record], None] = lambda record: None,
+        keep: Keep = lambda record: None,
     ) -> None:
         self._settings = settings
         self._server = server
@@ -147,7 +150,7 @@ class Pipeline:
         if isinstance(made, Record):
             self._corpus.append(made)
             self._end(draft.end(KEPT))
-            self._remember(made)  # after all is written: ``keep`` is not ours, and may raise
+            await self._remember(made)  # after all is written: ``keep`` is not ours, and may raise
         else:
             self._end(draft.end(made))
 
@@ -227,8 +230,10 @@ class Pipeline:
             task.cancel()
         self._signal()
 
-    def _remember(self, record: Record) -> None:
-        self._keep(record)
+    async def _remember(self, record: Record) -> None:
+        taken = self._keep(record)
+        if taken is not None:
+            await taken
         short = count_words(record.instruction) <= 40 and count_words(record.response) <= 80
         if self._settings.bootstrap and short:
             self._pool.append(Exemplar(record.instruction, record.response))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +16,12 @@ from magpie_ollama.method.languages import Language
 from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered, steer
 from magpie_ollama.method.template import Template
-from magpie_ollama.records import Message, Record
+from magpie_ollama.records import Message
 from magpie_ollama.run import measurements
 from magpie_ollama.run.asking import Asker
 from magpie_ollama.run.connect import choose_model, connect
 from magpie_ollama.run.funnel import Funnel, Progress
-from magpie_ollama.run.pipeline import Pipeline
+from magpie_ollama.run.pipeline import Keep, Pipeline
 from magpie_ollama.run.prompting import Prompter
 from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.seen import index
@@ -122,7 +121,7 @@ class Session:
             raise refused
         return carried
 
-    async def generate(self, keep: Callable[[Record], None] = lambda record: None) -> Run:
+    async def generate(self, keep: Keep = lambda record: None) -> Run:
         """Makes the records. Raises the ``MagpieError`` that ended the run short; what was kept stays."""
         allowed = await self.ways()
         template = await self._prompter.template(self._steer(allowed[0], 0).messages)
@@ -152,10 +151,9 @@ class Session:
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()
         status: Status = "failed"
-        gc.freeze()  # what is loaded by now stays: a full collection would go through it and stop all streams for 40 ms
         try:
             await self._pipeline.run()
-            status = "done" if run.kept >= run.target else "interrupted"
+            status = "interrupted"
         except ShortOfTarget:
             status = "short"
             raise
@@ -163,7 +161,8 @@ class Session:
             status = "interrupted"
             raise
         finally:
-            gc.unfreeze()
+            if run.kept >= run.target:  # also where the caller left with the last record in hand
+                status = "done"
             if isinstance(ways, AutoWays):
                 measurements.add(self.model, self.settings.measured_as, ways.tallies())
             progress.notices += self.corpus.notices[self._told :]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
 from dataclasses import MISSING, fields
 from inspect import signature
 from pathlib import Path
@@ -54,6 +57,76 @@ def test_leaving_early_ends_the_work_and_keeps_what_is_there(tmp_path: Path) -> 
     kept = read(tmp_path / "en.jsonl")
     assert first.id == kept[0]["id"]
     assert len(kept) < 100_000
+
+
+def _idle(fake: FakeOllama) -> None:
+    """Returns when nothing is asked of the server any more."""
+    before = -1
+    while before != len(fake.requests) or not all(one.finished or one.cancelled for one in fake.requests):
+        before = len(fake.requests)
+        time.sleep(0.3)
+
+
+def _take_from_iterator(fake: FakeOllama, path: Path) -> int:
+    records = generate("en", 50, host=fake.url, output=path, parallel=3)
+    for _ in range(2):
+        next(records)
+    _idle(fake)
+    made = len(read(path))
+    records.close()
+    return made
+
+
+def _take_from_async_iterator(fake: FakeOllama, path: Path) -> int:
+    async def go() -> int:
+        async with aclosing(agenerate("en", 50, host=fake.url, output=path, parallel=3)) as records:
+            for _ in range(2):
+                await anext(records)
+            await asyncio.to_thread(_idle, fake)
+            return len(read(path))
+
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize("take", [_take_from_iterator, _take_from_async_iterator])
+def test_no_more_is_made_than_is_taken_and_in_flight(tmp_path: Path, take: Callable[[FakeOllama, Path], int]) -> None:
+    path = tmp_path / "en.jsonl"
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        made = take(fake, path)
+    assert 2 <= made <= 2 + 3
+    Corpus.open(path).close()  # which nobody holds any more
+    assert len(read(path)) == made
+    (manifest,) = (tmp_path / "en.jsonl.magpie" / "runs").glob("*.json")
+    assert json.loads(manifest.read_text("utf-8"))["status"] == "interrupted"
+
+
+def test_who_leaves_with_the_last_record_in_hand_has_a_run_that_is_done(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+
+    async def go() -> int:
+        count = 0
+        async with aclosing(agenerate("en", 3, host=fake.url, output=path)) as records:
+            async for _ in records:
+                count += 1
+                if count == 3:
+                    break
+        return count
+
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake, pytest.warns(UserWarning, match="Adding 3"):
+        assert [asyncio.run(go()), asyncio.run(go())] == [3, 3], "the second is not the end of the first"
+    assert len(read(path)) == 6
+
+
+def test_the_garbage_collector_is_the_hosts(tmp_path: Path) -> None:
+    gc.freeze()
+    try:
+        before, threshold = gc.get_freeze_count(), gc.get_threshold()
+        with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+            assert len(list(generate("en", 2, host=fake.url))) == 2
+        assert gc.get_freeze_count() > 0.9 * before > 0, "what died of them since is not there any more"
+        assert (gc.isenabled(), gc.get_threshold()) == (True, threshold)
+    finally:
+        gc.unfreeze()
 
 
 def test_ctrl_c_while_it_waits_comes_through_and_keeps_what_is_there(tmp_path: Path) -> None:
