@@ -178,7 +178,7 @@ async def _one_model(
     title = f"Comparing {settings.server.model}" if settings.server.model else ""
     async with (
         live.Display(progress, title, console, mode) as steps,
-        open_session(settings, MemoryCorpus(), progress) as session,
+        open_session(settings, MemoryCorpus(), progress, asked.languages) as session,
     ):
         asked_as[session.model.name] = settings.server.model
         experiment = Experiment(session, asked, results, progress)

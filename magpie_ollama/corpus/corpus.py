@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -104,13 +104,19 @@ class Corpus(ABC):
         self._write(lines.encode(fields))
         self._contents.count(fields)
 
-    def unfinished(self, settings: Mapping[str, Any]) -> Run | None:
-        """The newest run of equal settings that did not end as done; it may have its last record all the same, where a
-        crash came right after it. ``Run.resume`` goes on with it, behind all seeds that such runs were given."""
+    @property
+    def runs(self) -> Sequence[Run]:
+        """Those that the folder beside the corpus tells of, oldest first."""
+        return self._runs
+
+    def unfinished(self, settings: Mapping[str, Any], digest: str = "") -> Run | None:
+        """The newest run of equal settings, by no model of another ``digest``, that did not end as done; it may have
+        its last record all the same, where a crash came right after it. ``Run.resume`` goes on with it, behind all
+        seeds that such runs were given."""
         mark = runs.fingerprint(settings)
         same = [run for run in self._runs if run.manifest["fingerprint"] == mark]
         for run in reversed(same):
-            if run.status != "done":
+            if run.status != "done" and not run.is_of_another(digest):
                 if settings.get("seed") is not None:  # drawn ones are far apart
                     run.go_behind(runs.behind(same))
                 return run

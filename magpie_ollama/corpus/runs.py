@@ -97,6 +97,11 @@ class Run:
             self._journaled = max((attempt.index for attempt in self.attempts()), default=-1)
         return 1 + max(self._journaled, self._tally.top_seed - self.seed)
 
+    def is_of_another(self, digest: str) -> bool:
+        """Whether the run's model had another digest. "" is one that nobody knows, as in a manifest without it."""
+        own = self.manifest.get("model_digest") or digest
+        return bool(digest) and own != digest
+
     def attempts(self) -> Iterator[Attempt]:
         """The attempts so far, read from the journal, in the order they ended in. In memory: none."""
         if self._folder is None:

