@@ -20,6 +20,7 @@ from magpie_ollama.curation.judgements import Judgements
 from magpie_ollama.display import consoles, live
 from magpie_ollama.display.judging import show_tags, showing
 from magpie_ollama.display.progress import reading_rows
+from magpie_ollama.display.words import counted
 from magpie_ollama.errors import INTERRUPTED, UsageError
 from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.judging import JudgingProgress, open_judge
@@ -120,6 +121,11 @@ def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingPro
             for key in tagging.KEYS:
                 counts[key][tags[key] or "unjudged"] += 1
         target.unchanged = given["in_place"] and not changed
+    unjudged = counts["quality"]["unjudged"]
+    if unjudged and not quiet:
+        again = "" if given["in_place"] or output == STREAM else ", with --force,"
+        told = f"{counted(unjudged, 'record')} got no valid judgement: the same command{again} asks for it again."
+        consoles.show_notice(consoles.stderr(), told)
     if given["as_json"]:
         facts = {
             "input": str(file),
@@ -127,7 +133,7 @@ def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingPro
             "backup": str(target.backup or ""),
             "judge": model,
             "judged": progress.judged,
-            "unjudged": counts["quality"]["unjudged"],
+            "unjudged": unjudged,
             "invalid": progress.invalid,
             "seconds": round(progress.seconds, 1),
             "tags": {key: dict(values.most_common()) for key, values in counts.items()},

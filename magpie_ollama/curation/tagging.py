@@ -5,11 +5,10 @@ The scales stand in ``prompts/judges/magpie.toml``, with their source.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -19,6 +18,7 @@ from typing import Any
 from magpie_ollama import prompts
 from magpie_ollama.corpus.lines import whole_text, with_value
 from magpie_ollama.corpus.reading import Row, free_name
+from magpie_ollama.decoding import Misshapen, decode
 from magpie_ollama.errors import CorpusError
 from magpie_ollama.records import Message
 
@@ -38,6 +38,16 @@ _RENAME = (
 LONGEST = 6000
 """Characters of an instruction, and of a response, that a judge is shown. Both and the scales fit a context of 4096
 tokens in most languages; ``request`` is asked for less where they do not."""
+
+
+MOST_READ = 20_000
+"""Characters at the end of an answer that are read: a server that does not hold a model to its limit may send more."""
+
+_OBJECT = re.compile(r'\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+")*+\}')
+"""A JSON object with no other in it."""
+
+_EXPLAINED = re.compile(r"[:;(—]| [-–] |\. ")
+_LETTERS = re.compile("[a-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +92,41 @@ def request(judge: Judge, row: Row, longest: int = LONGEST) -> list[Message]:
 
 
 def parse(answer: str, judge: Judge, model: str) -> Tags | None:
-    """The tags in a judge's answer; None where it is no JSON object with a value of the scale for each key."""
-    try:
-        found = json.loads(answer)
-    except (ValueError, RecursionError):
+    """The tags in a judge's answer: those of the last JSON object in it that has our keys; what stands around it (a
+    fence, a sentence, a thought with a draft) does not count, nor do case and signs in names and values.
+
+    None where there is no such object, or where a value is not on its scale or could be two of it.
+    """
+    for text in reversed(_OBJECT.findall(answer[-MOST_READ:])):
+        if any(key in text.lower() for key in KEYS):
+            plain = re.sub(r",\s*\}$", "}", text)
+            try:
+                found = decode(plain if '"' in plain else plain.replace("'", '"'), dict[str, Any])
+            except Misshapen:
+                return None
+            return check({key: _on_scale(key, found, judge.scales[key]) for key in KEYS}, judge, model)
+    return None
+
+
+def _on_scale(key: str, found: Mapping[str, Any], scale: Iterable[str]) -> str | None:
+    """The value of ``scale`` that an answer has under ``key``, or else under a name with it ("input_quality")."""
+    values = [value for name, value in found.items() if _folded(name) == key]
+    values = values or [value for name, value in found.items() if key in _folded(name)]
+    if len(values) != 1 or not isinstance(values[0], str):
         return None
-    return check(found, judge, model)
+    word, by_word = _folded(values[0]), {_folded(value): value for value in scale}
+    if word in by_word or key != "category" or len(word) < 4:  # "very" is no beginning of "very poor"
+        return by_word.get(word)
+    single = values[0].strip().isalpha()  # "mathematics", but not "math, reasoning"
+    near = [value for other, value in by_word.items() if other.startswith(word) or (single and word.startswith(other))]
+    return near[0] if len(near) == 1 else None
+
+
+def _folded(text: str) -> str:
+    """The letters of a name or value, without an explanation that follows: "Coding & debugging" and
+    "2. coding_debugging (mends a loop)" are "codingdebugging"."""
+    parts = (_LETTERS.findall(part.lower()) for part in _EXPLAINED.split(text))
+    return next(("".join(word for word in part if word != "and") for part in parts if part), "")
 
 
 def check(found: Any, judge: Judge, model: str) -> Tags | None:

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation import tagging
 from magpie_ollama.curation.judgements import Judgements
 from magpie_ollama.curation.tagging import Tags
-from magpie_ollama.errors import PromptTooLong, RequestRefused, TransientError
+from magpie_ollama.errors import PromptTooLong, RequestRefused, ServerError, TransientError
 from magpie_ollama.run.connect import choose_model, connect
 from magpie_ollama.run.retrying import NO_ANSWERS, broken, retrying
 from magpie_ollama.run.settings import ServerChoice
@@ -24,9 +25,18 @@ from magpie_ollama.servers.ollama import PullProgress
 TRIES = 4
 """The first greedy; the others at ``AGAIN``, each with its seed: a greedy judge would only repeat itself."""
 
+BARREN = 5
+"""After so many records without a valid answer, and none with one, the judge is given up."""
+
+SHOWN = 200
+"""Characters of a judge's words that an error tells."""
+
 FIRST = Sampling(temperature=0.0, max_tokens=200)
 AGAIN = Sampling(temperature=0.7, max_tokens=200)
 """A judgement has some 40 tokens; the rest is room for the blanks that some servers let a model write in JSON."""
+
+THOUGHT = 2000
+"""Tokens of a further try where an answer was cut: some models think before they answer, whatever they are asked."""
 
 
 @dataclass(slots=True)
@@ -66,18 +76,22 @@ class Judging:
         self.model = model
         self.judge = tagging.load()
         self.stopped = False
-        self._schema = tagging.schema(self.judge)
+        self._schema: dict[str, Any] | None = tagging.schema(self.judge)
         self._server = server
         self._parallel = parallel
         self._progress = progress
         self._no_answers = 0
+        self._judges = False
+        self._said = ""
+        self._failure: TransientError | None = None
 
     def stop(self) -> None:
         self.stopped = True
 
     async def run(self, read: Callable[[], Iterable[Row]], judgements: Judgements) -> None:
         """Judges the rows that ``read`` gives, but for those that are judged already; and then those that were added
-        meanwhile. Raises the ``MagpieError`` that ended it: what was judged is written down."""
+        meanwhile. Raises the ``MagpieError`` that ended it: what was judged is written down. One of them is that the
+        first ``BARREN`` records, or all where there are fewer, got no valid answer."""
         tried: set[str] = set()
         while not self.stopped:
             self._progress.step = "Reading the records"
@@ -87,13 +101,17 @@ class Judging:
                 return
             self._progress.total += more
             await self._judge_all(self._pending(read(), judgements, tried), judgements)
+            if not self.stopped:
+                self._check_it_judges()
 
     def _pending(self, rows: Iterable[Row], judgements: Judgements, tried: set[str]) -> Iterator[Row]:
         """Those without tags of this judge, each pair of instruction and response once. ``tried`` has the keys of those
         given out before, and gets these."""
         for row in rows:
             key = tagging.key(row)
-            if key not in tried and judgements.tags(key) is None:
+            if judgements.tags(key) is not None:
+                self._judges = True
+            elif key not in tried:
                 tried.add(key)
                 yield row
 
@@ -110,46 +128,75 @@ class Judging:
             try:
                 tags = await self._tags(row)
             except RequestRefused:
-                if not len(judgements):  # else it is this record's fault: others were judged
+                if not self._judges:  # else it is this record's fault: others were judged
                     raise
                 tags = None
             finally:
                 progress.in_flight -= 1
             if tags is None:
                 progress.unjudged += 1
+                if progress.unjudged >= BARREN:
+                    self._check_it_judges()
             else:
                 judgements.add(tagging.key(row), tags)
                 progress.judged += 1
+                self._judges = True
             progress.total = max(progress.total, progress.done)  # the file may have grown since it was counted
 
     async def _tags(self, row: Row) -> Tags | None:
-        longest = tagging.LONGEST
+        longest, room = tagging.LONGEST, FIRST.max_tokens
+        refused: RequestRefused | None = None
         for number in range(TRIES):
             messages = tagging.request(self.judge, row, longest)
-            sampling = AGAIN.seeded(number) if number else FIRST
-
-            ask = partial(
-                self._server.chat, self.model, messages, sampling, think=False, watch=_never, schema=self._schema
-            )
+            sampling = replace(AGAIN.seeded(number) if number else FIRST, max_tokens=room)
+            schema = None if refused else self._schema
+            ask = partial(self._server.chat, self.model, messages, sampling, think=False, watch=_never, schema=schema)
             try:
                 completion = await retrying(ask, self._server.address)
             except PromptTooLong:
                 longest //= 2
                 continue
+            except RequestRefused as error:
+                if self._judges or schema is None:
+                    raise
+                refused = error
+                continue
             except TransientError as error:
                 self._failed(error)
                 return None
+            if refused and self._schema:
+                self._schema = None
+                told = f"The server refuses a JSON schema ({refused.cause}): the judge is asked without one."
+                self._progress.notices.append(told)
             self._no_answers = 0
             tags = tagging.parse(completion.text, self.judge, self.model)
             if tags is not None:
                 return tags
             self._progress.invalid += 1
+            self._said = completion.text
+            if completion.finish_reason == "length":
+                room = THOUGHT
         return None
 
     def _failed(self, error: TransientError) -> None:
         self._no_answers += 1
+        self._failure = error
         if self._no_answers >= NO_ANSWERS:
             raise broken(error) from error
+
+    def _check_it_judges(self) -> None:
+        """Raises ServerError where all that was asked came to nothing: a file of empty tags is no result."""
+        progress = self._progress
+        if self._judges or not progress.unjudged:
+            return
+        if self._failure is not None and not progress.invalid:
+            raise broken(self._failure) from self._failure
+        said = " ".join(self._said.split())
+        words = f"it said: {said[:SHOWN]}{' ...' if len(said) > SHOWN else ''}" if said else "the last was empty"
+        raise ServerError(
+            f"{self.model} judged none of {progress.unjudged} records validly in {progress.invalid} answers; {words}",
+            "choose another judge with -m, or a server that holds a model to a JSON schema; nothing was written",
+        )
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -53,14 +54,74 @@ def test_half_a_surrogate_pair_is_no_part_of_what_a_judge_is_asked(tmp_path: Pat
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("value", ["", "Good", 3, None, ["good"]])
+@pytest.mark.parametrize("value", ["", "fine", "not safe", "easy/hard", "very", 3, None, ["good"]])
 def test_a_value_off_its_scale_is_no_judgement(key: str, value: object) -> None:
     assert parse(json.dumps(GOOD), JUDGE, "m") == {**GOOD, "judge": "m"}
     assert parse(json.dumps({**GOOD, key: value}), JUDGE, "m") is None
     assert parse(json.dumps({name: GOOD[name] for name in KEYS if name != key}), JUDGE, "m") is None
 
 
-@pytest.mark.parametrize("answer", ["", "{", '"good"', "[]", '{ "quality": "good", "diffic', "[" * 100_000])
+PLAIN = json.dumps(GOOD)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"```json\n{json.dumps(GOOD, indent=2)}\n```",
+        f"Here is my judgement of {{it}}:\n{PLAIN}\nI hope it helps.",
+        f"<think>At first {PLAIN.replace('good', 'poor')}, but then {{</think>\n{PLAIN}",
+        f"<|channel|>final<|message|>{PLAIN}",
+        f"{PLAIN[:-1]}, \n}}",
+        f"[{PLAIN}]",
+        f'{{"judgement": {PLAIN}}}',
+        str(GOOD),
+        json.dumps({**GOOD, "reason": 'clear {as it is}, "well put"'}),
+        json.dumps({name.title(): value.upper() for name, value in GOOD.items()}),
+        json.dumps({**GOOD, "quality": "Good.", "safety": " SAFE (no harm)"}),
+        json.dumps({**GOOD, "quality": "4. good: it is clear", "category": "Mathematics"}),
+        json.dumps({"input_quality": "good", "difficulty": "easy", "task category": "math", "Safety": "safe"}),
+    ],
+)
+def test_what_stands_around_the_object_and_how_its_values_are_spelled_does_not_count(answer: str) -> None:
+    assert parse(answer, JUDGE, "m") == {**GOOD, "judge": "m"}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("coding & debugging", "Coding & Debugging"),
+        ("coding_and_debugging", "Coding & Debugging"),
+        ("Coding", "Coding & Debugging"),
+        ("Role-Play", "Role playing"),
+        ("information_seeking", "Information seeking"),
+        ("Other", "Others"),
+        ("seeking", None),
+        ("writing", None),
+        ("Math, Reasoning", None),
+        ("Math or Reasoning", None),
+    ],
+)
+def test_a_category_in_other_words_is_the_one_that_can_be_meant(given: str, meant: str | None) -> None:
+    tags = parse(json.dumps({**GOOD, "category": given}), JUDGE, "m")
+    assert (tags and tags["category"]) == meant
+
+
+def test_of_two_objects_the_last_counts_even_where_it_is_wrong() -> None:
+    assert parse(f"{PLAIN} {PLAIN.replace('good', 'poor')}", JUDGE, "m") == {**GOOD, "quality": "poor", "judge": "m"}
+    assert parse(f"{PLAIN} No: {PLAIN.replace('good', 'so-so')}", JUDGE, "m") is None
+
+
+@pytest.mark.parametrize("piece", ["{", '{"', '{"quality":', '{"quality" ', "{'", '{"\\', '{"quality":"good",', "a(;"])
+def test_an_answer_without_end_is_read_in_bounded_time(piece: str) -> None:
+    started = time.process_time()
+    assert parse(piece * 1_000_000, JUDGE, "m") is None
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["", "{", "**Quality**: good\n**Difficulty**: easy", '"good"', "[]", '{ "quality": "good", "diffic', "[" * 100_000],
+)
 def test_an_answer_that_is_no_object_is_no_judgement(answer: str) -> None:
     assert parse(answer, JUDGE, "m") is None
 

@@ -18,7 +18,7 @@ from magpie_ollama.corpus.reading import Rows
 from magpie_ollama.curation import tagging
 from magpie_ollama.curation.judgements import Judgements
 from magpie_ollama.errors import MagpieError, NoServer, RequestRefused, ServerError
-from magpie_ollama.run.judging import TRIES, Judging, JudgingProgress, open_judge
+from magpie_ollama.run.judging import BARREN, TRIES, Judging, JudgingProgress, open_judge
 from magpie_ollama.run.settings import ServerChoice
 
 RECORDINGS = Path(__file__).parent.parent / "fake_ollama" / "recordings"
@@ -129,6 +129,58 @@ def test_a_judge_that_never_answers_validly_leaves_the_record_unjudged(tmp_path:
         assert judge(fake, path)[0].total == 1, "the next time it is tried again"
 
 
+@pytest.mark.parametrize(("records", "asked"), [(1, 1), (BARREN + 20, BARREN)])
+def test_a_judge_without_one_valid_answer_is_given_up_with_its_words(tmp_path: Path, records: int, asked: int) -> None:
+    path = write(tmp_path / "it.jsonl", records)
+    with FakeOllama(script=lambda ask: Reply("**Quality**: good\nas I said")) as fake:
+        progress, error = judge(fake, path, parallel=1)
+        assert isinstance(error, ServerError)
+        assert (
+            f"none of {asked} records validly in {asked * TRIES} answers; it said: **Quality**: good as" in error.cause
+        )
+        assert len(generating(fake)) == asked * TRIES
+        assert not (tmp_path / "it.jsonl.magpie" / "tags.jsonl").exists()
+        fake.script = lambda ask: Reply(GOOD if "0 + 0" in str(ask.messages[-1]) else "")
+        progress, error = judge(fake, path)
+    assert (progress.judged, progress.unjudged) == (1, records - 1), "one that judges others goes on"
+    assert error is None
+
+
+def test_records_of_earlier_runs_show_that_it_judges(tmp_path: Path) -> None:
+    path = write(tmp_path / "it.jsonl", BARREN + 2)
+    with FakeOllama(script=lambda ask: Reply(GOOD if "0 + 0" in str(ask.messages[-1]) else "no")) as fake:
+        assert judge(fake, path, parallel=1)[0].unjudged == BARREN + 1
+        progress, error = judge(fake, path)
+    assert (progress.unjudged, error) == (BARREN + 1, None)
+
+
+def test_a_server_that_answers_nothing_is_no_end_as_if_all_were_well(tmp_path: Path) -> None:
+    path = write(tmp_path / "it.jsonl", 2)
+    with FakeOllama(script=lambda ask: Reply(GOOD, fault="half_line")) as fake, impatient():
+        _, error = judge(fake, path)
+    assert isinstance(error, ServerError)
+    assert "again and again" in error.cause
+
+
+def test_a_server_that_refuses_a_schema_is_asked_without_one_and_it_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "it.jsonl", 3)
+    with FakeOllama(script=lambda ask: Reply(f"```json\n{GOOD}\n```")) as fake:
+        fake.fail_next(1, Fault("status", status=400, text="format is not supported"), "/api/chat")
+        progress, error = judge(fake, path, parallel=1)
+        formats = [exchange.body.get("format") for exchange in fake.requests_to("/api/chat")]
+    assert (progress.judged, error) == (3, None)
+    assert [bool(one) for one in formats] == [True, False, False, False]
+    assert ["format is not supported" in notice for notice in progress.notices] == [True]
+
+
+def test_an_answer_that_was_cut_is_asked_for_with_more_room(tmp_path: Path) -> None:
+    path = write(tmp_path / "it.jsonl", 1)
+    thought = "Let me see. " * 150
+    with FakeOllama(script=lambda ask: Reply(f"{thought}</think>{GOOD}")) as fake:
+        progress, error = judge(fake, path)
+    assert (progress.judged, progress.invalid, error) == (1, 1, None)
+
+
 def test_what_does_not_fit_the_context_is_shown_in_part(tmp_path: Path) -> None:
     path = write(tmp_path / "it.jsonl", 1, "parola " * 2000 + "{n}")
     with FakeOllama(default_context=1100) as fake:
@@ -143,7 +195,7 @@ def test_a_request_that_is_refused_ends_it_unless_others_were_judged(tmp_path: P
     path = write(tmp_path / "it.jsonl", 3)
     refused = Fault("status", status=400, text="invalid format")
     with FakeOllama() as fake:
-        fake.fail_next(1, refused, "/api/chat")
+        fake.fail_next(2, refused, "/api/chat")
         _, error = judge(fake, path, parallel=1)
         assert isinstance(error, RequestRefused)
         assert judge(fake, path)[0].judged == 3
