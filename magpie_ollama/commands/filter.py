@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from magpie_ollama.commands.cleaning import cleaning, file_argument, writing_options
-from magpie_ollama.commands.options import FloatRange, option
+from magpie_ollama.commands.options import PAIRS, WHOLE, FloatRange, option
 from magpie_ollama.corpus.reading import Row, is_stream
 from magpie_ollama.curation.filters import EXPLANATIONS, Criteria, Rule, first_reason, language_code, rules, tag
+from magpie_ollama.curation.patterns import bounded
 from magpie_ollama.errors import UsageError
 
 
@@ -52,12 +53,19 @@ from magpie_ollama.errors import UsageError
 @option("--max-words", type=click.IntRange(min=0), envvar="MAGPIE_OLLAMA_FILTER_MAX_WORDS", help="Of the instruction.")
 @option("--min-response-words", type=click.IntRange(min=0), default=0, help="Of the response.")
 @option("--max-response-words", type=click.IntRange(min=0), help="Of the response.")
-@option("--match", multiple=True, metavar="REGEX", help="Found in the instruction or the response.")
-@option("--not-match", multiple=True, metavar="REGEX", help="Found in neither.")
+@option(
+    "--match",
+    multiple=True,
+    type=WHOLE,
+    metavar="REGEX",
+    help="Found in the instruction or the response; (?i) in front ignores case.",
+)
+@option("--not-match", multiple=True, type=WHOLE, metavar="REGEX", help="Found in neither.")
 @option(
     "--tag",
     "tags",
     multiple=True,
+    type=PAIRS,
     metavar="NAME=VALUES",
     help="Tagged so: quality=good,excellent. Names: quality, difficulty, category, safety.",
 )
@@ -79,7 +87,7 @@ def command(file: Path, **given: Any) -> None:
         raise UsageError("--longest reads the records twice, and stdin or a pipe can be read once", "give it a file")
     strange = _off_scale(criteria)
     lengths: list[tuple[int, int]] = []
-    with cleaning(file, EXPLANATIONS, given) as job:
+    with bounded(), cleaning(file, EXPLANATIONS, given) as job:
         rows = _cross_off(strange, job.rows) if strange else job.rows
         for row, reason in _decide(rows, wanted, criteria.magpie):
             if reason is None and longest is not None:

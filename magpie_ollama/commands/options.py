@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,6 +44,24 @@ class FloatRange(click.FloatRange):
         return number
 
 
+class Split(click.types.StringParamType):
+    """Text of a repeatable option. In its environment variable the values are told apart by ``between``, a regular
+    expression; Click's own separates them at each space."""
+
+    def __init__(self, between: str) -> None:
+        self._between = between
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [part for part in re.split(self._between, rv) if part]
+
+
+WHOLE = Split(r"\Z")
+"""The variable holds one value: a pattern may have spaces."""
+
+PAIRS = Split(r"\s+(?=\w+=)")
+"""Values of the form NAME=VALUE, where the latter may have spaces."""
+
+
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
     """An option with an environment variable of its name, the same for all commands, named in the help."""
     long = next(name for name in names if name.startswith("--"))
@@ -80,6 +99,7 @@ def model_options(auto: str) -> Callable[[F], F]:
             "--option",
             "options",
             multiple=True,
+            type=PAIRS,
             metavar="KEY=VALUE",
             help="A further option of the server, by its own name, with every request. Repeatable.",
         ),

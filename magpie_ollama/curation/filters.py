@@ -7,7 +7,6 @@ the longest responses. Where a record brings a reward of Magpie's own, that rule
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +14,8 @@ from typing import Any
 
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.corpus.shapes import REASONS
-from magpie_ollama.errors import UnknownLanguage, UsageError
+from magpie_ollama.curation.patterns import Pattern
+from magpie_ollama.errors import UnknownLanguage
 
 Rule = Callable[[Row], str | None]
 """Gives the name of the reason to remove a row, None for one that passes."""
@@ -103,8 +103,8 @@ def rules(criteria: Criteria) -> list[Rule]:
         found.append(_words(criteria.min_words, criteria.max_words))
     if criteria.min_response_words or criteria.max_response_words is not None:
         found.append(_response_words(criteria.min_response_words, criteria.max_response_words))
-    found += [_matches(_pattern(text)) for text in criteria.match]
-    found += [_matches_not(_pattern(text)) for text in criteria.not_match]
+    found += [_matches(Pattern(text)) for text in criteria.match]
+    found += [_matches_not(Pattern(text)) for text in criteria.not_match]
     if criteria.redetect:
         found.append(_detected(criteria.languages))
     return found
@@ -229,22 +229,12 @@ def _spaces(name: str) -> bool:
         return True
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise UsageError(
-            f"{text!r} is no regular expression: {error}",
-            "see https://docs.python.org/3/library/re.html; \\ quotes a sign",
-        ) from error
+def _matches(pattern: Pattern) -> Rule:
+    return lambda row: None if pattern.is_in(row) else "no_match"
 
 
-def _matches(pattern: re.Pattern[str]) -> Rule:
-    return lambda row: None if pattern.search(row.instruction) or pattern.search(row.response) else "no_match"
-
-
-def _matches_not(pattern: re.Pattern[str]) -> Rule:
-    return lambda row: "match" if pattern.search(row.instruction) or pattern.search(row.response) else None
+def _matches_not(pattern: Pattern) -> Rule:
+    return lambda row: "match" if pattern.is_in(row) else None
 
 
 def _magpie_quality(row: Row) -> str | None:

@@ -194,7 +194,7 @@ class Judging:
         said = " ".join(self._said.split())
         words = f"it said: {said[:SHOWN]}{' ...' if len(said) > SHOWN else ''}" if said else "the last was empty"
         raise ServerError(
-            f"{self.model} judged none of {progress.unjudged} records validly in {progress.invalid} answers; {words}",
+            f"None of {progress.invalid} answers of {self.model} is a valid judgement; {words}",
             "choose another judge with -m, or a server that holds a model to a JSON schema; nothing was written",
         )
 

@@ -245,6 +245,23 @@ def test_wrong_options_of_filter(run: Runner, corpus: Path, args: list[str], wor
     assert corpus.read_bytes() == before
 
 
+def test_a_variable_is_one_pattern_and_a_tag_may_have_spaces(run: Runner) -> None:
+    rows = [{"instruction": f"Chi {n}?", "output": text} for n, text in enumerate(["I’m sorry", "a sorry state"])]
+    write(*({**row, "tags": {"category": "Role playing", "safety": "safe"}} for row in rows))
+    done = run("filter", FILE, "--json", MAGPIE_OLLAMA_NOT_MATCH="I'm sorry")
+    assert json.loads(done.out)["removed"] == {"match": 1}
+    done = run("filter", FILE, "--json", MAGPIE_OLLAMA_TAG="category=role playing  safety=safe")
+    assert json.loads(done.out)["kept"] == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX timers")
+def test_a_pattern_without_end_writes_nothing(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("magpie_ollama.curation.patterns.SECONDS", 1)
+    write({"instruction": "Chi sei?", "output": "Boh."}, {"instruction": "Chi sei?", "output": "a" * 50})
+    check_error(run("filter", FILE, "--match", "(a+)+b|Boh", "--in-place"), 2, "'(a+)+b|Boh'", "line 2", "--line 2")
+    assert [path.name for path in Path().iterdir()] == ["it.jsonl"]
+
+
 def test_filter_takes_another_tools_words_where_a_record_has_them(run: Runner) -> None:
     row = OF_OTHERS["magpie-ollama-datagen"]
     write({**row, "llama_guard_2": "S5"}, {**row, "llama_guard_2": "safe"})
