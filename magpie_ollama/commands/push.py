@@ -14,7 +14,8 @@ from rich.text import Text
 from magpie_ollama.commands.options import debug_option, option
 from magpie_ollama.corpus.reading import Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import new_file
-from magpie_ollama.curation import card, hub, statistics
+from magpie_ollama.curation import card, hub, readme, statistics
+from magpie_ollama.curation.hub import CARD
 from magpie_ollama.display import consoles
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.progress import reading_rows
@@ -22,7 +23,6 @@ from magpie_ollama.display.words import counted, size
 from magpie_ollama.errors import UsageError
 from magpie_ollama.run.history import history
 
-CARD = "README.md"
 DATA = "data/train.jsonl"
 
 
@@ -37,6 +37,7 @@ DATA = "data/train.jsonl"
     help="Who may see a dataset that is made; one that is there stays as it is.",
 )
 @option("--licence", "--license", default="", help="Of the collection, as the Hub names it: cc-by-4.0, apache-2.0, ...")
+@option("--replace-card", is_flag=True, help="Write a README.md anew that has somebody's own words.")
 @option("--dry-run", is_flag=True, help="Show the card and the files; upload nothing.")
 @option("--skip-bad", is_flag=True, help="Leave out lines that are no records.")
 @option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
@@ -47,6 +48,7 @@ def command(
     name: str,
     private: bool,
     licence: str,
+    replace_card: bool,
     dry_run: bool,
     skip_bad: bool,
     as_json: bool,
@@ -55,7 +57,8 @@ def command(
     """Publish a corpus on the Hugging Face Hub, with its dataset card.
 
     The card tells models, languages, ways and what was rejected, and how much of the data is known to be synthetic;
-    it is written anew with each push. The token is the one of HF_TOKEN or of `hf auth login`.
+    it is written anew with each push, but for what others wrote in it. The token is the one of HF_TOKEN or of
+    `hf auth login`.
     """
     if is_stream(file):
         raise UsageError("Push uploads a file, and stdin or a pipe is none", "write it to a file first")
@@ -66,7 +69,17 @@ def command(
     if not quiet:
         for notice in notices:
             consoles.show_notice(consoles.stderr(), inline(notice))
-    text = card.card(name.partition("/")[2], DATA, found, [run.to_dict() for run in runs], licence)
+    made = card.card(name.partition("/")[2], DATA, found, [run.to_dict() for run in runs], licence)
+    text = readme.marked(made)
+
+    def merge(there: bytes) -> bytes:
+        if replace_card:
+            return text.encode()
+        whole, told = readme.merged(made, there, f"{CARD} of {name}")
+        for notice in [] if quiet else told:
+            consoles.show_notice(consoles.stderr(), inline(notice))
+        return whole.encode()
+
     with _whole(file, rows) as data:
         facts: dict[str, Any] = {
             "dataset": name,
@@ -79,7 +92,7 @@ def command(
         message = f"{counted(found.records, 'record')}, by magpie-ollama"
         progress = not quiet and consoles.stderr().is_terminal
         files: dict[str, Path | bytes] = {CARD: text.encode(), DATA: data}
-        published = None if dry_run else hub.publish(name, files, message, private=private, progress=progress)
+        published = None if dry_run else hub.publish(name, files, message, merge, private=private, progress=progress)
     if published is None:
         if as_json:
             consoles.show_json({**facts, "card": text})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from magpie_ollama.errors import (
@@ -20,6 +21,10 @@ from magpie_ollama.errors import (
     Unauthorized,
     UsageError,
 )
+
+CARD = "README.md"
+
+_DATA = (".jsonl", ".json", ".parquet", ".csv", ".arrow")
 
 LOGIN = "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
 
@@ -38,8 +43,17 @@ class Published(NamedTuple):
     warnings: list[str]
 
 
-def publish(name: str, files: Mapping[str, Path | bytes], message: str, *, private: bool, progress: bool) -> Published:
-    """Uploads all ``files`` (by their paths in the repository) in one commit.
+def publish(
+    name: str,
+    files: Mapping[str, Path | bytes],
+    message: str,
+    merge: Callable[[bytes], bytes],
+    *,
+    private: bool,
+    progress: bool,
+) -> Published:
+    """Uploads all ``files`` (by their paths in the repository) in one commit. A ``CARD`` that is there already is given
+    to ``merge`` before anything is uploaded, and what that makes of it takes the place of ours.
 
     The repository is made where it is not there. One that is there keeps its visibility; a public one is refused where
     ``private`` is asked for. The token is the one of HF_TOKEN or of the login. Raises UsageError, ServerError.
@@ -57,28 +71,47 @@ def publish(name: str, files: Mapping[str, Path | bytes], message: str, *, priva
         warnings.simplefilter("always", UserWarning)
         if not huggingface_hub.get_token():
             raise Unauthorized("There is no token of the Hugging Face Hub", LOGIN)
-        private = _open(api, name, private)
+        private, state = _open(api, name, private)
+        there = {file.rfilename for file in state.siblings or ()} if state else set()
+        if CARD in there:
+            files = {**files, CARD: merge(_read(api, name, state.sha))}
         operations = [huggingface_hub.CommitOperationAdd(path, content) for path, content in files.items()]
-        api.create_commit(name, operations, commit_message=message, repo_type="dataset")
+        api.create_commit(
+            name,
+            operations,
+            commit_message=message,
+            repo_type="dataset",
+            parent_commit=state.sha if CARD in there else None,  # the Hub refuses it where somebody was faster
+        )
     told = [str(warning.message) for warning in caught if warning.category is UserWarning]
+    others = sorted(path for path in there - set(files) if path.endswith(_DATA))
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        told.append(f"The dataset {name} has other data files, which stay there: {', '.join(others[:3])}{more}.")
     return Published(f"{api.endpoint}/datasets/{name}", private, told)
 
 
-def _open(api: Any, name: str, private: bool) -> bool:
-    """Whether the dataset, which is there now, is private."""
+def _open(api: Any, name: str, private: bool) -> tuple[bool, Any]:
+    """Whether the dataset, which is there now, is private; and what the Hub knows of it, None for a new one."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
         info = api.repo_info(name, repo_type="dataset")
     except RepositoryNotFoundError:
         api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
-        return private
+        return private, None
     if private and not info.private:
         raise UsageError(
             f"The dataset {name} is there already, and public",
             "add --public to publish to it, make it private on the Hub, or choose another name",
         )
-    return bool(info.private)
+    return bool(info.private), info
+
+
+def _read(api: Any, name: str, revision: str) -> bytes:
+    with TemporaryDirectory() as folder:
+        found = api.hf_hub_download(name, CARD, repo_type="dataset", revision=revision, local_dir=folder)
+        return Path(found).read_bytes()
 
 
 @contextmanager

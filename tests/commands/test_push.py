@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands.support import Runner, check_error, finished, process
-from fake_hub import TOKEN, FakeHub
+from fake_hub import TOKEN, Dataset, FakeHub
 from fake_ollama import FakeOllama, Fault
 
 DATA = "data/train.jsonl"
@@ -25,6 +25,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> Iterator[FakeHub]:
     with FakeHub() as fake:
         # Read when the library was imported: in a process of its own HF_ENDPOINT alone would do.
         monkeypatch.setattr(constants, "ENDPOINT", fake.url)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", fake.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(own_folder.parent / "token"))
         monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(own_folder.parent / "harnesses.json"))
         monkeypatch.setenv("HF_ENDPOINT", fake.url)
@@ -62,6 +64,47 @@ def test_the_same_again_replaces_the_data_and_public_is_said(run: Runner, hub: F
     assert run("push", source, "maria/x", "--public", "--json").code == 0
     assert hub.datasets["maria/x"].files[DATA] == source.read_bytes()
     assert len(hub.requests_to("/api/repos/create")) == 1
+
+
+THEIRS = b"---\nlicense: mit\ntags:\n- cooking\ndataset_info:\n  splits: []\n---\n# My collection\n\nPlease cite me.\n"
+
+
+def test_what_others_wrote_in_the_card_stays_and_it_is_said_before_the_upload(run: Runner, hub: FakeHub) -> None:
+    source = write(Path("it.jsonl"))
+    hub.datasets["maria/x"] = Dataset(True, {"README.md": THEIRS, "data/test.parquet": b"PAR1"})
+    hub.fail_next(1, Fault("status", status=400, text="no"), "/api/datasets/maria/x/commit/main")
+    done = run("push", source, "maria/x")
+    assert "note: README.md of maria/x has somebody's own words" in done.err, "before the Hub refuses it"
+    done = run("push", source, "maria/x")
+    assert done.code == 0, done.err
+    assert "data/test.parquet" in done.err
+    card = hub.datasets["maria/x"].files["README.md"].decode()
+    assert "license: mit\n" in card and "- cooking\n" in card and "dataset_info" not in card
+    assert card.index("Please cite me.") < card.index("3 pairs")
+    done = run("push", write(source, 5), "maria/x", "--licence", "cc-by-4.0", "-q")
+    assert (done.code, done.err) == (0, "")
+    card = hub.datasets["maria/x"].files["README.md"].decode()
+    assert "Please cite me." in card and "5 pairs" in card and "3 pairs" not in card
+    assert 'license: "cc-by-4.0"\n' in card and "license: mit" not in card and "- cooking\n" in card
+
+
+def test_a_card_edited_within_the_tools_own_part_is_no_prey(run: Runner, hub: FakeHub) -> None:
+    source = write(Path("it.jsonl"))
+    assert run("push", source, "maria/x").code == 0
+    dataset = hub.datasets["maria/x"]
+    edited = dataset.files["README.md"] = dataset.files["README.md"].replace(b"3 pairs", b"Three lovely pairs")
+    check_error(run("push", source, "maria/x"), 2, "edited README.md of maria/x", "--replace-card")
+    assert dataset.files["README.md"] == edited and len(dataset.messages) == 1
+    assert run("push", source, "maria/x", "--replace-card").code == 0
+    assert b"Three lovely" not in dataset.files["README.md"]
+
+
+def test_a_card_of_its_own_is_written_anew_without_a_word(run: Runner, hub: FakeHub) -> None:
+    source = write(Path("it.jsonl"))
+    assert run("push", source, "maria/x").code == 0
+    done = run("push", write(source, 7), "maria/x")
+    assert (done.code, done.err) == (0, "")
+    assert hub.datasets["maria/x"].files["README.md"].decode().count("7 pairs") == 1
 
 
 def test_a_private_dataset_stays_private(run: Runner, hub: FakeHub) -> None:

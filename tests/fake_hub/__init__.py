@@ -15,6 +15,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha1
 from typing import Any
 
 from aiohttp import web
@@ -63,6 +64,8 @@ class FakeHub(FakeServer):
                 return self._preupload(exchange.body)
             case "POST", ["datasets", owner, name, "info", "lfs", "objects", "batch"]:
                 return self._batch(exchange.body)
+            case (("HEAD" | "GET"), ["datasets", owner, name, "resolve", revision, *path]):
+                return self._file(f"{owner}/{name}", revision, "/".join(path))
             case "POST", ["api", "datasets", owner, name, "commit", "main"]:
                 return self._commit(f"{owner}/{name}", exchange.raw)
         return refusal(404, f"no such endpoint: {request.method} {request.path}")
@@ -74,7 +77,15 @@ class FakeHub(FakeServer):
         found = self.datasets.get(name)
         if found is None:
             return refusal(404, "Repository not found", "RepoNotFound")
-        return web.json_response({"id": name, "sha": "0" * 40, "private": found.private, "siblings": []})
+        siblings = [{"rfilename": path} for path in found.files]
+        return web.json_response({"id": name, "sha": "0" * 40, "private": found.private, "siblings": siblings})
+
+    def _file(self, name: str, revision: str, path: str) -> Answer:
+        content = self.datasets[name].files.get(path)
+        if content is None:
+            return refusal(404, "Entry not found", "EntryNotFound")
+        headers = {"ETag": f'"{sha1(content).hexdigest()}"', "X-Repo-Commit": revision}
+        return web.Response(body=content, headers=headers)
 
     def _create(self, body: Mapping[str, Any]) -> Answer:
         assert body["type"] == "dataset"
