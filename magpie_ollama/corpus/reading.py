@@ -140,7 +140,7 @@ class Rows:
         self._columns = columns
         self._on_progress = on_progress
         self._stdin = path == Path("-")
-        self.size = 0 if is_stream(path) else _check(path)
+        self.size = _check(path)
 
     def __iter__(self) -> Iterator[Row]:
         if self._stdin:
@@ -229,10 +229,10 @@ class _Source:
             if len(line) == LONGEST and not line.endswith(b"\n"):
                 self.wrong = f"is longer than {LONGEST >> 20} MB"
                 self.line = b"\n"
+                yield b"!"  # no JSON: the reader of these lines refuses it, and its end is not even looked for
                 while line and not line.endswith(b"\n"):
                     line = self._file.readline(LONGEST)
                     done += len(line)
-                yield b"!"  # no JSON: the reader of these lines refuses it
             else:
                 yield line
             if done - told >= _STEP:
@@ -262,7 +262,10 @@ def size_of(path: Path) -> int:
 
 
 def _check(path: Path) -> int:
-    """The size of a file that may hold rows. Raises UsageError and NotACorpus."""
+    """The size of a file that may hold rows, 0 of a stream. Raises UsageError and NotACorpus."""
+    _check_no_device(path)
+    if is_stream(path):
+        return 0
     try:
         with path.open("rb") as file:
             head = file.read(sniffing.HEAD)
@@ -278,6 +281,20 @@ def _check(path: Path) -> int:
     if not size:
         raise NotACorpus(f"{path} is empty", "make records with `magpie-ollama generate`")
     return size
+
+
+def _check_no_device(path: Path) -> None:
+    """Devices have no end (/dev/zero), or wait for somebody to type one (/dev/tty). Raises UsageError for one, but for
+    /dev/null, and for a terminal that is stdin, where one may type."""
+    try:
+        found = os.fstat(0) if path == Path("-") else path.stat()
+        null = Path(os.devnull).stat()
+    except OSError:
+        return  # whoever reads it will tell
+    terminal = path == Path("-") and os.isatty(0)
+    if stat.S_IFMT(found.st_mode) in (stat.S_IFCHR, stat.S_IFBLK) and found.st_rdev != null.st_rdev and not terminal:
+        name = "Stdin" if path == Path("-") else path
+        raise UsageError(f"{name} is a device, which has no end and no records", "give a JSONL file, or a pipe")
 
 
 def free_name(path: Path, what: str = "lines") -> Path:

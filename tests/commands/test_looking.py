@@ -61,6 +61,39 @@ def test_files_that_are_none(
     check_error(run(command, FILE), code, *words)
 
 
+@posix
+@pytest.mark.parametrize("command", ["stats", "sample", "view"])
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom", "/dev/tty"])
+def test_devices_are_no_files(run: Runner, command: str, device: str) -> None:
+    check_error(run(command, device), 2, f"{device} is a device", "JSONL")
+
+
+@posix
+@pytest.mark.parametrize("args", [("stats", "-"), ("filter", "-", "-l", "it"), ("import", "-", "-o", "new.jsonl")])
+def test_a_device_as_stdin_is_none_either(args: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "magpie_ollama", *args]
+    with Path("/dev/zero").open("rb") as endless:
+        done = subprocess.run(
+            command, stdin=endless, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+            check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: Stdin is a device")
+
+
+@posix
+def test_a_line_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
+    endless = subprocess.Popen(["cat", "/dev/zero"], stdout=subprocess.PIPE)
+    done = subprocess.run(
+        [sys.executable, "-m", "magpie_ollama", "stats", "-"], stdin=endless.stdout, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE)}, check=False,
+    )  # fmt: skip
+    endless.kill()
+    endless.communicate()
+    assert done.returncode == 1
+    assert "line 1 is longer than 64 MB" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["stats", "sample"])
 def test_bad_lines_are_told_or_skipped(run: Runner, command: str) -> None:
     write(OF_OTHERS["instruction"], b"{broken\n", OF_OTHERS["conversations"])
