@@ -15,7 +15,15 @@ from click.core import ParameterSource
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from magpie_ollama.commands.options import FloatRange, in_flight, option, output_options, server_choice, server_options
+from magpie_ollama.commands.options import (
+    FloatRange,
+    in_flight,
+    option,
+    output_options,
+    parse_options,
+    server_choice,
+    server_options,
+)
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.corpus.runs import MAX_SEED
 from magpie_ollama.display import consoles, live
@@ -33,7 +41,7 @@ from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.session import open_session
-from magpie_ollama.run.settings import INSTRUCTION, Settings
+from magpie_ollama.run.settings import HIDDEN, INSTRUCTION, Settings, without_secrets
 
 DEFAULT_WAYS = "prefix,system,system+opener,exemplar,exemplar+opener"
 REFRESH_SECONDS = 0.5
@@ -228,7 +236,10 @@ def _carried(given: dict[str, Any], server: str) -> list[str]:
     ):
         if given[name] != default:
             words += ["--" + name.replace("_", "-"), str(given[name])]
-    return words + [word for pair in given["options"] for word in ("--option", pair)]
+    for pair in given["options"]:
+        values = parse_options((pair,), None)
+        words += ["--option", pair if without_secrets(values) == values else f"{next(iter(values))}={HIDDEN}"]
+    return words
 
 
 def _name(output: str, chosen: bool) -> str:

@@ -11,6 +11,7 @@ from magpie_ollama.display.consoles import show_facts, show_json
 from magpie_ollama.display.words import counted
 from magpie_ollama.method.steering import AUTO
 from magpie_ollama.run.session import Plan, Session
+from magpie_ollama.run.settings import without_secrets
 
 
 def show_plan(plan: Plan, session: Session, console: Console, as_json: bool) -> None:
@@ -74,7 +75,7 @@ def _values(plan: Plan, session: Session) -> dict[str, Any]:
         "stops": list(plan.template.stops),
         "instruction": instruction,
         "response": response,
-        "options": dict(settings.server.options),
+        "options": without_secrets(settings.server.options),
         "output": str(session.corpus.path or "-"),
         "continues": plan.continues,
         "kept": plan.kept,

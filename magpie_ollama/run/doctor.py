@@ -24,7 +24,7 @@ from magpie_ollama.run.session import Session
 from magpie_ollama.run.settings import Settings
 from magpie_ollama.run.trial import Trial
 from magpie_ollama.run.watchdog import watched
-from magpie_ollama.servers.address import is_loopback
+from magpie_ollama.servers.address import is_loopback, without_password
 from magpie_ollama.servers.base import Model, Server
 from magpie_ollama.servers.ollama import Loaded, OllamaServer, PullProgress
 
@@ -202,7 +202,9 @@ def _proxies(diagnosis: Diagnosis, host: str, server: Server | None) -> None:
     elif server:
         diagnosis.ok("proxy", f"{text}; what goes to {server.address} goes through it, unless NO_PROXY names that host")
     else:
-        diagnosis.warn("proxy", f"{text}, and {host} was asked through it", "name that host in NO_PROXY")
+        diagnosis.warn(
+            "proxy", f"{text}, and {without_password(host)} was asked through it", "name that host in NO_PROXY"
+        )
 
 
 def _variables(diagnosis: Diagnosis) -> None:

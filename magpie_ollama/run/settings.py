@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -92,13 +93,41 @@ class Settings:
             "model": model,
             "server": server_kind,
             "template": self.server.template,
-            "options": dict(self.server.options),
+            "options": without_secrets(self.server.options),
             "instruction": instruction,
             "response": response,
             "rules": rules,
             "think": self.think,
             "seed": self.seed,
         }
+
+
+_SECRET_KEY = re.compile(
+    r"^key$|(api|access|private|secret|auth)[-_.]?key|(^|access|auth|api|bearer|refresh|session|hf|secret)[-_.]?token$"
+    r"|passw|passphrase|secret|authorization|credential|cookie|bearer",
+    re.IGNORECASE,
+)
+"""Not max_tokens, eos_token or stop_token_ids."""
+
+_SECRET_VALUE = re.compile(
+    r"(bearer|basic) \S|(sk|hf|gh[a-z]|glpat|xox[a-z])[-_][\w-]{12,}$|eyJ\w{12}|\w+://[^/\s]*@", re.I
+)
+
+HIDDEN = "***"
+
+
+def without_secrets(value: Any, key: str = "") -> Any:
+    """Options to be shown or kept: what is a secret by its key or its form is ``HIDDEN``.
+
+    >>> without_secrets({"api_key": "segreto", "headers": {"X-Auth": "Bearer segreto"}, "max_tokens": 7})
+    {'api_key': '***', 'headers': {'X-Auth': '***'}, 'max_tokens': 7}
+    """
+    if isinstance(value, Mapping):
+        return {name: without_secrets(one, str(name)) for name, one in value.items()}
+    if isinstance(value, list):
+        return [without_secrets(one, key) for one in value]
+    secret = _SECRET_KEY.search(key) or (isinstance(value, str) and _SECRET_VALUE.match(value))
+    return HIDDEN if secret and value not in (None, "", True, False) else value
 
 
 def _digest(value: object) -> str:

@@ -21,6 +21,7 @@ from magpie_ollama.run.asking import Asker, Draft
 from magpie_ollama.run.diagnosis import Diagnosis
 from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.session import Session
+from magpie_ollama.run.settings import without_secrets
 from magpie_ollama.run.ways import AUTO_WAYS, PRIOR_ATTEMPTS
 from magpie_ollama.servers.base import Completion, Sampling, Watch
 from magpie_ollama.servers.embedded import EmbeddedServer
@@ -267,7 +268,7 @@ class Trial:
         words += ["--host", choice.host] if choice.host else []
         words += ["--model-path", str(choice.model_path)] if choice.model_path else []
         words += ["--template", choice.template] if choice.template else []
-        for key, value in choice.options.items():
+        for key, value in without_secrets(choice.options).items():
             words += ["--num-ctx", str(value)] if key == "num_ctx" else ["--option", f"{key}={json.dumps(value)}"]
         return f"magpie-ollama {name} {shlex.join(words)}"
 

@@ -25,6 +25,8 @@ def base_url(host: str, default_port: int) -> str:
     ('https://models.example:443/ollama', 'http://[::1]:11434')
     """
     text = host.strip().strip("\"'")
+    if "@" in text:  # before anything else quotes it
+        raise _wrong(host, "a name and password in it are not used; a key comes from OLLAMA_API_KEY or OPENAI_API_KEY")
     if text == "ollama.com":
         text = "https://ollama.com"
     scheme, separator, rest = text.partition("://")
@@ -78,6 +80,15 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def without_password(host: str) -> str:
+    """``host`` to be shown: what stands where a URL has a name, a password or a query is nobody's business.
+
+    >>> without_password("http://maria:segreto@h:1"), without_password("h:1/?key=segreto")
+    ('http://***@h:1', 'h:1/?***')
+    """
+    return re.sub(r"\?.*", "?***", re.sub(r"^(\w+://)?.*@", r"\1***@", host, flags=re.S), flags=re.S)
+
+
 def _check_v6(host: str, name: str) -> None:
     try:
         ipaddress.IPv6Address(name)
@@ -87,6 +98,6 @@ def _check_v6(host: str, name: str) -> None:
 
 def _wrong(host: str, why: str) -> UsageError:
     return UsageError(
-        f"{host!r} is not an address of a server: {why.rstrip('.')}.",
+        f"{without_password(host)!r} is not an address of a server: {why.rstrip('.')}.",
         "write it as host, host:port or http://host:port, for example --host 127.0.0.1:11434",
     )

@@ -64,8 +64,9 @@ def _check_proxies() -> None:
     try:
         httpx.Client(verify=_tls(needed=False)).close()
     except (ImportError, ValueError, httpx.InvalidURL) as error:
+        why = type(error).__name__ if "@" in str(error) else error  # which may quote its password
         raise UsageError(
-            f"The proxy in the environment cannot be used: {error}",
+            f"The proxy in the environment cannot be used: {why}",
             "mend or unset HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in capitals and small letters",
         ) from error
 

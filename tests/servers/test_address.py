@@ -8,11 +8,11 @@ import pytest
 
 from magpie_ollama.errors import UsageError
 from magpie_ollama.servers import address
-from magpie_ollama.servers.address import base_url, is_loopback
+from magpie_ollama.servers.address import base_url, is_loopback, without_password
 
 
 def test_examples_in_the_documentation() -> None:
-    assert doctest.testmod(address) == doctest.TestResults(failed=0, attempted=3)
+    assert doctest.testmod(address) == doctest.TestResults(failed=0, attempted=4)
 
 
 # What Ollama's own test of OLLAMA_HOST has, and what its client accepts.
@@ -69,7 +69,7 @@ def test_the_servers_own_port() -> None:
         ("http:/localhost", "the scheme must be followed by ://"),
         ("http//localhost", "the scheme must be followed by ://"),
         ("my host", "a character that no address has"),
-        ("user:secret@localhost", "a character that no address has"),
+        ("user:secret@localhost", "***@localhost' is not an address of a server: a name and password"),
         ("localhost?x=1", "a character that no address has"),
         ("localhost/a b", "a character that no address has"),
         ("::1:11434:", "address"),
@@ -86,7 +86,8 @@ def test_wrong_syntax(host: str, why: str) -> None:
     with pytest.raises(UsageError) as caught:
         base_url(host, 11434)
     assert why in caught.value.cause
-    assert repr(host) in caught.value.cause
+    assert repr(without_password(host)) in caught.value.cause
+    assert "secret" not in caught.value.cause
     assert caught.value.remedy.endswith("--host 127.0.0.1:11434")
     assert caught.value.exit_code == 2
 
