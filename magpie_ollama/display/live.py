@@ -18,6 +18,7 @@ from magpie_ollama.display.characters import inline
 from magpie_ollama.display.consoles import say, show_notice
 from magpie_ollama.display.suspending import Suspension, in_foreground, suspending
 from magpie_ollama.display.words import counted, duration, rate, share, size
+from magpie_ollama.run import silence
 from magpie_ollama.run.funnel import KEPT, Progress
 
 Mode = Literal["live", "plain", "notices", "quiet"]
@@ -109,13 +110,18 @@ class Showing:
                 while in_foreground(self._console) and not suspension.asked:
                     self._tell()
                     width = self._console.width - ECHO
-                    live.update(Constrain(self._picture(width), width), refresh=True)
+                    live.update(Constrain(self._whole(width), width), refresh=True)
                     await asyncio.sleep(self._seconds)
             finally:
                 live.update("")  # at its end it is drawn whole: of a picture higher than the screen, lines would stay
 
+    def _whole(self, width: int) -> RenderableType:
+        if away := silence.told():
+            return Group(self._picture(width), Text(away, style="yellow"))
+        return self._picture(width)
+
     async def _plain(self) -> None:
-        step, printed = "", time.monotonic()
+        step, printed, away = "", time.monotonic(), ""
         if self._title:
             say(self._console, Text(self._title))
         while True:
@@ -123,9 +129,13 @@ class Showing:
             if self._progress.step and self._progress.step != step:
                 step = self._progress.step
                 say(self._console, Text(f"{step} ..."))
-            if self._progress.started and time.monotonic() - printed >= PLAIN_SECONDS:
+            if away != silence.told():
+                away, printed = silence.told(), time.monotonic()
+                say(self._console, Text(away or "It answers again."))
+            if (self._progress.started or away) and time.monotonic() - printed >= PLAIN_SECONDS:
                 printed = time.monotonic()
-                say(self._console, Text(self._line()))
+                parts = (self._line() if self._progress.started else "", away)
+                say(self._console, Text(" · ".join(filter(None, parts))))
             await asyncio.sleep(REFRESH_SECONDS)
 
     def _tell(self) -> None:

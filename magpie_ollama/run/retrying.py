@@ -9,6 +9,7 @@ from typing import TypeVar
 import stamina
 
 from magpie_ollama.errors import Busy, ConnectionLost, NoServer, ServerError, TransientError
+from magpie_ollama.run import silence
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ async def retrying(call: Callable[[], Awaitable[T]], address: str) -> T:
     The last one is raised; in place of ``ConnectionLost`` a ``NoServer``.
     """
     failures = 0
+    call = silence.noted(call, address)
 
     def again(error: Exception) -> bool:
         nonlocal failures

@@ -39,6 +39,12 @@ class Screen:
     def type(self, keys: str) -> None:
         os.write(self._fd, keys.encode())
 
+    def forget(self) -> None:
+        """What was written up to now."""
+        while self._receive(0):
+            pass
+        self.raw = b""
+
     def wait_for(self, text: str, seconds: float = 30) -> None:
         end = time.monotonic() + seconds
         while text not in "\n".join(self.rows()):

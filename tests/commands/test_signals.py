@@ -129,7 +129,7 @@ def test_ctrl_z_in_view() -> None:
             screen.type("\x1a")
             screen.wait_for("<stopped>")
             assert given_back(screen)
-            screen.raw = b""
+            screen.forget()
             screen.type("\n")
         screen.wait_for("Domanda numero 0")
         screen.type("n")
@@ -150,7 +150,7 @@ def test_ctrl_z_on_the_live_display() -> None:
         screen.wait_for("<stopped>")
         assert given_back(screen)
         there = len(records())
-        screen.raw = b""
+        screen.forget()
         screen.type("\n")
         screen.wait_for("kept", 60)
         assert not given_back(screen), "the display is there again"
