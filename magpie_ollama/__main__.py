@@ -141,6 +141,9 @@ def _run() -> int:
     # Read here and not from the parsed command line, which an error may have come before.
     debug = "--debug" in sys.argv or os.environ.get("MAGPIE_OLLAMA_DEBUG", "").lower() in ("1", "true", "yes", "on")
     try:
+        from magpie_ollama.commands.options import check_texts
+
+        check_texts(sys.argv[1:], os.environ)
         result = cli.main(prog_name="magpie-ollama", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
@@ -152,6 +155,8 @@ def _run() -> int:
     except MagpieError as error:
         if debug:
             return _trace(error.exit_code)
+        if _wants_files(error):
+            return 1
         from magpie_ollama.display.consoles import show_error
 
         show_error(error)
@@ -164,9 +169,33 @@ def _run() -> int:
             _tell(f"error: Cannot write to stdout: {error.strerror}.")
             _tell("   next: make room where it goes; what the command wrote to files is there")
             return 1
+        if _wants_files(error):
+            return 1
+        if isinstance(error, OSError) and error.errno:
+            from magpie_ollama.corpus.appender import cause_and_remedy
+            from magpie_ollama.display.consoles import show_error
+
+            cause, remedy = cause_and_remedy(error)
+            what = error.filename if isinstance(error.filename, str) else "A file"
+            show_error(MagpieError(f"{what} cannot be read or written: {cause}", remedy))
+            return 1
         _tell(f"error: {type(error).__name__}: {' '.join(str(error).split())}")
         _tell("   next: this is a bug; run the same command with --debug and report what it prints")
         return 1
+
+
+def _wants_files(error: BaseException | None) -> bool:
+    """Tells of it where an error comes from the limit of open files: whatever it says itself, and without any import,
+    which would meet the limit too."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            click.echo("error: This process may not open as many files as it needs.", err=True)
+            click.echo("   next: allow more with `ulimit -n 1024`, then run the same command again", err=True)
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _tell(text: str) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 
 from magpie_ollama.errors import UsageError
 
+LARGEST = 2**22
+"""Bytes of a file. The package's own have up to 20,000."""
+
 
 @cache
 def folder(kind: str) -> Path:
@@ -30,10 +33,14 @@ def names(kind: str) -> list[str]:
 def read(path: Path) -> dict[str, Any]:
     """The content of a TOML file, or a ``UsageError`` that names the file and the place."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)  # a device has no end
+        if len(data) > LARGEST:
+            raise UsageError(f"{path} is longer than {LARGEST >> 20} MB.", "give a TOML file of prompts")
+        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "check its path and its rights") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text.", "save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of many digits, lists within lists
         raise UsageError(f"{path} is not TOML: {error}.", "mend that line") from error

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import debug_option, option, together
+from magpie_ollama.commands.options import OutputPath, debug_option, option, together
 from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import Output, in_place, new_file, same_file
 from magpie_ollama.curation.removals import BAD_LINE, Removals
@@ -35,7 +35,7 @@ def writing_options(name: str) -> Callable[[F], F]:
             "-o",
             "--output",
             envvar=f"MAGPIE_OLLAMA_{name.upper()}_OUTPUT",
-            type=click.Path(path_type=Path),
+            type=OutputPath(),
             help="The new file; - for stdout. Without it and --in-place, nothing is written, only told.",
         ),
         option("--in-place", is_flag=True, help="Replace FILE in one step; the old one is kept as FILE.bak."),

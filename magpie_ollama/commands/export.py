@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from magpie_ollama.commands.options import columns_option, debug_option, option
+from magpie_ollama.commands.options import OutputPath, columns_option, debug_option, option
 
 if TYPE_CHECKING:
     from magpie_ollama.corpus.names import Columns
@@ -31,7 +31,7 @@ FORMS = ("messages", "prompt-completion", "alpaca", "sharegpt", "parquet")
     "-o",
     "--output",
     envvar="MAGPIE_OLLAMA_EXPORT_OUTPUT",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="The new file; - for stdout. Default: FILE-FORM.jsonl, FILE.parquet.",
 )
 @option(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,6 +61,42 @@ WHOLE = Split(r"\Z")
 
 PAIRS = Split(r"\s+(?=\w+=)")
 """Values of the form NAME=VALUE, where the latter may have spaces."""
+
+
+class OutputPath(click.Path):
+    """A file to write to, as a ``Path``. stdout by any name is ``Path("-")``: the report must not go to it as well."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from magpie_ollama.corpus.rewriting import descriptor_of
+
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        return Path("-") if descriptor_of(path) == 1 else path
+
+
+def check_texts(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Raises UsageError for an argument, or a variable that the tool reads, whose bytes are no text: no server, file or
+    terminal would take it."""
+    read = ("MAGPIE_OLLAMA_", "OLLAMA_", "OPENAI_", "HF_")
+    named = [("The argument", text) for text in arguments]
+    named += [(f"The variable {name}", text) for name, text in environment.items() if name.startswith(read)]
+    for what, text in named:
+        if not _is_text(text):
+            raise UsageError(
+                f"{what} is no text in this system's encoding: {text!a:.80}",
+                "write it in UTF-8; a file of such a name is renamed with mv",
+            )
+
+
+def _is_text(value: object) -> bool:
+    """Whether UTF-8, and JSON, can hold a text or the value of an option."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
@@ -188,8 +225,21 @@ def parse_options(pairs: tuple[str, ...], num_ctx: int | None) -> dict[str, Any]
             raise UsageError(f"This command sets {key} itself.", f"use {ours} instead" if ours else "leave it out")
         try:
             found[key] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             found[key] = value
+        if not _is_text(found[key]) or _is_no_number(value):
+            raise UsageError(
+                f"--option {key} has a value that JSON cannot hold: {value!a:.60}",
+                "give a number, true or false, a text, or a list or an object of these",
+            )
     if num_ctx is not None:
         found["num_ctx"] = num_ctx
     return found
+
+
+def _is_no_number(value: str) -> bool:
+    """Whether it is an infinity or none at all, by any of their names, or a number beyond the floats."""
+    try:
+        return not math.isfinite(float(value))
+    except ValueError:
+        return False

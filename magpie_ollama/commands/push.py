@@ -14,7 +14,7 @@ from rich.text import Text
 from magpie_ollama.commands.options import debug_option, option
 from magpie_ollama.corpus.reading import Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import new_file
-from magpie_ollama.curation import card, hub, readme, statistics
+from magpie_ollama.curation import card, hub, licences, readme, statistics
 from magpie_ollama.curation.hub import CARD
 from magpie_ollama.display import consoles
 from magpie_ollama.display.characters import inline
@@ -63,6 +63,7 @@ def command(
     if is_stream(file):
         raise UsageError("Push uploads a file, and stdin or a pipe is none", "write it to a file first")
     hub.check_name(name)
+    licence = licences.find(licence) if licence else ""
     with reading_rows(file, skip_bad=skip_bad, quiet=quiet) as rows:
         found = statistics.of(rows)
     runs, notices = history(file, found.kinds["runs"])

@@ -10,7 +10,7 @@ from shlex import quote
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.commands.options import OutputPath, debug_option, option
 from magpie_ollama.corpus.reading import Row, Rows
 from magpie_ollama.corpus.rewriting import check_new, new_file, same_file
 from magpie_ollama.curation.filters import language_code
@@ -37,7 +37,7 @@ from magpie_ollama.errors import UsageError
     "-o",
     "--output",
     envvar="MAGPIE_OLLAMA_SAMPLE_OUTPUT",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Write the lines as they stand to a new file; - for stdout.",
 )
 @option("--force", is_flag=True, help="Replace the file of -o.")

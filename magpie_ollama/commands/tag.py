@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import model_options, option, output_options, server_choice
+from magpie_ollama.commands.options import OutputPath, model_options, option, output_options, server_choice
 from magpie_ollama.corpus.reading import Row, Rows, is_stream
 from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file, same_file
 from magpie_ollama.curation import tagging
@@ -35,7 +35,7 @@ STREAM = Path("-")
     "-o",
     "--output",
     envvar="MAGPIE_OLLAMA_TAG_OUTPUT",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="The tagged file, a new one; - for stdout.",
 )
 @option("--in-place", is_flag=True, help="Replace FILE in one step; the old one is kept as FILE.bak.")

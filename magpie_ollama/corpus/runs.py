@@ -7,6 +7,7 @@ A run is two files in ``it.jsonl.magpie/runs/``: ``<id>.json``, its manifest, an
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -231,6 +232,8 @@ def load(folder: Path, tallies: dict[str, Tally]) -> tuple[list[Run], list[str]]
                 raise Misshapen(f"it is the manifest of the run {run_id}")
             _text(manifest)
         except (OSError, Misshapen) as error:
+            if getattr(error, "errno", 0) in (errno.EMFILE, errno.ENFILE):
+                raise  # it is whole, but for this process
             why = error.strerror if isinstance(error, OSError) else str(error)
             notices.append(f"{path} cannot be read: that run cannot be continued; mend it or remove it ({why})")
         else:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
+from typing import Annotated
 
 from jsonlines import InvalidLineError
+from msgspec import Meta
 
-from magpie_ollama.corpus import runs
+from magpie_ollama.corpus import runs, system
 from magpie_ollama.corpus.appender import Appender
 from magpie_ollama.corpus.lines import encode, parse
+from magpie_ollama.decoding import Count, Misshapen, convert
 from magpie_ollama.errors import CorpusError, TemplateError, UsageError
 from magpie_ollama.method.detection import check
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import Reason
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.steering import AUTO
-from magpie_ollama.records import Attempt
+from magpie_ollama.records import Attempt, Index, Name
 from magpie_ollama.run import measurements
 from magpie_ollama.run.asking import Asker, Draft
 from magpie_ollama.run.funnel import KEPT, Progress
@@ -48,17 +52,17 @@ class Row:
     settings: str
     model: str
     language: str
-    way: str
-    index: int
+    way: Name
+    index: Index
     seed: int
-    drawn: str
-    outcome: str
-    verdict: str
+    drawn: Name
+    outcome: Name
+    verdict: Name
     complete: bool
-    confidence: float
-    tokens: int
-    response_tokens: int
-    seconds: float
+    confidence: Annotated[float, Meta(ge=0, le=1)]
+    tokens: Count
+    response_tokens: Count
+    seconds: Annotated[float, Meta(ge=0, lt=2**53)]
     text: str
     response: str
 
@@ -88,6 +92,7 @@ class Results:
         if not path.parent.is_dir():
             raise UsageError(f"The folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}")
         try:
+            system.check_kind(path.resolve(), stat.S_IFREG)
             for row in self._read():
                 if row.settings == settings:
                     self.of(Cell(row.model, row.language, row.way)).append(row)
@@ -112,7 +117,7 @@ class Results:
 
     def _open(self) -> Appender:
         try:
-            file = Appender(self.path, create=not self.path.exists(), sync="second")
+            file = Appender(self.path.resolve(), create=not self.path.exists(), sync="second")
             file.end_line()
         except OSError as error:
             raise self._unusable(error.strerror) from error
@@ -132,11 +137,16 @@ class Results:
                 continue  # half a line is all that a crash leaves
             if value is None:
                 continue
-            if not isinstance(value, dict) or set(value) != names:
+            try:
+                row = convert(value, Row)
+                if value.keys() != names:
+                    raise Misshapen("it has other keys")
+            except Misshapen as error:
                 raise CorpusError(
-                    f"{self.path}, line {number}, is no row of an experiment", "choose another place with -o"
-                )
-            yield Row(**value)
+                    f"{self.path}, line {number}, is no row of an experiment ({error})",
+                    "mend or remove that line, or choose another place with -o",
+                ) from error
+            yield row
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,8 +170,29 @@ def test_what_the_hub_says_of_the_card_is_told(run: Runner, hub: FakeHub) -> Non
     hub.yaml_warnings = ["an odd tag"]
     done = run("push", write(Path("it.jsonl")), "maria/x")
     assert "an odd tag" in done.err
-    hub.yaml_errors = ['"license" must be one of ...']
-    check_error(run("push", "it.jsonl", "maria/x", "--licence", "mine"), 3, '"license" must be one of')
+    hub.yaml_errors = ['"tags" must be an array']
+    check_error(run("push", "it.jsonl", "maria/x", "--licence", "mit"), 3, '"tags" must be an array')
+
+
+@pytest.mark.parametrize(
+    ("given", "offered"),
+    [
+        ("apache2", "apache-2.0"),
+        ("cc-by-5.0", "cc-by-4.0"),
+        ("GPL-3.0-or-later", "gpl-3.0"),
+        ("mine", "--licence other"),
+    ],
+)
+def test_a_licence_that_the_hub_does_not_know_is_not_sent(run: Runner, hub: FakeHub, given: str, offered: str) -> None:
+    done = run("push", write(Path("it.jsonl")), "maria/x", "--licence", given)
+    check_error(done, 2, f"The Hub knows no licence '{given}'", offered)
+    assert not hub.datasets
+
+
+@pytest.mark.parametrize("given", ["CC-BY-4.0", "cc by 4.0"])
+def test_a_licence_is_found_however_it_is_written(run: Runner, given: str) -> None:
+    done = run("push", write(Path("it.jsonl")), "maria/x", "--dry-run", "--licence", given)
+    assert 'license: "cc-by-4.0"' in done.out
 
 
 @pytest.mark.parametrize(
