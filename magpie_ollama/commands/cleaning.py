@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import OutputPath, debug_option, option, together
+from magpie_ollama.commands.options import OutputPath, debug_option, option, rules_given, together
 from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import Output, in_place, new_file, same_file
+from magpie_ollama.curation.provenance import Carrier, Operation, carrying, note
 from magpie_ollama.curation.removals import BAD_LINE, Removals
 from magpie_ollama.display import consoles, removals
 from magpie_ollama.display.progress import reading
@@ -56,6 +57,7 @@ class Cleaning:
     again: Callable[[], AbstractContextManager[Rows]]
     """The rows once more, from the beginning, for what has to see all of them first."""
     removals: Removals = field(default_factory=Removals)
+    runs: set[str] = field(default_factory=set)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def settle(self, row: Row, reason: str | None) -> None:
@@ -63,6 +65,7 @@ class Cleaning:
         self.removals.count(reason)
         if reason is None and self.output is not None:
             self.output.write(row.line)
+            self.runs.add(row.text("run"))
 
 
 @contextmanager
@@ -82,12 +85,17 @@ def cleaning(
             yield Rows(file, skip_bad=given["skip_bad"], on_progress=on_progress)
 
     try:
-        with read() as rows, _target(file, output, given) as target:
+        with read() as rows, _carrying(file, output) as carrier, _target(file, output, given) as target:
             job = Cleaning(rows, target, read)
             yield job
             job.removals.count(BAD_LINE, len(rows.bad))
             if target is not None and given["in_place"]:
                 target.unchanged = not job.removals.removed
+            done = operation(job.removals)
+            if carrier is not None:
+                carrier.take(job.runs, done)
+        if target is not None and target.backup:
+            note(file, done)
     except BrokenPipeError:
         if (output is None or is_stream(output)) and not given["in_place"]:
             raise  # nothing else was to be done
@@ -110,6 +118,17 @@ def _target(file: Path, output: Path | None, given: Mapping[str, Any]) -> Abstra
     if given["in_place"]:
         return in_place(file)
     return nullcontext() if output is None else new_file(output, force=given["force"])
+
+
+def operation(removals: Removals, rules: str | None = None) -> Operation:
+    """What the running command has done, for whoever asks later."""
+    name = click.get_current_context().info_name or ""
+    rules = rules_given() if rules is None else rules
+    return Operation.now(name, rules, removals.read, removals.kept, removals.reasons)
+
+
+def _carrying(file: Path, output: Path | None) -> AbstractContextManager[Carrier | None]:
+    return nullcontext() if output is None else carrying(file, output)
 
 
 def _report(file: Path, job: Cleaning, explanations: Mapping[str, str], given: Mapping[str, Any]) -> None:

@@ -11,14 +11,16 @@ from typing import Any
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.cleaning import STREAM, file_argument
+from magpie_ollama.commands.cleaning import STREAM, file_argument, operation
 from magpie_ollama.commands.options import columns_option, debug_option, option
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.names import parse_columns
 from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import same_file
 from magpie_ollama.curation.importing import EXPLANATIONS, Importer
+from magpie_ollama.curation.provenance import note
 from magpie_ollama.curation.removals import BAD_LINE, Removals
+from magpie_ollama.curation.tagging import own_tags
 from magpie_ollama.display import consoles, removals
 from magpie_ollama.display.progress import reading
 from magpie_ollama.display.words import counted
@@ -79,13 +81,18 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
     ):
         rows = Rows(file, skip_bad=given["skip_bad"], columns=columns, on_progress=on_progress)
         with Corpus.open(output) as corpus:
+            with_tags = _has_tags(output) if corpus.records else None
             for row, made in _made(rows, importer, None if given["keep_duplicates"] else corpus):
                 if isinstance(made, Record):
-                    corpus.append(made)
-                    importer.take_note(row)
+                    tags = own_tags(row.data.get("tags"))
+                    with_tags = bool(tags) if with_tags is None else with_tags
+                    corpus.append(made, **({"tags": tags} if tags and with_tags else {}))
+                    importer.take_note(row, tags=bool(tags and with_tags))
                 counts.count(made if isinstance(made, str) else None)
             notices, records = corpus.notices, corpus.records
     counts.count(BAD_LINE, len(rows.bad))
+    if counts.kept:
+        note(output, operation(counts))
     left_out = {name: count for name, count in importer.left_out.most_common() if count}
     if given["as_json"]:
         facts = {"input": str(file), "output": str(output), "read": counts.read, "imported": counts.kept}
@@ -135,6 +142,11 @@ def _made(rows: Rows, importer: Importer, corpus: Corpus | None) -> Iterator[tup
     items = ((one.instruction if isinstance(one, Record) else None, (row, one)) for row, one in made)
     for (row, one), twin in deduplicated(items, seen, lambda item: item[0].input):
         yield row, twin.reason if twin else one
+
+
+def _has_tags(corpus: Path) -> bool:
+    """Whether its first record has them: `datasets` refuses a file that has a further column behind."""
+    return any(own_tags(row.data.get("tags")) for row in islice(Rows(corpus, skip_bad=True), 1))
 
 
 def _code(name: str) -> str:

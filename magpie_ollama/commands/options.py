@@ -6,11 +6,13 @@ import json
 import math
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from magpie_ollama.errors import UsageError
 
@@ -209,6 +211,24 @@ def columns_option(command: F) -> F:
 
 def debug_option(command: F) -> F:
     return option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
+
+
+_NO_RULES = {"output", "in_place", "force", "skip_bad", "as_json", "quiet", "show", "ids_from"}
+"""Options that say nothing of what becomes of a record, or name a file of the user's."""
+
+
+def rules_given() -> str:
+    """The options of the running command that say what becomes of the records, as they were given: "--min-words 5"."""
+    context = click.get_current_context()
+    told = []
+    for param in context.command.params:
+        value = context.params.get(param.name or "")
+        named = isinstance(param, click.Option) and param.name not in _NO_RULES
+        if named and value and context.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT:
+            name = max(param.opts, key=len)
+            values = value if isinstance(value, tuple) else (value,)
+            told += [name if one is True else f"{name} {shlex.quote(str(one))}" for one in values]
+    return " ".join(told)[:500]
 
 
 def parse_options(pairs: tuple[str, ...], num_ctx: int | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from magpie_ollama.commands.options import debug_option, option
 from magpie_ollama.corpus.reading import Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import new_file
-from magpie_ollama.curation import card, hub, licences, readme, statistics
+from magpie_ollama.curation import card, hub, licences, provenance, readme, statistics
 from magpie_ollama.curation.hub import CARD
 from magpie_ollama.display import consoles
 from magpie_ollama.display.characters import inline
@@ -70,7 +70,9 @@ def command(
     if not quiet:
         for notice in notices:
             consoles.show_notice(consoles.stderr(), inline(notice))
-    made = card.card(name.partition("/")[2], DATA, found, [run.to_dict() for run in runs], licence)
+    made = card.card(
+        name.partition("/")[2], DATA, found, [run.to_dict() for run in runs], licence, provenance.operations(file)
+    )
     text = readme.marked(made)
 
     def merge(there: bytes) -> bytes:

@@ -10,11 +10,13 @@ from shlex import quote
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import OutputPath, debug_option, option
+from magpie_ollama.commands.options import OutputPath, debug_option, option, rules_given
+from magpie_ollama.corpus import lines
 from magpie_ollama.corpus.reading import Row, Rows
 from magpie_ollama.corpus.rewriting import check_new, new_file, same_file
 from magpie_ollama.curation.filters import language_code
 from magpie_ollama.curation.pages import page
+from magpie_ollama.curation.provenance import Operation, carrying
 from magpie_ollama.curation.sampling import draw
 from magpie_ollama.display import consoles, record
 from magpie_ollama.display.progress import reading_rows
@@ -78,9 +80,14 @@ def command(
             f"magpie-ollama stats {quote(str(file))} shows which there are",
         )
     if output is not None:
-        with new_file(output, force=force) as lines:
+        with carrying(file, output) as carrier, new_file(output, force=force) as target:
             for _, line in drawn:
-                lines.write(line)
+                target.write(line)
+            others = {"not_drawn": rows.count - len(drawn)}
+            rules = rules_given()
+            rules += "" if "--seed" in rules else f" --seed {seed}"
+            done = Operation.now("sample", rules, rows.count, len(drawn), others)
+            carrier.take({str(lines.parse(line).get("run")) for _, line in drawn}, done)
     else:
         record.show((page(number, line) for number, line in drawn), consoles.stdout())
     if not quiet:

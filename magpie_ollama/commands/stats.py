@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import msgspec
+from rich.text import Text
 
 from magpie_ollama.commands.options import debug_option, option
-from magpie_ollama.curation import statistics
+from magpie_ollama.curation import provenance, statistics
 from magpie_ollama.display import consoles
 from magpie_ollama.display import statistics as shown
 from magpie_ollama.display.characters import inline
@@ -35,6 +37,7 @@ def command(file: Path, near: bool, skip_bad: bool, as_json: bool, quiet: bool) 
     if not quiet:
         for notice in notices:
             consoles.show_notice(consoles.stderr(), inline(notice))
+    done = provenance.operations(file) if file != Path("-") else []
     if as_json:
         report = {
             "file": str(file),
@@ -42,9 +45,15 @@ def command(file: Path, near: bool, skip_bad: bool, as_json: bool, quiet: bool) 
             "bad_lines": len(rows.bad),
             **found.to_dict(),
             "runs": [run.to_dict() for run in runs],
+            "operations": [msgspec.to_builtins(one) for one in done],
         }
         consoles.show_json(report)
         return
     name = "stdin" if file == Path("-") else inline(str(file))
     facts = {"file": f"{name} ({size(rows.size)})" if rows.size else name}
-    shown.show(found, runs, facts, consoles.stdout())
+    console = consoles.stdout()
+    shown.show(found, runs, facts, console)
+    if done:
+        console.print()
+    for one in done:
+        consoles.say(console, Text(inline(f"{one.at[:10]}  {one.told()}")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from magpie_ollama.corpus.reading import Row, Rows, is_stream
 from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file, same_file
 from magpie_ollama.curation import tagging
 from magpie_ollama.curation.judgements import Judgements
+from magpie_ollama.curation.provenance import Operation, carrying, note
 from magpie_ollama.display import consoles, live
 from magpie_ollama.display.judging import show_tags, showing
 from magpie_ollama.display.progress import reading_rows
@@ -109,11 +110,13 @@ def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingPro
     quiet = given["quiet"]
     counts: dict[str, Counter[str]] = {key: Counter() for key in tagging.KEYS}
     with (
+        nullcontext() if output is None else carrying(file, output) as carrier,
         _target(file, given) as target,  # the outer one: nothing takes its name where there were no rows
         reading_rows(file, skip_bad=given["skip_bad"], quiet=quiet or output == STREAM) as rows,
     ):
-        changed = False
+        changed, runs = False, set()
         for row in rows:
+            runs.add(row.text("run"))
             tags = judgements.tags(tagging.key(row)) or tagging.unjudged(model)
             same = row.data.get("tags") == tags
             target.write(row.line if same else tagging.tagged(row, tags))
@@ -121,6 +124,11 @@ def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingPro
             for key in tagging.KEYS:
                 counts[key][tags[key] or "unjudged"] += 1
         target.unchanged = given["in_place"] and not changed
+        done = Operation.now("tag", f"--model {model}", rows.count, rows.count, {})
+        if carrier is not None:
+            carrier.take(runs, done)
+    if target.backup:
+        note(file, done)
     unjudged = counts["quality"]["unjudged"]
     if unjudged and not quiet:
         again = "" if given["in_place"] or output == STREAM else ", with --force,"

@@ -2,7 +2,8 @@
 
     it.jsonl             one record a line, only ever appended to
     it.jsonl.magpie/     lock, runs/ (see ``corpus.runs``), torn-*.txt (ends of lines that a crash cut),
-                         cache/ (see ``corpus.cache``; may be deleted at any time)
+                         cache/ (see ``corpus.cache``; may be deleted at any time),
+                         and what ``curation`` notes: tags.jsonl (judgements), operations.jsonl (what was done since)
 
 Without the folder no record is lost, but earlier runs cannot be continued.
 """
@@ -95,12 +96,13 @@ class Corpus(ABC):
         It may be lost at any time, and is never given back for other records than these.
         """
 
-    def append(self, record: Record) -> None:
-        """Add a record: it is in the file, whole, when this returns, and counted in its run's ``kept``.
+    def append(self, record: Record, **more: Any) -> None:
+        """Add a record: it is in the file, whole, when this returns, and counted in its run's ``kept``. ``more`` are
+        further keys of its line.
 
         Raises CorpusError, and then nothing of it is in the file; BrokenPipeError for a closed stream.
         """
-        fields = lines.values(record)
+        fields = {**lines.values(record), **more} if more else lines.values(record)
         self._write(lines.encode(fields))
         self._contents.count(fields)
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from magpie_ollama.curation.provenance import Operation
 from magpie_ollama.curation.statistics import Statistics, quantiles
 from magpie_ollama.curation.tagging import KEYS
 from magpie_ollama.method import languages
@@ -24,10 +25,16 @@ MOST = 12
 
 
 def card(
-    name: str, data_path: str, statistics: Statistics, runs: Sequence[Mapping[str, Any]], licence: str = ""
+    name: str,
+    data_path: str,
+    statistics: Statistics,
+    runs: Sequence[Mapping[str, Any]],
+    licence: str = "",
+    operations: Sequence[Operation] = (),
 ) -> str:
     """The whole README.md. ``data_path`` is the data file's in the repository; ``runs`` are ``PastRun.to_dict``s;
-    ``licence`` is an identifier of the Hub's ("cc-by-4.0"), "" where none is given."""
+    ``licence`` is an identifier of the Hub's ("cc-by-4.0"), "" where none is given; ``operations`` are what was done
+    with the records since."""
     runs = [run for run in runs if run["there"]]
     parts = (
         _metadata(name, data_path, statistics, licence),
@@ -36,6 +43,7 @@ def card(
         _contents(statistics),
         _tags(statistics),
         _making(statistics, runs),
+        _operations(operations),
         _limits(statistics),
         _licence(statistics, licence),
     )
@@ -157,6 +165,13 @@ def _making(statistics: Statistics, runs: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
+def _operations(operations: Sequence[Operation]) -> str:
+    if not operations:
+        return ""
+    told = "\n".join(f"- {one.at[:10]}: `{_plain(one.told(), 300)}`" for one in operations)
+    return f"## What was done with it since\n\nBy commands of magpie-ollama, and how many records each left:\n\n{told}"
+
+
 def _funnel(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     outcomes: Counter[str] = Counter()
     for run in runs:
@@ -228,6 +243,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, most: int = 100) -> str:
     """Text of a file, within Markdown: one line, and nothing that ends a code span or a cell."""
-    return " ".join(text.replace("`", "'").replace("|", "/").split())[:100]
+    return " ".join(text.replace("`", "'").replace("|", "/").split())[:most]

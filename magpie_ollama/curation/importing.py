@@ -82,11 +82,12 @@ class Importer:
             }
         )
 
-    def take_note(self, row: Row) -> None:
-        """Count what is left out of a row that became a record."""
+    def take_note(self, row: Row, *, tags: bool = False) -> None:
+        """Count what is left out of a row that became a record; with ``tags``, these were kept."""
         said = row.said
         for key, value in row.data.items():
-            if key not in _READ and value is not None and key not in said.columns:
+            kept = key in said.columns or (tags and key == "tags")
+            if key not in _READ and value is not None and not kept:
                 self.left_out[str(key)] += 1
         system = said.turns[0].role == "system"
         self.left_out["(system message)"] += system

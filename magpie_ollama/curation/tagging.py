@@ -18,7 +18,7 @@ from typing import Any
 from magpie_ollama import prompts
 from magpie_ollama.corpus.lines import whole_text, with_value
 from magpie_ollama.corpus.reading import Row, free_name
-from magpie_ollama.decoding import Misshapen, decode
+from magpie_ollama.decoding import Misshapen, convert, decode
 from magpie_ollama.errors import CorpusError
 from magpie_ollama.records import Message
 
@@ -156,6 +156,15 @@ def key(row: Row) -> str:
 def tagged(row: Row, tags: Tags) -> bytes:
     """The row's line, with its tags."""
     return with_value(row.line, "tags", tags)
+
+
+def own_tags(value: Any) -> Tags | None:
+    """The value of a row's key "tags" where it is a judge's of this tool."""
+    try:
+        tags = convert(value, Tags)
+    except Misshapen:
+        return None
+    return tags if "judge" in tags else None
 
 
 def check_no_other_tags(row: Row, path: Path) -> None:
