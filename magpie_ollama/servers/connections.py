@@ -6,6 +6,7 @@ for each of a stream's pieces costs more than reading it, and the OpenAI-compati
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -21,13 +22,36 @@ from typing import Any
 import httpx
 import orjson
 
-from magpie_ollama.errors import ConnectionLost, MagpieError, NotThisServer, ServerError, TransientError, UsageError
+from magpie_ollama.errors import (
+    ConnectionLost,
+    MagpieError,
+    NotThisServer,
+    ServerError,
+    Stalled,
+    TransientError,
+    UsageError,
+)
 from magpie_ollama.servers.address import is_loopback
 
 LONGEST_LINE = 64 * 2**20
 """Bytes. No server writes such a line; one that does is not to fill this machine's memory."""
 
+LONGEST_ANSWER = 8 * 2**20
+"""Bytes of an answer that is read as a whole: one with a thousand models has half a megabyte."""
+
+LONGEST_ERROR = 2**16
+"""Bytes of an error that are read: what it says stands at its beginning."""
+
 CONNECT_SECONDS = 10.0
+
+BODY_SECONDS = 60.0
+"""For the rest of an answer that is read as a whole, once it has begun. Before it begins, a model may be loaded."""
+
+QUESTION_SECONDS = 120.0
+"""For an answer to a GET, for which no server has to load or to generate anything."""
+
+QUIET_SECONDS = 600.0
+"""For the next word of a stream in which lines that say nothing keep the connection open."""
 
 OTHER_FILES = 128
 """Files that are open beside the connections, generously."""
@@ -111,41 +135,64 @@ class Connections:
         return time.monotonic() - self._last_byte
 
     async def json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """The answer's JSON object. Raises this server's ``refusal``, ``ConnectionLost``, and ``NotThisServer`` for
-        an answer that is no JSON object."""
-        async with self._answer(method, path, body) as response:
-            content = await self._read(response)
+        """The answer's JSON object. Raises as ``read``, and ``NotThisServer`` for an answer that is no JSON object."""
+        content = await self.read(method, path, body)
         value = json_object(content)
         if value is None:
-            raise NotThisServer(
-                f"{self.base_url}{path} answered with something that is no JSON object: {_start(content)}.",
-                "check --host, OLLAMA_HOST and --server",
-            )
+            raise self.unreadable(path, content)
         return value
 
-    async def stream(self, path: str, body: Any, on_line: Callable[[bytes], bool]) -> None:
+    async def read(self, method: str, path: str, body: Any = None) -> bytes:
+        """The whole answer. Raises this server's ``refusal``, ``ConnectionLost``, and ``Stalled`` for a GET that is not
+        answered."""
+        limit = asyncio.timeout(QUESTION_SECONDS if method == "GET" else None)
+        try:
+            async with limit, self._answer(method, path, body) as response:
+                return await self._read(response)
+        except TimeoutError as error:
+            raise Stalled(
+                f"{self.base_url} does not answer {method} {path}: waited {QUESTION_SECONDS:.0f} s.",
+                "restart the server, or check --host; then run the same command again",
+            ) from error
+
+    async def stream(self, path: str, body: Any, on_line: Callable[[bytes], bool | None]) -> None:
         """POSTs ``body`` and calls ``on_line`` with each line of the answer, without its end; empty ones are left out.
 
         Returns at the answer's end, or as soon as ``on_line`` says True: that closes the connection, which
-        makes the server stop generating (measured: a slot is free again within 0.1 to 0.2 s).
+        makes the server stop generating (measured: a slot is free again within 0.1 to 0.2 s). None says that a line
+        holds nothing: such lines do not count as an answer, and are not waited on without end.
         """
         async with self._answer("POST", path, body) as response:
             rest: list[bytes] = []
             size = 0
+            heard = time.monotonic()
             async for piece in response.aiter_bytes():
-                self._last_byte = time.monotonic()
                 head, *others = piece.split(b"\n")
                 rest.append(head)
                 size += len(head)
                 if size > LONGEST_LINE:
                     raise TransientError(f"{self.base_url} sent a line without an end.", LOOK)
+                news = False
                 for other in others:
                     line = b"".join(rest).strip()
                     rest, size = [other], len(other)
-                    if line and on_line(line):
+                    if not line:
+                        continue
+                    wanted = on_line(line)
+                    if wanted:
                         return
+                    news = news or wanted is not None
+                now = time.monotonic()
+                if news:
+                    heard = self._last_byte = now
+                elif now - heard > QUIET_SECONDS:
+                    raise TransientError(f"{self.base_url} keeps a connection open and says nothing on it.", LOOK)
             if tail := b"".join(rest).strip():
                 on_line(tail)
+
+    def unreadable(self, path: str, content: bytes, why: str = "") -> NotThisServer:
+        what = why or f"something that is no JSON object: {_start(content)}"
+        return NotThisServer(f"{self.base_url}{path} answered with {what}.", "check --host, OLLAMA_HOST and --server")
 
     async def close(self) -> None:
         self._free.clear()
@@ -162,8 +209,10 @@ class Connections:
             async with client.stream(method, path, json=body, headers=headers) as response:
                 self._last_byte = time.monotonic()
                 if response.status_code >= 300:
-                    text = (await self._read(response)).decode("utf-8", "replace")
-                    raise self._refusal(response.status_code, text)
+                    said = await self._read_error(response)
+                    raise self._refusal(response.status_code, said.decode("utf-8", "replace"))
+                if _compressed_twice(response):
+                    raise TransientError(f"{self.base_url} sent an answer that is compressed twice.", LOOK)
                 yield response
         except httpx.TransportError as error:
             raise self._lost(error) from error
@@ -190,13 +239,28 @@ class Connections:
     async def _read(self, response: httpx.Response) -> bytes:
         pieces = []
         size = 0
-        async for piece in response.aiter_bytes():
-            self._last_byte = time.monotonic()
-            pieces.append(piece)
-            size += len(piece)
-            if size > LONGEST_LINE:
-                raise TransientError(f"{self.base_url} sent an endless answer.", LOOK)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for piece in response.aiter_bytes():
+                    self._last_byte = time.monotonic()
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > LONGEST_ANSWER:
+                        raise TransientError(f"{self.base_url} sent an endless answer.", LOOK)
+        except TimeoutError as error:
+            raise TransientError(f"{self.base_url} does not end its answer.", LOOK) from error
         return b"".join(pieces)
+
+    async def _read_error(self, response: httpx.Response) -> bytes:
+        """What there is of it: its beginning, or nothing."""
+        said = b""
+        with contextlib.suppress(TimeoutError, httpx.TransportError, httpx.DecodingError):
+            async with asyncio.timeout(BODY_SECONDS / 6):
+                async for piece in response.aiter_raw() if _compressed_twice(response) else response.aiter_bytes():
+                    said += piece
+                    if len(said) > LONGEST_ERROR:
+                        break
+        return said[:LONGEST_ERROR]
 
     def _lost(self, error: httpx.TransportError) -> MagpieError:
         if _is_for_want_of_files(error):
@@ -227,6 +291,11 @@ def _is_for_want_of_files(error: BaseException | None) -> bool:
             return any(map(_is_for_want_of_files, error.exceptions))
         error = error.__cause__ or error.__context__
     return False
+
+
+def _compressed_twice(response: httpx.Response) -> bool:
+    """Once makes at most a thousand bytes of one, twice a million."""
+    return "," in response.headers.get("Content-Encoding", "")
 
 
 def _start(content: bytes) -> str:

@@ -162,6 +162,7 @@ def test_lines_whole_however_they_are_cut() -> None:
 
 def test_a_line_without_an_end_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "LONGEST_LINE", 100_000)
+    monkeypatch.setattr(connections, "LONGEST_ANSWER", 100_000)
 
     async def go(url: str) -> None:
         pool = connect(url)
