@@ -140,7 +140,8 @@ def model_options(auto: str) -> Callable[[F], F]:
             multiple=True,
             type=PAIRS,
             metavar="KEY=VALUE",
-            help="A further option of the server, by its own name, with every request. Repeatable.",
+            help="A further option of the server, by its own name, with every request; KEY=null leaves one out that "
+            "an OpenAI-compatible server refuses. Repeatable.",
         ),
     )
 
@@ -232,17 +233,14 @@ def rules_given() -> str:
 
 
 def parse_options(pairs: tuple[str, ...], num_ctx: int | None) -> dict[str, Any]:
-    """``KEY=VALUE`` pairs as values: JSON where it is some, else text. Keys that the tool sends itself are refused."""
+    """``KEY=VALUE`` pairs as values: JSON where it is some, else text. Keys that the tool sends itself are refused, but
+    for null, which leaves them out."""
     found: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         key = key.strip()
         if not equals or not key:
             raise UsageError(f"--option {pair!r} is no KEY=VALUE.", "write for example --option num_thread=4")
-        if key in OWN_OPTIONS:
-            has = {name for param in click.get_current_context().command.params for name in param.opts}
-            ours = " or ".join(name for name in OWN_OPTIONS[key] if name in has)
-            raise UsageError(f"This command sets {key} itself.", f"use {ours} instead" if ours else "leave it out")
         try:
             found[key] = json.loads(value)
         except (ValueError, RecursionError):
@@ -252,6 +250,10 @@ def parse_options(pairs: tuple[str, ...], num_ctx: int | None) -> dict[str, Any]
                 f"--option {key} has a value that JSON cannot hold: {value!a:.60}",
                 "give a number, true or false, a text, or a list or an object of these",
             )
+        if key in OWN_OPTIONS and (found[key] is not None or key in ("num_ctx", "stop")):
+            has = {name for param in click.get_current_context().command.params for name in param.opts}
+            ours = " or ".join(name for name in OWN_OPTIONS[key] if name in has)
+            raise UsageError(f"This command sets {key} itself.", f"use {ours} instead" if ours else "leave it out")
     if num_ctx is not None:
         found["num_ctx"] = num_ctx
     return found

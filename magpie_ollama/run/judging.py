@@ -209,6 +209,7 @@ async def open_judge(choice: ServerChoice, parallel: int, progress: JudgingProgr
         choice = replace(choice, kind="ollama")
     progress.step = "Looking for the server"
     server, _, _ = await connect(choice, parallel, None)
+    server.notices = progress.notices
     try:
         progress.step = "Looking for the model"
 

@@ -10,6 +10,7 @@ import stamina
 
 from magpie_ollama.errors import Busy, ConnectionLost, NoServer, ServerError, TransientError
 from magpie_ollama.run import silence
+from magpie_ollama.servers.connections import START
 
 T = TypeVar("T")
 
@@ -65,6 +66,8 @@ async def retrying(call: Callable[[], Awaitable[T]], address: str) -> T:
                     raise first
                 return await call()
     except ConnectionLost as error:
+        if error.remedy != START:  # something is there, and drops each request
+            raise broken(error) from error
         raise NoServer(
             f"The server at {address} has stopped answering.",
             "start it again, then run the same command: it continues where it stopped",

@@ -270,6 +270,8 @@ async def open_session(
     )
     if notice:
         progress.notices.append(notice)
+    progress.notices += server.notices
+    server.notices = progress.notices
     try:
         progress.enter("Looking for the model")
 

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from magpie_ollama.records import Message
 
+BROKEN = "broken"
+"""The ``finish_reason`` of a text that the server broke off: half a text, whatever its own word for it."""
+
 Watch = Callable[[str], bool]
 """Called with the whole text so far each time it grows; True cancels the request at once."""
 
@@ -36,11 +39,11 @@ class Sampling:
 class Completion:
     """One finished or cancelled generation.
 
-    ``finish_reason`` is "stop" (end token or stop string), "length" (``max_tokens``) or "cancelled" (the
-    watch asked for it). ``tokens`` is the server's count, or the number of pieces received where the
-    request was cancelled. ``logprob`` is the sum over the tokens of ``text``, in nats; None where the
-    server gave none. ``unshown`` counts tokens that were generated amid the text and that the server left out of it, as
-    far as it can be known. ``cached_tokens`` is what the prompt cache saved, 0 where it is not told.
+    ``finish_reason`` is "stop" (end token or stop string), "length" (``max_tokens``), "cancelled" (the watch asked for
+    it) or ``BROKEN``, and nothing else: no server's own word gets here. ``tokens`` is the server's count, or the number
+    of pieces received where the request was cancelled. ``logprob`` is the sum over the tokens of ``text``, in nats;
+    None where the server gave none. ``unshown`` counts tokens that were generated amid the text and that the server
+    left out of it, as far as it can be known. ``cached_tokens`` is what the prompt cache saved, 0 where it is not told.
     """
 
     text: str = ""
@@ -76,10 +79,14 @@ class Server(Protocol):
     All methods raise ``errors.ServerError``: ``TransientError`` where the same call may succeed later.
     Options that make a server load a model anew (``num_ctx`` and the like) belong to the instance and go
     with every request alike, so that no request can reload the model under another one.
+
+    ``notices`` gets what it finds out and the user should read, a sentence each. Who shows them puts a list of its own
+    in its place.
     """
 
     kind: str
     address: str
+    notices: list[str]
 
     async def version(self) -> str:
         """The server's version, "" where it tells none."""

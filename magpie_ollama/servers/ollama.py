@@ -88,6 +88,7 @@ class OllamaServer:
     def __init__(self, host: str = "", options: Mapping[str, Any] | None = None, api_key: str = "") -> None:
         """``options`` go with every request, by Ollama's own names (``num_ctx``, ``num_thread``, ...)."""
         self.address = base_url(host, DEFAULT_PORT)
+        self.notices: list[str] = []
         self._options = dict(options or {})
         # The one setting that Ollama wants beside the options and not among them.
         self._beside = {key: self._options.pop(key) for key in ("keep_alive",) if key in self._options}

@@ -44,7 +44,7 @@ BODY = {
 PENALTY: dict[str, dict[str, Any]] = {
     "vllm": {"repetition_penalty": 1.0},
     "llama-server": {"repeat_penalty": 1.0},
-    "plain": {"repetition_penalty": 1.0},
+    "plain": {"repetition_penalty": 1.0, "repeat_penalty": 1.0},
 }
 
 
@@ -114,7 +114,7 @@ def test_chat(flavour: Flavour, think: bool) -> None:
     with FakeOpenAI(flavour, models=[model], script=script) as fake:
         made = served(OpenAIServer(fake.url), chat(think))
     (asked,) = fake.requests_to("/v1/chat/completions")
-    thinks = {} if flavour == "plain" and not think else {"chat_template_kwargs": {"enable_thinking": think}}
+    thinks = {"chat_template_kwargs": {"enable_thinking": think}}
     assert asked.body == {**BODY, **PENALTY[flavour], **thinks, "messages": ASKED}
     if flavour != "plain":
         assert (made.text, made.reasoning) == ("Because.", "Let me see." if think else "")
@@ -146,6 +146,7 @@ def test_llama_server_renders_by_apply_template() -> None:
         prompt = served(OpenAIServer(fake.url), known(lambda server: server.render(MODEL, ASKED)))
     assert prompt == PROMPT
     assert fake.requests_to("/apply-template")[0].body == {
+        "model": MODEL,
         "messages": ASKED,
         "chat_template_kwargs": {"enable_thinking": False},
     }
@@ -225,11 +226,17 @@ def test_the_key_goes_along_and_into_no_message(flavour: Flavour) -> None:
 )
 @FLAVOURS
 def test_faults(flavour: Flavour, fault: Fault, error: type[MagpieError]) -> None:
+    """Of a server that has answered such a request before: there it is no parameter that is at fault."""
     path = "/v1/chat/completions"
     with FakeOpenAI(flavour, script=lambda ask: "one two three four five six") as fake:
-        fake.fail_next(1, fault, path)
+
+        async def fails(server: OpenAIServer) -> Any:
+            await chat()(server)
+            fake.fail_next(1, fault, path)
+            return await server.chat(MODEL, ASKED, SAMPLING, False, never)
+
         with pytest.raises(error) as caught:
-            served(OpenAIServer(fake.url), chat())
+            served(OpenAIServer(fake.url), fails)
         assert isinstance(caught.value, TransientError) == issubclass(error, TransientError)
         assert caught.value.remedy
         assert served(OpenAIServer(fake.url), chat()).finish_reason == "stop"
