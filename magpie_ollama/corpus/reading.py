@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import jsonlines
 
 from magpie_ollama.corpus import lines, names, shapes, sniffing
+from magpie_ollama.corpus.appender import cause_and_remedy
 from magpie_ollama.corpus.scan import check_schema
 from magpie_ollama.errors import CorpusError, NotACorpus, UsageError
 
@@ -221,7 +222,7 @@ class _Source:
 
     def __iter__(self) -> Iterator[bytes]:
         done = told = 0
-        while line := self._file.readline(LONGEST):
+        while line := self._read():
             self.number += 1
             self.line = line
             self.wrong = ""
@@ -231,7 +232,7 @@ class _Source:
                 self.line = b"\n"
                 yield b"!"  # no JSON: the reader of these lines refuses it, and its end is not even looked for
                 while line and not line.endswith(b"\n"):
-                    line = self._file.readline(LONGEST)
+                    line = self._read()
                     done += len(line)
             else:
                 yield line
@@ -242,7 +243,14 @@ class _Source:
 
     def more(self) -> bytes:
         """The next line."""
-        return self._file.readline(sniffing.HEAD)
+        return self._read(sniffing.HEAD)
+
+    def _read(self, limit: int = LONGEST) -> bytes:
+        try:
+            return self._file.readline(limit)
+        except OSError as error:
+            cause, remedy = cause_and_remedy(error)
+            raise CorpusError(f"{self._file.name} cannot be read: {cause}", remedy) from error
 
 
 def is_stream(path: Path) -> bool:

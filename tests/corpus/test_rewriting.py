@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from corpus.support import without_privileges
 
+from magpie_ollama.corpus import system
 from magpie_ollama.corpus.lock import CorpusLock
-from magpie_ollama.corpus.rewriting import in_place, new_file
+from magpie_ollama.corpus.rewriting import in_place, new_file, new_files
 from magpie_ollama.errors import CorpusError, CorpusLocked, UsageError
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes, devices and permissions")
@@ -128,3 +131,96 @@ def test_in_place_loses_no_line_that_came_meanwhile(tmp_path: Path) -> None:
             other.write(b"second\n")
     assert path.read_bytes() == b"first\nsecond\n"
     assert names(tmp_path) == {"a.jsonl"}
+
+
+@posix
+def test_a_new_name_is_on_the_disk_before_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced: list[tuple[Path, bool]] = []
+    path = tmp_path / "a.jsonl"
+    monkeypatch.setattr(system, "sync_folder", lambda folder: forced.append((folder, path.exists())))
+    with new_file(path) as output:
+        output.write(b"1")
+    assert forced == [(tmp_path, True)]
+
+
+@posix
+def test_a_link_goes_on_leading_to_its_file(tmp_path: Path) -> None:
+    file, link = tmp_path / "a.jsonl", tmp_path / "link.jsonl"
+    file.write_bytes(b"old\n")
+    link.symlink_to(file)
+    with new_file(link, force=True) as output:
+        output.write(b"new")
+    assert link.is_symlink()
+    assert file.read_bytes() == b"new\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors by their paths")
+@pytest.mark.parametrize("form", ["/dev/fd/{}", "/proc/self/fd/{}", "/dev/../dev/fd/{}"])
+def test_an_open_descriptor_is_written_to_where_it_stands(tmp_path: Path, form: str) -> None:
+    with (tmp_path / "a.jsonl").open("wb", buffering=0) as file:
+        file.write(b"before\n")
+        with new_file(Path(form.format(file.fileno()))) as output:
+            output.write(b"1")
+        file.write(b"behind\n")
+    assert (tmp_path / "a.jsonl").read_bytes() == b"before\n1\nbehind\n"
+    assert names(tmp_path) == {"a.jsonl"}
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_of_several_files_all_are_there_or_none(tmp_path: Path, force: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for path in paths if force else []:
+        path.write_bytes(b"old\n")
+    replace = system.replace
+
+    def denied(source: Path, target: Path) -> None:
+        if target == paths[1]:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        replace(source, target)
+
+    monkeypatch.setattr(system, "replace", denied)
+    with pytest.raises(UsageError, match="cannot be written to"), new_files(paths, force=force) as outputs:
+        for output in outputs:
+            output.write(b"new")
+    assert names(tmp_path) == ({"a.jsonl", "b.jsonl"} if force else set())
+    assert all(path.read_bytes() == b"old\n" for path in paths if force)
+
+
+def test_a_full_disk_leaves_none_of_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced: list[int] = []
+
+    def full(fd: int) -> None:
+        forced.append(fd)
+        if len(forced) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(system, "sync_file", full)
+    with pytest.raises(CorpusError, match="the disk is full"), new_files([tmp_path / "a", tmp_path / "b"]) as outputs:
+        for output in outputs:
+            output.write(b"new")
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_without_hard_links_the_old_one_is_kept_whole_or_nothing_is_changed(
+    tmp_path: Path, full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"old\n")
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOSPC if full else errno.EPERM, "No")
+
+    monkeypatch.setattr(os, "link", refused)
+    if full:
+        monkeypatch.setattr(shutil, "copyfileobj", refused)
+        with pytest.raises(CorpusError, match="the disk is full"), in_place(path) as output:
+            output.write(b"new")
+        assert names(tmp_path) == {"a.jsonl"}
+        assert path.read_bytes() == b"old\n"
+    else:
+        with in_place(path) as output:
+            output.write(b"new")
+        assert (tmp_path / "a.jsonl.bak").read_bytes() == b"old\n"
+        assert path.read_bytes() == b"new\n"
+        assert names(tmp_path) == {"a.jsonl", "a.jsonl.bak"}

@@ -273,6 +273,89 @@ class TestFolder:
             assert run.id == good
             assert corpus.start_run(SETTINGS, {}, 1).id not in (good, bad)
 
+    @pytest.mark.parametrize(
+        "run_id",
+        ["../../mine", "/mine", "..", "", "20261122-101500-aaaa/../../../mine", "20261122-101500-aaaa\n", "x" * 300, 3],
+    )
+    def test_an_id_is_no_path(self, path: Path, run_id: object) -> None:
+        """A corpus may come from anybody, with its folder."""
+        mine = path.with_name("mine.json")
+        mine.write_text("{}", "utf-8")
+        first = make(path, 5, 2, "interrupted")
+        manifest = manifest_of(path, first) | {"run": run_id}
+        journal_of(path, first).with_name(f"{first}.json").write_text(json.dumps(manifest), "utf-8")
+        before = sorted(path.parent.iterdir())
+        with Corpus.open(path) as corpus:
+            assert f"{first}.json cannot be read" in corpus.notices[0]
+            assert corpus.unfinished(SETTINGS) is None
+            corpus.start_run(SETTINGS, {}, 5).finish("done")
+        assert sorted(path.parent.iterdir()) == before
+        assert mine.read_text("utf-8") == "{}"
+
+    def test_a_manifest_under_anothers_name(self, path: Path) -> None:
+        first = make(path, 5, 2, "interrupted")
+        copy = journal_of(path, first).with_name("20261122-101500-aaaa.json")
+        copy.write_text(json.dumps(manifest_of(path, first)), "utf-8")
+        with Corpus.open(path) as corpus:
+            [notice] = corpus.notices
+            assert f"it is the manifest of the run {first}" in notice
+            assert len(corpus._runs) == 1
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            *(("number", value) for value in ("1", 1.5, 0, -1, 10**30, None, [])),
+            *(("target", value) for value in ("5", 0, -3, True, "huge")),
+            *(("seed", value) for value in (None, -1, 2**31, 1e400, "7", [7])),
+            *(("status", value) for value in (None, "", "ended", ["done"], 3)),
+            *(("fingerprint", value) for value in (None, 4, {"a": 1})),
+            *(("seconds", value) for value in ("3", None, -1, float("nan"), 1e400)),
+        ],
+    )
+    def test_a_manifest_with_a_value_of_another_type(self, path: Path, key: str, value: object) -> None:
+        first = make(path, 5, 2, "interrupted")
+        file = journal_of(path, first).with_name(f"{first}.json")
+        text = json.dumps(manifest_of(path, first) | {key: value}).replace('"huge"', "9" * 5000)
+        file.write_text(text, "utf-8")
+        with Corpus.open(path) as corpus:
+            assert f"{first}.json cannot be read" in corpus.notices[0]
+            assert corpus.unfinished(SETTINGS) is None
+            assert corpus.start_run(SETTINGS, {}, 3).id != first
+        assert file.read_text("utf-8") == text, "it is left for its owner to mend"
+
+    def test_a_manifest_of_an_older_version(self, path: Path) -> None:
+        """Without the digest of its model, and without the seconds that it took."""
+        first = make(path, 5, 2, "interrupted")
+        assert "model_digest" not in manifest_of(path, first)
+        with Corpus.open(path) as corpus:
+            assert corpus.notices == []
+            assert corpus.unfinished(SETTINGS)
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b'{"index": 1e400, "outcome": "kept", "steering": ""}',
+            b'{"index": ' + b"9" * 5000 + b', "outcome": "kept", "steering": ""}',
+            b'{"index": 1073741824, "outcome": "kept", "steering": ""}',
+            b'{"index": -4, "outcome": "kept", "steering": ""}',
+            b'{"index": "9", "outcome": "kept", "steering": ""}',
+            b'{"index": 9, "outcome": "../../x", "steering": ""}',
+            b'{"index": 9, "outcome": "kept", "steering": ["x"]}',
+            b'{"index": 9, "outcome": "kept", "steering": "", "response_tokens": -3}',
+            b"[" * 100_000,
+            b"\0" * 500,
+        ],
+        ids=range(10),
+    )
+    def test_a_journals_line_of_another_shape(self, path: Path, line: bytes) -> None:
+        first = make(path, 5, 2, None)
+        with journal_of(path, first).open("ab") as file:
+            file.write(line + b"\n")
+        with Corpus.open(path) as corpus:
+            run = corpus.unfinished(SETTINGS)
+            assert run
+            assert (run.next_index, run.kept, len(list(run.attempts()))) == (4, 2, 4)
+
 
 class TestIdsAndSeeds:
     def test_the_order_of_runs_survives_a_clock_that_goes_backwards(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,23 @@ def test_prompts_and_sampling_of_ones_own_are_measured_apart() -> None:
     assert replace(SETTINGS, **own[0]).measured_as == names[0]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"it": 3}', '{"it": {"system": {"attempts": "many"}}}'])
+def measured(**changes: object) -> str:
+    values = {"attempts": 4.0, "passed": 2.0, "kept": 1.0, "tokens": 9.0, "response_tokens": 9.0}
+    return json.dumps({"it": {"system": values | changes}})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", '{"it": 3}', '{"it": {"system": {"attempts": "many"}}}', "[" * 100_000),
+        *(measured(attempts=value) for value in (float("nan"), float("inf"), 0, -1, 501, "4", None)),
+        *(measured(passed=value) for value in (float("nan"), 5, -1)),
+        *(measured(kept=value) for value in (float("nan"), 3)),
+        *(measured(tokens=value) for value in (float("nan"), 1e300, -1)),
+        measured(response_tokens=float("-inf")),
+    ],
+    ids=lambda content: content[-40:],
+)
 def test_what_cannot_be_read_is_nothing(data: Path, content: str) -> None:
     measurements.add(MODEL, "it", {"system": Tally(1, 1, 1, 1)})
     (path,) = (data / "measurements").glob("*.json")
