@@ -48,5 +48,7 @@ def convert(value: Any, shape: type[T]) -> T:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
         raise Misshapen(str(error)) from error
+    except UnicodeError as error:  # where a text is compared, as a key is
+        raise Misshapen("half of a surrogate pair") from error
     except RecursionError as error:
         raise Misshapen("nested too deeply") from error

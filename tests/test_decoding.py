@@ -48,3 +48,10 @@ def test_what_a_parser_gave_is_held_to_the_shape_too() -> None:
     assert convert({"share": 2}, Shape) == Shape(share=2.0)
     with pytest.raises(Misshapen, match=r"\$\.text"):
         convert({"text": ["a"]}, Shape)
+
+
+@pytest.mark.parametrize("data", [b'"\\ud800"', b'{"\\ud800": 1}', b'["\\udfff"]'])
+def test_half_of_a_surrogate_pair_where_something_else_belongs(data: bytes) -> None:
+    for shape in (Shape, int):
+        with pytest.raises(Misshapen):
+            decode(data, shape)
