@@ -138,7 +138,7 @@ def _made(rows: Rows, importer: Importer, corpus: Corpus | None) -> Iterator[tup
     seen = Deduplicator()
     there = (text for _, text in corpus.instructions())
     while batch := list(islice(there, TOGETHER)):
-        seen.look(batch)
+        seen.keep(batch)
     items = ((one.instruction if isinstance(one, Record) else None, (row, one)) for row, one in made)
     for (row, one), twin in deduplicated(items, seen, lambda item: item[0].input):
         yield row, twin.reason if twin else one

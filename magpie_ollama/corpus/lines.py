@@ -34,7 +34,8 @@ def with_value(line: bytes, key: str, value: Any) -> bytes:
     """The object of a line with a value more, or another one, without the newline. Its other values stay what they are,
     NaN and whole numbers of any length too, but for a number beyond the floats (1e400), which becomes null."""
     try:
-        return whole_text(_dumps_any({**exact(line), key: value})).encode()
+        found = exact(line)
+        return whole_text(_dumps_any({**(found if type(found) is dict else {"messages": found}), key: value})).encode()
     except RecursionError:  # behind the rest, where of two values with one name the last counts
         return line.rstrip()[:-1] + b"," + encode({key: value})[1:-1]
 

@@ -78,20 +78,21 @@ def find(data: dict[str, Any], line: bytes = b"", columns: names.Columns | None 
     """What is said in a row; or why it holds no instruction that can be read, to follow after its line's number.
     ``line`` has the digits of its numbers."""
     try:
-        return _find(columns.renamed(data) if columns else data)
+        return _named(data, columns) if columns else _find(data)
     except _DigitsError:
-        try:
-            exact = json.loads(line or json.dumps(data), parse_float=str)
-        except RecursionError:
+        exact = literal(line or json.dumps(data))
+        if exact is None:
             return "is nested too deeply"
-        exact = exact if type(exact) is dict else as_row(exact)
-        return _find(columns.renamed(exact) if columns else exact)
+        return _named(exact, columns) if columns else _find(exact)
 
 
-def pair(data: dict[str, Any]) -> tuple[str, str, str] | None:
-    """(the key that gave it away, instruction, response), None where ``find`` finds none."""
-    found = find(data)
-    return None if isinstance(found, str) else (found.shape, found.instruction, found.response)
+def literal(line: bytes | str) -> dict[str, Any] | None:
+    """The row of a line, with its fractions as texts that have all their digits. None where it is nested too deeply."""
+    try:
+        value = json.loads(line, parse_float=str)
+    except RecursionError:
+        return None
+    return value if type(value) is dict else as_row(value)
 
 
 def as_row(turns: Any) -> dict[str, Any]:
@@ -154,6 +155,14 @@ class _DigitsError(Exception):
     """A number is wanted as it is written."""
 
 
+def _named(data: Mapping[str, Any], columns: names.Columns) -> Said | str:
+    found = _find(columns.renamed(data))
+    if isinstance(found, Said):
+        found.columns = tuple(getattr(columns, name, "") or name for name in found.columns)
+        return found
+    return found if columns.messages else f"has no instruction in the columns that were named (its keys: {_some(data)})"
+
+
 def _find(data: Mapping[str, Any]) -> Said | str:
     messages = data.get("messages")
     if type(messages) is list and len(messages) == 2 and names.BESIDE.isdisjoint(data):
@@ -166,7 +175,12 @@ def _find(data: Mapping[str, Any]) -> Said | str:
         if data.get(key) is None:
             continue
         turns = _listed(data[key])
-        found = f"has no instruction: its {key} is no list of turns" if turns is None else _said(key, turns, data)
+        if turns is None:
+            found: Said | str = f"has no instruction: its {key} is no list of turns"
+        elif (answer := names.given(data, names.ANSWERS)) and turns and turns_of(turns[-1])[-1].role == "user":
+            found = _pair(data, key, answer, unwanted=False)  # LLaMA-Factory's conversations and chosen
+        else:
+            found = _said(key, turns, data)
         if isinstance(found, Said):
             return found
         wrong = wrong or found
@@ -199,7 +213,7 @@ def _in_columns(data: Mapping[str, Any]) -> Said | str:
 
 def _pair(data: Mapping[str, Any], question: str, answer: str, *, unwanted: bool) -> Said | str:
     columns = tuple(filter(None, (question, answer)))
-    asked, answered = _dialogue(data[question]), _dialogue(data.get(answer))
+    asked, answered = _dialogue(data[question]), _dialogue(data.get(answer))  # turns, or None for a text
     if answered is not None and any(turn.role == "user" for one in answered for turn in turns_of(one)):
         return _said(question, answered, data, columns)  # the question stands in it once more
     if asked is not None:

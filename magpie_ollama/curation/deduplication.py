@@ -80,6 +80,12 @@ class Deduplicator:
             twins.append(twin)
         return twins
 
+    def keep(self, texts: Sequence[str]) -> None:
+        """Add texts that are there already, whatever they repeat."""
+        for text, twin in zip(texts, self.look(texts), strict=True):
+            if twin is not None:
+                self._exact.setdefault(duplicates.exact_key(normalise(text)), twin.first)
+
     def _near(self, plains: Sequence[str] = (), apart: Sequence[str] = ()) -> list[Twin | None]:
         """The twins of new texts, no two of them equal; the rows of those without one are added."""
         if not plains:

@@ -56,7 +56,8 @@ def page(number: int, line: bytes) -> Page:
     found = shapes.find(value, line)
     if isinstance(found, str):
         return Page(number, value, [], found)
-    texts = _turns(shapes.raw_turns(value, found.columns)) or [
+    exact = shapes.literal(line)
+    texts = _turns(shapes.raw_turns(exact, found.columns) if exact else []) or [
         ("instruction", found.instruction),
         ("response", found.response),
     ]

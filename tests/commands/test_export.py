@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -185,3 +186,80 @@ def test_a_conversation_cut_at_an_image_is_told_as_such(run: Runner) -> None:
     done = run("export", "it.jsonl", "-o", "-")
     assert json.loads(done.out) == {"messages": turns[:2]}
     assert "turns from one on that is no text, or a tool's," in done.err
+
+
+ASKED, ANSWERED = {"role": "user", "content": "Chi?"}, {"role": "assistant", "content": "Io."}
+THOUGHT = {"messages": [ASKED, ANSWERED], "reasoning": "Mah."}
+MIXED = [*({**THOUGHT, "reasoning": ""} for _ in range(3)), THOUGHT]
+
+
+def lay(*rows: Any, path: str = "it.jsonl") -> Path:
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return Path(path)
+
+
+@pytest.mark.parametrize("rows", [MIXED, MIXED[::-1]], ids=["late", "first"])
+@pytest.mark.parametrize("where", ["auto", "key", "inline", "drop"])
+def test_reasoning_is_kept_in_every_form_with_one_set_of_keys(
+    run: Runner, own_folder: Path, rows: list[Any], where: str
+) -> None:
+    source = lay(*rows)
+    files: list[str] = []
+    forms = [form for form in SCHEMAS if where != "key" or form not in ("alpaca", "sharegpt")]
+    for form in forms:
+        done = run("export", source, "--to", form, "--reasoning", where)
+        assert done.code == 0, done.err
+        assert "note: The reasoning of 1 record is " in done.err
+        files += ["parquet", "it.parquet"] if form == "parquet" else ["json", f"it-{form}.jsonl"]
+    command = [sys.executable, "-c", LOAD, str(own_folder / "cache"), *files]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    for form, line in zip(forms, loaded, strict=True):
+        found = json.loads(line)["rows"]
+        assert len(found) == 4
+        key = form not in ("alpaca", "sharegpt") and where in ("auto", "key")
+        schema: Any = SCHEMAS[form]
+        if key:
+            schema = {name: [{**MESSAGE, "reasoning_content": str}] for name in schema}
+        assert all(has_schema(row, schema) for row in found), form
+        text = json.dumps(found)
+        inline = where == "inline" or (where == "auto" and not key)
+        assert text.count("Mah.") == (where != "drop")
+        assert ("<think>\\nMah.\\n</think>\\n\\nIo." in text) == inline
+
+
+def test_reasoning_that_comes_late_in_a_stream_is_no_silent_loss(
+    run: Runner, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = lay(*MIXED)
+    done = run("export", source, "-o", "-")  # what was written to stdout cannot be taken back
+    assert [len(json.loads(line)["messages"][0]) for line in done.out.splitlines()] == [3] * 4
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(source.read_bytes())))
+    check_error(run("export", "-", "-o", "new.jsonl"), 2, "A record has reasoning", "--reasoning key")
+    assert not Path("new.jsonl").exists()
+
+
+def test_what_is_left_out_is_counted_by_reason(run: Runner, own_folder: Path) -> None:
+    pair = {"prompt": "Chi?", "completion": "Io."}
+    wrong: list[dict[str, Any]] = [{"label": False}, {"completion": {"a": 1}}, {"prompt": " "}, {"completion": ""}]
+    bad = [pair | one for one in wrong]
+    source = lay(pair, *bad, {**pair, "completion": 4, "label": True})
+    for form in SCHEMAS:
+        done = run("export", source, "--to", form, "-o", "new", "--force", "--json")
+        told = json.loads(done.out)
+        assert told["files"][0]["records"] == 2
+        assert told["left_out"] == dict.fromkeys(("labelled_bad", "no_text", "no_instruction", "no_response"), 1)
+    done = run("export", source, "-o", "-")
+    assert "note: Left out 1 record labelled as an answer that is not wanted." in done.err
+    assert "note: Left out 1 record that cannot be read: completion is no text, but an object (1)." in done.err
+    done = run("filter", source, "--max-words", "9", "-o", "-", "--json")
+    assert json.loads(done.err)["removed"] == {"labelled_bad": 1}
+    assert len(done.out.splitlines()) == 5
+    check_error(run("export", lay(bad[0]), "-o", "none"), 1, "1 record labelled as an answer that is not wanted")
+
+
+def test_columns_of_other_names(run: Runner, own_folder: Path) -> None:
+    source = lay({"frage": "Wer?", "antwort": "Ich.", "prompt": "no"})
+    done = run("export", source, "--columns", "instruction=frage,response=antwort", "--to", "alpaca", "-o", "-")
+    assert json.loads(done.out) == {"instruction": "Wer?", "input": "", "output": "Ich."}
+    check_error(run("export", source, "-o", "-"), 1, "--columns instruction=frage,response=antwort")
+    check_error(run("export", source, "--columns", "frage", "-o", "-"), 2, "no NAME=COLUMN")

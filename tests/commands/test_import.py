@@ -199,3 +199,40 @@ def test_a_confidence_of_1_is_kept_however_it_is_written(run: Runner) -> None:
     source = write(record(text="Chi sei?").to_dict() | {"confidence": 1})
     assert run("import", source, "-o", TARGET).code == 0
     assert records(TARGET)[0]["confidence"] == 1.0
+
+
+def test_reasoning_is_kept_and_a_bad_answer_is_not(run: Runner) -> None:
+    answers: list[dict[str, Any]] = [
+        {"output": "Un modello.", "reasoning_content": "Mah."},
+        {"output": "Boh.", "label": False},
+        {"output": ["a"]},
+    ]
+    source = write(*({"instruction": f"Chi sei {n}?", **answer} for n, answer in enumerate(answers)))
+    done = run("import", source, "-o", TARGET, "-l", "it", "--json")
+    told = json.loads(done.out)
+    assert (told["imported"], told["left_out"]) == (1, {})
+    assert told["passed_over"] == {"labelled_bad": 1, "no_text": 1}
+    assert told["no_text"] == {"output is no text, but a list": 1}
+    assert [one["reasoning"] for one in records(TARGET)] == ["Mah."]
+    assert "Passed over what is no text: output is no text, but a list (1)." in done.err
+
+
+def test_one_instruction_with_many_inputs_is_many_records(run: Runner) -> None:
+    asked = "Classify the sentiment of this sentence as positive or negative, in one word and without a reason."
+    inputs = [f"The {what} was cold." for what in ("soup", "tea", "room", "soup")]
+    source = write(*({"instruction": asked, "input": one, "output": "negative"} for one in inputs))
+    told = json.loads(run("import", source, "-o", TARGET, "-l", "en", "--json").out)
+    assert (told["imported"], told["passed_over"]) == (3, {"duplicate": 1})
+    assert json.loads(run("import", source, "-o", TARGET, "-l", "en", "--json").out)["passed_over"] == {"duplicate": 4}
+    for file, removed in ((source, {"duplicate": 1}), (TARGET, {})):  # a corpus has them as one text
+        told = json.loads(run("dedup", file, "--json").out)
+        assert (told["kept"], told["removed"]) == (3, removed)
+        assert json.loads(run("filter", file, "--magpie", "--json").out)["kept"] == 3
+
+
+def test_columns_of_other_names(run: Runner) -> None:
+    source = write({"frage": "Wer bist du?", "antwort": "Ich.", "prompt": "no"})
+    done = run("import", source, "-o", TARGET, "-l", "de", "--columns", "instruction=frage,response=antwort")
+    assert done.code == 0, done.err
+    assert [one["messages"][0]["content"] for one in records(TARGET)] == ["Wer bist du?"]
+    assert "Left out what a record has no place for: prompt (1)." in done.err

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,22 @@ def test_a_line_too_long_to_hold_is_a_bad_one(tmp_path: Path, monkeypatch: pytes
         (b"a,b\n1,2\n", NotACorpus, "CSV", "JSONL"),
         (b'[{"instruction": "a"}]', NotACorpus, "JSON array", "jq -c"),
         (b'{"a": 1}\n', NotACorpus, "no instruction data: line 1 has no instruction", "messages"),
+        (
+            b'{"n": 1, "frage": "a", "antwort": "b"}\n',
+            NotACorpus,
+            "its keys",
+            "--columns instruction=frage,response=antwort",
+        ),
+        ('{"instruction": "Où ?", "output": "Là."}\n'.encode("cp1252"), NotACorpus, "not UTF-8", "iconv -f CP1252"),
+        ('{"a": 1}\n'.encode("utf-16-le"), NotACorpus, "UTF-16", "iconv -f UTF-16LE"),
+        ('{"a": 1}\n'.encode("utf-16-be"), NotACorpus, "UTF-16", "iconv -f UTF-16BE"),
+        ('{"a": 1}\n'.encode("utf-32"), NotACorpus, "UTF-32", "iconv -f UTF-32 "),
+        (
+            b'{"prompt": "a", "response": "b"},\n{"prompt": "c", "response": "d"}\n',
+            NotACorpus,
+            "Extra data",
+            "sed 's/,",
+        ),
         (b'{"schema": 99, "messages": []}\n', CorpusError, "newer magpie-ollama", "pip install"),
     ],
 )
@@ -163,6 +181,70 @@ def test_the_remedy_for_parquet_works(tmp_path: Path) -> None:
     command = caught.value.remedy.partition(": python ")[2]
     subprocess.run(f"{shlex.quote(sys.executable)} {command}", shell=True, check=True)
     assert [row.data for row in Rows(tmp_path / "it's-lines.jsonl")] == [GOOD]
+
+
+PAIRS = [{"instruction": "Chi?", "output": "Io."}, {"instruction": "Che?", "output": "Questo."}]
+
+
+@pytest.mark.skipif(sys.platform == "win32" or not shutil.which("jq"), reason="jq")
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda indent: json.dumps(PAIRS, indent=indent),
+        lambda indent: json.dumps({"data": PAIRS}, indent=indent),
+        lambda indent: json.dumps({"my rows": PAIRS}),
+        lambda indent: "".join(json.dumps(one, indent=indent) for one in PAIRS),
+        lambda indent: "".join(json.dumps(one, indent=indent or 1) + "\n" for one in PAIRS),
+        lambda indent: json.dumps([[{"role": "user", "content": one["instruction"]}] for one in PAIRS], indent=indent),
+    ],
+    ids=["array", "object around it", "of another name", "one behind another", "over several lines", "of lists"],
+)
+def test_json_that_is_no_lines_is_refused_with_the_command_that_mends_it(
+    tmp_path: Path, make: Callable[[int | None], str], indent: int | None
+) -> None:
+    path = tmp_path / "it's.json"
+    path.write_text(make(indent))
+    with pytest.raises(NotACorpus) as caught:
+        list(Rows(path))
+    command = caught.value.remedy.partition(": ")[2]
+    subprocess.run(command, shell=True, check=True)
+    assert [row.instruction for row in Rows(Path(shlex.split(command)[-1]))] == ["Chi?", "Che?"]
+
+
+@pytest.mark.skipif(sys.platform == "win32" or not shutil.which("iconv"), reason="iconv")
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_encodings_are_told_with_the_command_that_mends_them(tmp_path: Path, encoding: str) -> None:
+    path = write(
+        tmp_path / "a.jsonl", json.dumps({"prompt": "Où ?", "answer": "Là."}, ensure_ascii=False).encode(encoding)
+    )
+    with pytest.raises(NotACorpus) as caught:
+        list(Rows(path))
+    command = caught.value.remedy.rpartition(": ")[2]
+    subprocess.run(command, shell=True, check=True)
+    assert [row.response for row in Rows(Path(shlex.split(command)[-1]))] == ["Là."]
+
+
+def test_a_byte_that_is_no_utf8_amid_a_file_is_told_with_both_remedies(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", GOOD, '{"prompt": "Où ?", "answer": "Là."}\n'.encode("cp1252"))
+    with pytest.raises(CorpusError, match=r"Line 2 .* is not UTF-8") as caught:
+        list(Rows(path))
+    assert "--skip-bad" in caught.value.remedy
+    assert "iconv" in caught.value.remedy
+
+
+def test_an_object_that_is_no_record_is_not_torn_for_lack_of_a_line_end(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"Line 2 .* has no instruction"):
+        list(Rows(write(tmp_path / "a.jsonl", GOOD, b'{"a": 1}')))
+
+
+@pytest.mark.parametrize("prefix", [b"\xef\xbb\xbf", b""])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_marks_ends_and_odd_values_are_read(tmp_path: Path, prefix: bytes, end: bytes) -> None:
+    texts = [r'"Chi\u0000?"', r'"Chi \ud83d"', '"Chi?", "score": NaN', '"Chi?", "score": -Infinity']
+    lines = [f'{{"output": "Io.", "instruction": {text}}}'.encode() for text in texts]
+    rows = list(Rows(write(tmp_path / "a.jsonl", prefix + end.join([*lines, b""]))))
+    assert [(row.number, row.response) for row in rows] == [(n, "Io.") for n in range(1, 5)]
 
 
 def test_an_id_of_0_is_one(tmp_path: Path) -> None:

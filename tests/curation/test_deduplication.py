@@ -55,7 +55,7 @@ def test_it_says_what_the_index_says(together: int) -> None:
 
 
 def test_texts_with_other_numbers_are_others() -> None:
-    sums = [f"What is {n} times {n + 31}? Show your work step by step." for n in range(12, 28)]
+    sums = [f"What is {n} times {n + 31}? Show your work step by step, then check it." for n in range(12, 28)]
     assert Deduplicator().look(sums) == [None] * 16
     assert DuplicateIndex().find(sums[0]) == ""
     assert similarity(sums[0], sums[1]) > 0.7
