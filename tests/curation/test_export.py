@@ -52,6 +52,11 @@ def test_every_shape_becomes_the_same_turns(tmp_path: Path, value: object, turns
     assert conversation(row) == (turns, False)
 
 
+def test_a_context_belongs_to_what_is_asked(tmp_path: Path) -> None:
+    (row,) = rows(tmp_path / "a.jsonl", {"instruction": "Chi sei?", "context": "Un testo.", "output": "Nessuno."})
+    assert conversation(row) == ([{**USER, "content": "Chi sei?\n\nUn testo."}, ANSWER], False)
+
+
 @pytest.mark.parametrize("beside", [{"history": [["Ciao", "Ciao!"]]}])
 def test_a_column_that_no_form_reads_is_told(tmp_path: Path, beside: dict[str, Any]) -> None:
     pair = {"instruction": "Chi sei?", "output": "Nessuno."}
