@@ -7,6 +7,7 @@ dataclasses and plain annotations; keys that a shape does not name are passed ov
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -26,17 +27,17 @@ def decode(data: bytes | str, shape: type[T]) -> T:
     """The JSON in ``data`` as a ``shape``. Raises ``Misshapen``, for what is no JSON too.
 
     Halves of surrogate pairs are taken, as Python's servers write them; NaN and infinities, which they write too, are
-    null.
+    null; so is 1e400, which no float can hold.
     """
     try:
         return msgspec.json.decode(data, type=shape)
-    except msgspec.ValidationError as error:
-        raise Misshapen(str(error)) from error
     except RecursionError as error:
         raise Misshapen("nested too deeply") from error
     except (msgspec.DecodeError, UnicodeError) as error:
+        if isinstance(error, msgspec.ValidationError) and "out of range" not in str(error):
+            raise Misshapen(str(error)) from error
         try:
-            value = json.loads(data, parse_constant=lambda constant: None)
+            value = json.loads(data, parse_constant=lambda constant: None, parse_float=_finite)
         except (ValueError, RecursionError):
             raise Misshapen(str(error)) from error
         return convert(value, shape)
@@ -48,7 +49,12 @@ def convert(value: Any, shape: type[T]) -> T:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
         raise Misshapen(str(error)) from error
-    except UnicodeError as error:  # where a text is compared, as a key is
+    except UnicodeError as error:  # where a text is compared, as a key is, or a number was expected
         raise Misshapen("half of a surrogate pair") from error
     except RecursionError as error:
         raise Misshapen("nested too deeply") from error
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None

@@ -55,3 +55,9 @@ def test_half_of_a_surrogate_pair_where_something_else_belongs(data: bytes) -> N
     for shape in (Shape, int):
         with pytest.raises(Misshapen):
             decode(data, shape)
+
+
+def test_a_number_that_no_float_can_hold_is_null() -> None:
+    assert decode(b'{"a": [1e400, -1e400, 1.5]}', dict[str, list[float | None]]) == {"a": [None, None, 1.5]}
+    with pytest.raises(Misshapen):
+        decode(b"1e400", float)

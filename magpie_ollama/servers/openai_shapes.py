@@ -266,7 +266,7 @@ def words(value: object, depth: int = 8) -> str:
         keys = ("error", "message", "msg", "detail", "errors", "reason")
         found = next((said for key in keys if (said := words(value.get(key), depth - 1))), "")
         place = value.get("loc") or value.get("param")
-        name = str(place[-1]) if isinstance(place, list) else place
+        name = str(place[-1]) if place and isinstance(place, list) else place
         if found and isinstance(name, str) and name not in found:
             found = f"{name}: {found}"
     return found[:WORDS]
