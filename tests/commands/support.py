@@ -92,5 +92,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, fake: FakeOpenAI) -> None:
     weights.write_bytes(b"GGUF")
     monkeypatch.setattr(embedded, "is_available", lambda: True)
     monkeypatch.setattr(embedded, "_from_hub", lambda model: weights)
-    opened = SimpleNamespace(listening_address=fake.url)
-    monkeypatch.setattr(embedded.EmbeddedServer, "_open", lambda self: opened)
+    process = SimpleNamespace(returncode=None, pid=os.getpid(), kill=lambda: None, stdin=None, wait=_at_once)
+
+    async def opened(server: object) -> tuple[SimpleNamespace, str]:
+        return process, fake.url
+
+    monkeypatch.setattr(embedded.EmbeddedServer, "_open", opened)
+
+
+async def _at_once() -> None: ...

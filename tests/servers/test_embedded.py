@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib.util
 import json
+import time
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +14,9 @@ import huggingface_hub
 import pytest
 from servers.support import never, served
 
-from magpie_ollama.errors import ModelMissing, NoServer, PromptTooLong, UsageError
+from magpie_ollama.errors import ConnectionLost, ModelMissing, NoServer, PromptTooLong, TemplateError, UsageError
 from magpie_ollama.records import Message
-from magpie_ollama.servers import embedded
+from magpie_ollama.servers import embedded, gguf, processors
 from magpie_ollama.servers.base import Sampling
 from magpie_ollama.servers.embedded import EmbeddedServer, _choose, find_weights
 
@@ -156,7 +157,7 @@ def test_renders_completes_chats_and_frees_a_cancelled_slot() -> None:
         with pytest.raises(PromptTooLong):
             await server.complete(name, "word " * 2000, GREEDY, [], never)
 
-    served(EmbeddedServer(weights(), 2, {"num_ctx": 1024, "num_thread": 2}), go)
+    served(EmbeddedServer(weights(), 2, {"num_ctx": 1024, "num_thread": 1}), go)
 
 
 @pytest.mark.engine
@@ -185,7 +186,7 @@ def test_a_control_token_that_the_engine_hides_ends_the_instruction() -> None:
 def test_what_may_begin_a_stop_string_stays_in_the_text() -> None:
     """The grammar makes the model write it; the engine holds such text back until the next token decides."""
     code = "if (a < b) {\n  say('<div>');\n}\n</"
-    server = EmbeddedServer(weights(), 1, {"num_thread": 2, "grammar": f"root ::= {json.dumps(code)}"})
+    server = EmbeddedServer(weights(), 1, {"num_thread": 1, "grammar": f"root ::= {json.dumps(code)}"})
 
     async def go(server: EmbeddedServer) -> None:
         await server.load("")
@@ -234,3 +235,128 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
         served(EmbeddedServer(path, 1), lambda server: server.version())
     assert str(path) in caught.value.cause
     assert "GGUF" in caught.value.remedy
+
+
+def _with_template(tmp_path: Path, template: str) -> Path:
+    """The weights with another chat template of the same length, in a copy."""
+    data = weights().read_bytes()
+    key = b"tokenizer.chat_template"
+    begin = data.index(key) + len(key) + 4 + 8
+    size = int.from_bytes(data[begin - 8 : begin], "little")
+    assert len(template) <= size
+    path = tmp_path / "hostile.gguf"
+    path.write_bytes(data[:begin] + template.ljust(size).encode() + data[begin + size :])
+    return path
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{% for i in range(1000000000) %}{% endfor %}x", "it had not begun after 2 seconds"),
+        ("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "its process ended (SIGSEGV)"),
+    ],
+    ids=["loops", "recurses"],
+)
+def test_a_template_that_never_ends_ends_the_engine_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str, said: str
+) -> None:
+    if "begun" in said:
+        monkeypatch.setattr(embedded, "START_SECONDS", 2.0)
+        monkeypatch.setattr(embedded, "START_RATE", 1e12)
+    server = EmbeddedServer(_with_template(tmp_path, template), 1)
+    with pytest.raises(NoServer) as caught:
+        served(server, lambda server: server.version())
+    assert said in caught.value.cause
+    assert "take another" in caught.value.remedy
+
+
+@pytest.mark.engine
+def test_a_template_that_never_ends_for_one_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "RENDER_SECONDS", 1.0)
+    template = "{% if 'France' in messages[-1].content %}{% for i in range(1000000000) %}{% endfor %}{% endif %}x"
+    server = EmbeddedServer(_with_template(tmp_path, template), 1, {"num_ctx": 512})
+
+    async def go(server: EmbeddedServer) -> str:
+        with pytest.raises(TemplateError, match="comes to no end"):
+            await server.render("", ASKED)
+        return str(await server.render("", [{"role": "user", "content": "Why?"}])).strip()
+
+    assert served(server, go) == "x", "and it begins anew"
+
+
+@pytest.mark.engine
+def test_loading_ends_as_soon_as_it_is_cancelled(tmp_path: Path) -> None:
+    path = _with_template(tmp_path, "{% for i in range(1000000000) %}{% endfor %}x")
+
+    async def go(server: EmbeddedServer) -> float:
+        task = asyncio.create_task(server.version())
+        await asyncio.sleep(0.5)
+        began = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return time.monotonic() - began
+
+    assert served(EmbeddedServer(path, 1), go) < 5
+
+
+@pytest.mark.engine
+def test_an_engine_that_died_begins_anew() -> None:
+    async def go(server: EmbeddedServer) -> str:
+        await server.load("")
+        assert server._process is not None
+        server._process.kill()
+        await server._process.wait()
+        return (await server.chat("", ASKED, Sampling(0.0, 4), False, never)).finish_reason
+
+    assert served(EmbeddedServer(weights(), 1, {"num_ctx": 512}), go) == "length"
+
+
+@pytest.mark.engine
+def test_threads_that_wait_for_processors_become_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is in flight then is asked again, and the user is told."""
+    monkeypatch.setattr(processors, "threads", lambda: 2)
+    monkeypatch.setattr(processors.Waiting, "share", lambda self: 0.6)
+    monkeypatch.setattr(embedded, "LOOK_SECONDS", 0.05)
+    told: list[str] = []
+
+    async def go(server: EmbeddedServer) -> int:
+        server.notices = told
+        long = Sampling(temperature=1.0, max_tokens=300, seed=1, min_p=0.1)
+        lost = 0
+        while True:
+            try:
+                await server.complete("", "The history of the town", long, [], lambda text: len(text) > 400)
+                return lost
+            except ConnectionLost:
+                lost += 1
+
+    server = EmbeddedServer(weights(), 1, {"num_ctx": 512})
+    assert (served(server, go), server._threads, len(told)) == (1, 1, 1)
+    assert "goes on with 1 thread;" in told[0]
+
+
+@pytest.mark.engine
+def test_a_number_of_threads_that_was_given_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processors, "threads", lambda: 7)
+
+    async def go(server: EmbeddedServer) -> None:
+        await server.load("")
+        assert (server._threads, server._watching) == (2, None)
+
+    served(EmbeddedServer(weights(), 1, {"num_ctx": 512, "num_thread": 2}), go)
+
+
+@pytest.mark.parametrize("size", [3, 20, 5000, 2_000_000, -100])
+@pytest.mark.engine
+def test_a_file_that_is_cut_short_says_so(tmp_path: Path, size: int) -> None:
+    data = weights().read_bytes()
+    assert gguf.check(weights()) == len(data)
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(data[:size])
+    with pytest.raises(NoServer) as caught:
+        served(EmbeddedServer(path, 1), lambda server: server.version())
+    assert str(path) in caught.value.cause
+    assert ("cut short" in caught.value.cause) == (size != 3)
+    assert ("fetch it again" in caught.value.remedy) == (size != 3)
