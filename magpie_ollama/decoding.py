@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, TypeVar
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
@@ -30,7 +31,8 @@ def decode(data: bytes | str, shape: type[T]) -> T:
     null; so is 1e400, which no float can hold.
     """
     try:
-        return msgspec.json.decode(data, type=shape)
+        value: T = _decoder(cast("Any", shape)).decode(data)
+        return value
     except RecursionError as error:
         raise Misshapen("nested too deeply") from error
     except (msgspec.DecodeError, UnicodeError) as error:
@@ -58,3 +60,9 @@ def convert(value: Any, shape: type[T]) -> T:
 def _finite(text: str) -> float | None:
     number = float(text)
     return number if math.isfinite(number) else None
+
+
+@cache
+def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
+    """Made once a shape: a stream has many pieces."""
+    return msgspec.json.Decoder(shape)

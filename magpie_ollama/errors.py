@@ -15,6 +15,7 @@ MagpieError                       exit 1
 │   ├── Stalled                            the watchdog's finding
 │   └── TransientError                     worth another try: busy, died, incomplete
 │       ├── Busy                           its queue is full: others are being answered
+│       ├── Unfinished                     its answer just ended: the same request may well do so again
 │       └── ConnectionLost                 refused or dropped: no server, or one that restarts
 ├── TemplateError                 exit 3   the model's template leaves no open user turn
 ├── CorpusError                   exit 1   the corpus cannot be read or written
@@ -94,6 +95,10 @@ class TransientError(ServerError):
 
 class Busy(TransientError):
     pass
+
+
+class Unfinished(TransientError):
+    """An answer without an end, from a server that is well. With the same seed it is likely to end there again."""
 
 
 class ConnectionLost(TransientError):

@@ -36,6 +36,8 @@ def test_half_a_surrogate_pair_and_nan_as_python_writes_them() -> None:
         (b"[]", "object"),
         (b'{"rest": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "deep"),
         (b"\xff", "malformed"),
+        (b'{"number": "\\ud800"}', "text"),
+        (b'"\\ud800"', "text"),
         (b"", "truncated"),
     ],
 )

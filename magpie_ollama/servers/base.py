@@ -62,7 +62,7 @@ class Model:
 
     ``stops`` are the model's own stop strings, ``context`` its context in tokens as loaded or as trained.
     ``thinks`` says whether it can reason before it answers (None: not told), ``generates`` whether it
-    writes text at all.
+    writes text at all. ``untold``: where its chat template comes from is not told, and it may be the server's guess.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Model:
     stops: tuple[str, ...] = ()
     thinks: bool | None = None
     generates: bool = True
+    untold: bool = False
 
 
 class Server(Protocol):

@@ -1,39 +1,50 @@
-"""Ollama: the ``ollama`` client for what it can say, plain HTTP for what it cannot.
+"""Ollama: its answers and streams by plain HTTP, each as a type; the ``ollama`` client for pulling a model.
 
-The client has fixed signatures and drops unknown reply fields, so the rendering of a template
-(``_debug_render_only``) and the streams go through ``Connections``.
+The client has fixed signatures, drops unknown reply fields (the rendering of a template, ``_debug_render_only``, is
+one), and reads an answer whole, however long.
 Facts are for Ollama 0.24 (its own engine) and 0.30 and later (llama-server's engine), both measured.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
+from magpie_ollama.decoding import Misshapen, convert, decode
 from magpie_ollama.errors import (
     Busy,
     ConnectionLost,
-    Forbidden,
     MagpieError,
     ModelMissing,
     NoServer,
     NotThisServer,
-    OutOfMemory,
     PromptTooLong,
     RequestRefused,
     ServerError,
     TransientError,
     Unauthorized,
+    Unfinished,
 )
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
 from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
-from magpie_ollama.servers.connections import LOOK, Connections, client_settings, json_object
+from magpie_ollama.servers.connections import LOOK, Connections, client_settings
+from magpie_ollama.servers.ollama_errors import refusal
+from magpie_ollama.servers.ollama_shapes import (
+    Answered,
+    Measured,
+    Piece,
+    Processes,
+    Running,
+    Shown,
+    Tags,
+    Version,
+    is_same,
+)
 
 _read_at_import = [name for name in os.environ if name.upper().endswith("_PROXY") or name == "OLLAMA_HOST"]
 _held = {name: os.environ.pop(name) for name in _read_at_import}
@@ -47,19 +58,6 @@ START = "start it with `ollama serve` (or open the Ollama app), or point --host 
 
 REPEATS = 29
 """Ollama ends a text without a last line after some 30 equal pieces (its guard against loops)."""
-
-_OUT_OF_MEMORY = (
-    "systemmemory",
-    "outofmemory",
-    "outofdevicememory",
-    "outofhostmemory",
-    "notenoughmemory",
-    "insufficientmemory",
-    "failedtoallocate",
-    "allocationfailed",
-    "mallocfailed",
-)
-"""How Ollama and the engines below it say that a model is too large: in small letters, without blanks and hyphens."""
 
 T = TypeVar("T")
 
@@ -97,44 +95,40 @@ class OllamaServer:
         self._client = ollama.AsyncClient(self.address, headers=headers, **client_settings(self.address))
         self._model = ""
         self._context = 0
-        self._hides_control = False
+        self._is_new = False
 
     async def version(self) -> str:
         try:
-            answer = await self._http.json("GET", "/api/version")
-        except ConnectionLost as error:
-            raise NoServer(f"No Ollama answers at {self.address}.", START) from error
-        except Unauthorized:
+            version = (await self._ask("GET", "/api/version", Version)).version
+        except (NoServer, Unauthorized):
             raise
         except ServerError as error:  # a proxy's 502 too: an Ollama can always say its version
             raise self._not_ollama() from error
-        version = answer.get("version")
-        if not isinstance(version, str):
-            raise self._not_ollama()
         # Since 0.30 its engine is llama-server's, which leaves control tokens out of the text.
-        self._hides_control = tuple(map(int, re.findall(r"\d+", version)[:2])) >= (0, 30)
+        self._is_new = tuple(map(int, re.findall(r"\d{1,9}", version)[:2])) >= (0, 30)
         return version
 
     async def models(self) -> list[str]:
-        found = await self._ask(self._client.list())
-        return [entry.model for entry in found.models if entry.model]
+        return list((await self._ask("GET", "/api/tags", Tags)).named)
 
     async def describe(self, model: str) -> Model:
         self._model = model
-        shown = await self._ask(self._client.show(model))
-        listed = await self._ask(self._client.list())
-        capabilities = shown.capabilities
-        info = shown.modelinfo or {}
-        entry = next((m for m in listed.models if _is_same(m.model, model)), None)
-        trained = next((int(v) for k, v in info.items() if k.endswith(".context_length") and v), 0)
+        shown = await self._ask("POST", "/api/show", Shown, {"model": model})
+        listed = (await self._ask("GET", "/api/tags", Tags)).named
+        name = next((name for name in listed if is_same(name, model)), "")
+        try:
+            trained = shown.context
+        except Misshapen:
+            trained = 0
         return Model(
             # As it is listed: "smollm2" and "smollm2:latest" are one model, and one run.
-            name=(entry and entry.model) or model,
-            digest=(entry and entry.digest) or "",
+            name=name or model,
+            digest=(listed[name].digest if name else "") or "",
             context=await self._loaded_context(model) or trained,
-            stops=_stops(shown.parameters or ""),
-            thinks=None if capabilities is None else "thinking" in capabilities,
-            generates=capabilities is None or "completion" in capabilities,
+            stops=shown.stops,
+            thinks=None if shown.capabilities is None else "thinking" in shown.capabilities,
+            generates=shown.capabilities is None or "completion" in shown.capabilities,
+            untold=self._is_new and not shown.has_template,
         )
 
     async def load(self, model: str) -> None:
@@ -149,8 +143,8 @@ class OllamaServer:
             return None
         details = running.details
         return Loaded(
-            size=int(running.size or 0),
-            on_gpu=int(running.size_vram or 0),
+            size=running.size or 0,
+            on_gpu=running.size_vram or 0,
             parameters=(details and details.parameter_size) or "",
             quantisation=(details and details.quantization_level) or "",
         )
@@ -164,26 +158,26 @@ class OllamaServer:
         body = self._body(model, {"num_predict": 1}, stream=False)
         body |= {"messages": messages, "think": False, "truncate": False, "_debug_render_only": True}
         try:
-            answer = await self._http.json("POST", "/api/chat", body)
+            answer = self._shaped("/api/chat", await self._http.json("POST", "/api/chat", body), Answered)
         except (Busy, ConnectionLost):
             raise
         except TransientError as error:  # a 500: the template itself fails, and will do so again
             raise RequestRefused(error.cause, "choose another --steering, or give --template") from error
-        rendered = (answer.get("_debug_info") or {}).get("rendered_template")
-        return rendered if isinstance(rendered, str) else None
+        return answer.debug.rendered_template if answer.debug else None
 
     async def adds_bos(self, model: str, bos: str) -> bool:
-        return await self._tokens(model, bos) > 1
+        # Not told, as before 0.3 where the prompt was cached: it is taken for granted. Two of them are worse than none.
+        return await self._tokens(model, bos) != 1
 
     async def hides(self, model: str, token: str) -> bool:
         # One token, or two with a BOS: as plain text it would be more, and be seen.
-        return self._hides_control and await self._tokens(model, token) <= 2
+        return self._is_new and await self._tokens(model, token) in (1, 2)
 
-    async def _tokens(self, model: str, prompt: str) -> int:
-        """Tokens of a prompt, with what the server puts in front."""
-        body = self._body(model, {"num_predict": 1}, stream=False)
-        answer = await self._http.json("POST", "/api/generate", body | {"raw": True, "think": False, "prompt": prompt})
-        return int(answer.get("prompt_eval_count", 1))
+    async def _tokens(self, model: str, prompt: str) -> int | None:
+        """Tokens of a prompt, with what the server puts in front; None where it does not tell."""
+        body = self._body(model, {"num_predict": 1}, stream=False) | {"raw": True, "think": False, "prompt": prompt}
+        answer = await self._http.json("POST", "/api/generate", body)
+        return self._shaped("/api/generate", answer, Answered).prompt_eval_count
 
     async def complete(
         self, model: str, prompt: str, sampling: Sampling, stops: Sequence[str], watch: Watch
@@ -222,26 +216,27 @@ class OllamaServer:
 
     async def _stream(self, path: str, body: dict[str, Any], watch: Watch, stops: Sequence[str] = ()) -> Completion:
         completion = Completion()
-        done = False
-        pieces = 0
-        last, repeated = "", 0
+        done: Piece | None = None
+        pieces = measured = 0
+        last, repeated, spoiled = "", 0, False
 
         def on_line(line: bytes) -> bool:
-            nonlocal done, pieces, last, repeated
+            nonlocal done, pieces, measured, last, repeated, spoiled
             piece = _piece(line)
-            if "error" in piece:
-                raise self._refusal(500, line.decode())
-            message = piece.get("message") or piece
-            text = message.get("content", "") if "message" in piece else piece.get("response", "")
-            completion.reasoning += message.get("thinking") or ""
-            for token in piece.get("logprobs") or ():
-                completion.logprob = (completion.logprob or 0.0) + token["logprob"]
-            if piece.get("done"):
-                done = True
-                completion.finish_reason = piece.get("done_reason", "stop")
-                completion.prompt_tokens = piece.get("prompt_eval_count", 0)
-                completion.tokens = piece.get("eval_count", 0)
-            elif not done:
+            if piece.error:
+                raise self._refusal(500, line.decode("utf-8", "replace"))
+            if not isinstance(piece, Measured):  # what is wrong with it is its log-probabilities
+                spoiled = True
+            elif piece.logprobs:
+                measured += len(piece.logprobs)
+                completion.logprob = sum([token.logprob for token in piece.logprobs], completion.logprob or 0.0)
+            said = piece.message
+            if said is not None and said.thinking:
+                completion.reasoning += said.thinking
+            text = (piece.response if said is None else said.content) or ""
+            if piece.done:
+                done = piece
+            elif done is None:
                 completion.tokens += 1
             if not text:
                 return False
@@ -249,47 +244,65 @@ class OllamaServer:
             pieces += 1
             repeated = repeated + 1 if text == last else 0
             last = text
-            if watch(completion.text) and not done:
+            if watch(completion.text) and done is None:
                 completion.finish_reason = "cancelled"
                 return True
             return False
 
         await self._http.stream(path, body, on_line)
-        if not completion.finish_reason and repeated >= REPEATS:
+        if done is not None:
+            completion.finish_reason = done.done_reason or "stop"
+            completion.prompt_tokens = done.prompt_eval_count or 0
+            completion.tokens = completion.tokens if done.eval_count is None else done.eval_count
+        elif not completion.finish_reason and repeated >= REPEATS:
             completion.finish_reason = "length"
         if not completion.finish_reason:
-            raise TransientError(f"Ollama at {self.address} ended its answer before it was complete.", LOOK)
-        if done and completion.finish_reason == "stop":
+            raise Unfinished(f"Ollama at {self.address} ended its answer before it was complete.", LOOK)
+        if completion.finish_reason not in ("stop", "length", "cancelled"):  # "load", "unload": it was broken off
+            raise Unfinished(
+                f"Ollama at {self.address} broke its answer off ({completion.finish_reason[:40]!r}).", LOOK
+            )
+        if done is not None and completion.finish_reason == "stop":
             completion.unshown = _unshown(completion, pieces, stops)
+        if spoiled or (self._is_new and _lacks(completion, measured, done)):
+            completion.logprob = None
         return completion
 
     async def _pull(self, model: str) -> AsyncIterator[PullProgress]:
         try:
             async for step in await self._client.pull(model, stream=True):
-                yield PullProgress(step.status or "", step.completed or 0, step.total or 0)
+                yield PullProgress(step.status or "", max(0, step.completed or 0), max(0, step.total or 0))
         except ollama.ResponseError as error:
             remedy = "check the name at ollama.com/library and the connection, then run the same command again"
             raise ModelMissing(f"Ollama could not pull {model!r}: {error.error}.", remedy) from error
         except (ConnectionError, httpx.TransportError) as error:
             raise NoServer(f"No Ollama answers at {self.address}.", START) from error
+        except (AttributeError, TypeError, ValueError) as error:  # what the client makes of JSON of another shape
+            raise self._not_ollama() from error
 
     async def _loaded_context(self, model: str) -> int:
         running = await self._running(model)
         return (running and running.context_length) or 0
 
-    async def _running(self, model: str) -> ollama.ProcessResponse.Model | None:
-        running = await self._ask(self._client.ps())
-        return next((m for m in running.models if _is_same(m.model, model)), None)
+    async def _running(self, model: str) -> Running | None:
+        running = (await self._ask("GET", "/api/ps", Processes)).models or []
+        return next((entry for entry in running if is_same(entry.model or entry.name, model)), None)
 
-    async def _ask(self, question: Awaitable[T]) -> T:
+    async def _ask(self, method: str, path: str, shape: type[T], body: Any = None) -> T:
+        """What it says of itself. That it is not there is told at once: nothing is under way yet."""
         try:
-            return await question
-        except ollama.ResponseError as error:
-            raise self._refusal(error.status_code, json.dumps({"error": error.error})) from error
-        except (ConnectionError, httpx.TransportError) as error:
+            return self._shaped(path, await self._http.json(method, path, body), shape)
+        except ConnectionLost as error:
             raise NoServer(f"No Ollama answers at {self.address}.", START) from error
-        except (AttributeError, TypeError, ValueError) as error:  # what the client makes of JSON of another shape
-            raise self._not_ollama() from error
+
+    def _shaped(self, path: str, answer: dict[str, Any], shape: type[T]) -> T:
+        try:
+            return convert(answer, shape)
+        except Misshapen as error:
+            raise NotThisServer(
+                f"{self.address}{path} does not answer as Ollama does: {error}.",
+                "check --host and OLLAMA_HOST, and what stands between; for other servers add --server openai",
+            ) from error
 
     def _not_ollama(self) -> NotThisServer:
         return NotThisServer(
@@ -307,45 +320,15 @@ class OllamaServer:
         return refusal(status, body, self.address, self._model)
 
 
-def refusal(status: int, body: str, address: str, model: str) -> MagpieError:
-    """The error that an Ollama's answer means (statuses and texts: recorded; the texts vary between versions)."""
+def _piece(line: bytes) -> Piece:
+    """A line of a stream. Where only its log-probabilities are of another shape, it is no ``Measured``."""
     try:
-        answer = json.loads(body)
-        text = str(answer["error"])
-    except (ValueError, KeyError, TypeError):
-        answer, text = {}, ""
-    low = text.lower()
-    said = text or f"HTTP {status}"
-    if status == 404:
-        if not text:
-            return NotThisServer(f"{address} answered 404: it is not Ollama.", "check --host and OLLAMA_HOST")
-        pull = f"fetch it with `ollama pull {model}`, or run the same command with --pull"
-        return ModelMissing(f"Ollama has no model {model!r}.", pull)
-    if status == 401 and "signin_url" in answer:
-        return Unauthorized(f"{model} runs in Ollama's cloud, which knows nobody here.", "sign in with `ollama signin`")
-    if status == 401:
-        return Unauthorized(f"Ollama at {address} wants a key ({said}).", "set OLLAMA_API_KEY")
-    if status == 403:
-        return Forbidden(f"Ollama at {address} forbids it ({said}).", "check OLLAMA_API_KEY, or choose another model")
-    if "context size" in low or "input length exceeds" in low or "context length" in low:
-        return PromptTooLong(f"The prompt is longer than the model's context: {said}.", "give it more with --num-ctx")
-    if any(words in low.replace(" ", "").replace("-", "") for words in _OUT_OF_MEMORY):
-        smaller = "close other programs, choose a smaller model or quantisation, or lower --num-ctx"
-        return OutOfMemory(f"There is too little memory for {model!r}: {said}.", smaller)
-    if status in (429, 502, 503, 504):
-        return Busy(f"Ollama at {address} is busy ({said}).", "wait, then run the same command again")
-    if status == 400 or "must be of type" in low:
-        return RequestRefused(f"Ollama refused the request: {said}.", "check the options of this command")
-    if status >= 500:
-        return TransientError(f"Ollama failed: {said}.", LOOK)
-    return ServerError(f"Ollama at {address} answered HTTP {status}: {said}.", "check --host and OLLAMA_HOST")
-
-
-def _piece(line: bytes) -> dict[str, Any]:
-    piece = json_object(line)
-    if piece is None:
-        raise TransientError(f"Ollama sent a line that is no JSON object ({len(line)} bytes).", LOOK)
-    return piece
+        return decode(line, Measured)
+    except Misshapen:
+        try:
+            return decode(line, Piece)
+        except Misshapen as error:
+            raise TransientError(f"Ollama sent a line of another shape ({len(line)} bytes: {error}).", LOOK) from error
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:
@@ -360,29 +343,6 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
     }
 
 
-def _stops(parameters: str) -> tuple[str, ...]:
-    """The stop strings in the text of a Modelfile's parameters, a line each: ``stop   "<|im_end|>"``."""
-    found = re.findall(r'^stop\s+("(?:[^"\\]|\\.)*"|\S+)\s*$', parameters, re.MULTILINE)
-    return tuple(_unquote(stop) for stop in found)
-
-
-def _unquote(stop: str) -> str:
-    try:
-        return str(json.loads(stop)) if stop.startswith('"') else stop
-    except ValueError:  # Go's escapes that JSON has not, such as \\x00
-        return stop[1:-1].encode("latin-1", "backslashreplace").decode("unicode_escape")
-
-
-def _is_same(listed: str | None, model: str) -> bool:
-    """Whether a listed name is that of ``model``: Ollama ignores case, its registry's name and the tag "latest"."""
-    return listed is not None and _plain_name(listed) == _plain_name(model)
-
-
-def _plain_name(model: str) -> str:
-    name = model.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
-
-
 def _unshown(completion: Completion, pieces: int, stops: Sequence[str]) -> int:
     """How many tokens were generated beside those that came as ``pieces`` and the one that ended the text.
 
@@ -393,3 +353,11 @@ def _unshown(completion: Completion, pieces: int, stops: Sequence[str]) -> int:
     if not text.isascii() or any(stop[:1] in text for stop in stops if stop):
         return 0
     return max(0, completion.tokens - pieces - 1)
+
+
+def _lacks(completion: Completion, measured: int, done: Piece | None) -> bool:
+    """Whether log-probabilities may be missing amid the text. Since 0.30 a letter of several tokens has only that of
+    its last one: of one greedy Japanese text, 15 for 24 tokens, so that it looks surer than before (.91 for .80)."""
+    if completion.text.isascii():
+        return False
+    return done is None or done.eval_count is None or measured + (completion.finish_reason == "stop") < done.eval_count

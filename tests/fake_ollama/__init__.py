@@ -12,12 +12,12 @@ tests/servers/test_fake_conforms.py holds them to that.
 
 from .base import Exchange, FakeServer
 from .faults import Fault
-from .generation import Ask, Reply
+from .generation import Ask, Reply, goes_on
 from .models import FakeModel, embedder, smollm2, stop_parameters
 from .openai import FakeOpenAI
 from .script import answer, chunked_script, default_script, language_of, question
 from .server import FakeOllama
-from .templates import Template, base_model, chatml, gemma, harmony, llama3, mistral
+from .templates import Template, base_model, chatml, gemma, harmony, llama3, lone, mistral
 
 __all__ = [
     "Ask",
@@ -36,9 +36,11 @@ __all__ = [
     "default_script",
     "embedder",
     "gemma",
+    "goes_on",
     "harmony",
     "language_of",
     "llama3",
+    "lone",
     "mistral",
     "question",
     "smollm2",

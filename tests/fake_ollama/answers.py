@@ -99,7 +99,9 @@ def lines(job: Job, made: Generated, logprobs: bool) -> list[bytes]:
             made_lines += [head + gojson.quoted(piece) + tail for piece in pieces]
     if logprobs:
         for at, entry in enumerate(_logprobs(job, made), start=len(made.thinking)):
-            made_lines[at] = made_lines[at][:-2] + b',"logprobs":' + gojson.dumps([entry]) + b"}\n"
+            # A letter of several tokens has an entry for each on the old engine, and one in all on the new.
+            many = 1 if job.new_engine or entry["token"].isascii() else made.parts
+            made_lines[at] = made_lines[at][:-2] + b',"logprobs":' + gojson.dumps([entry] * many) + b"}\n"
     last = finish(job, made, envelope(job, "", "", made.reason), [])
     return [*made_lines, gojson.dumps(last) + b"\n"]
 

@@ -19,6 +19,7 @@ def show(model: FakeModel, capabilities: bool, modified: str) -> dict[str, Any]:
         f"# FROM {model.name}\n",
         f"FROM /models/blobs/sha256-{model.digest}",
         f"TEMPLATE {json.dumps(model.template.text)}",
+        *([f"RENDERER {model.renderer}"] if model.renderer else []),
         *([f"SYSTEM {model.system}"] if model.system else []),
         *[f"PARAMETER {' '.join(line.split(None, 1))}" for line in model.parameters.splitlines()],
     ]

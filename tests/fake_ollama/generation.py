@@ -33,7 +33,8 @@ class Reply:
     """What the model would write if nothing cut it. As a sequence, `text` gives one token an element.
 
     `done_reason` "length" claims a cut that no limit made. `logprob` is that of every token, or one a token.
-    `delay` is the pause before each token, None the server's own. Control tokens in `text` act as such.
+    `delay` is the pause before each token, None the server's own. Control tokens in `text` act as such. A piece that is
+    not ASCII is a letter of so many tokens as `parts` says.
     """
 
     text: str | Sequence[str]
@@ -42,16 +43,36 @@ class Reply:
     logprob: float | Sequence[float] = -0.5
     delay: float | None = None
     fault: Fault | Kind | None = None
+    parts: int = 1
 
 
 Script = Callable[[Ask], Reply | str]
+
+
+def goes_on(text: str, token: str, answer: str = "Write down what you find, and ask somebody who knows.") -> Script:
+    """A model that writes `text`, in which `token` stands for itself, and goes on from wherever a prompt ends in it."""
+    parts = text.split(token)
+    shown = "".join(parts)
+
+    def script(ask: Ask) -> Reply:
+        if ask.kind == "chat":
+            return Reply(answer)
+        left = max(n for n in range(len(shown) + 1) if ask.prompt.endswith(shown[:n]))
+        at = 0
+        for part in parts:
+            if left <= len(part):
+                break
+            at, left = at + len(part) + len(token), left - len(part)
+        return Reply(text[at + left :])
+
+    return script
 
 
 @dataclass(slots=True)
 class Generated:
     """`pieces` are the visible tokens, `tokens` counts hidden ones and the end token too.
 
-    `stop` is the stop string that ended it, `end` the end token that the reply itself holds.
+    `stop` is the stop string that ended it, `end` the end token that the reply itself holds. `parts` is the reply's.
     """
 
     thinking: list[str]
@@ -61,6 +82,7 @@ class Generated:
     logprobs: list[float]
     stop: str | None = None
     end: str = ""
+    parts: int = 1
 
     @property
     def text(self) -> str:
@@ -87,8 +109,13 @@ def generate(
         end = next((n for n, piece in enumerate(pieces) if piece in ends), None)
         if end is not None:
             ended_by, pieces, reason = pieces[end], pieces[:end], "stop"
-    count = len(thinking) + len(pieces) + (reason == "stop")  # the end token counts, and has no text
-    if 0 < limit < count:
+    more = (reply.parts - 1) * sum(not piece.isascii() for piece in pieces)
+    count = len(thinking) + len(pieces) + more + (reason == "stop")  # the end token counts, and has no text
+    if 0 < limit < count and more:  # letter by letter
+        while pieces and 0 < limit < len(pieces) + (reply.parts - 1) * sum(not piece.isascii() for piece in pieces):
+            pieces.pop()
+        count, reason = limit, "length"
+    elif 0 < limit < count:
         pieces = pieces[: max(0, limit - len(thinking))]
         thinking, count, reason = thinking[:limit], limit, "length"
         ended_by = ""
@@ -96,6 +123,7 @@ def generate(
         pieces = [piece for piece in pieces if piece not in control]
     made = Generated(thinking, pieces, reason, count, [], end=ended_by)
     _cut_at_stop(made, stops)
+    made.parts = reply.parts
     if isinstance(reply.logprob, (int, float)):
         made.logprobs = [float(reply.logprob)] * len(made.pieces)
     else:

@@ -17,7 +17,8 @@ class FakeModel:
 
     `adds_bos` says that the server puts a BOS token in front of a raw prompt by itself. `context` is what
     the model was trained with. A model without "completion" among its capabilities only embeds. `on_gpu` is the share
-    of its memory that is a GPU's.
+    of its memory that is a GPU's. `renderer` is one that no server here knows. `bare`: the weights bring no template,
+    and the Modelfile names none: the new engine takes ChatML.
     """
 
     name: str = "smollm2:135m"
@@ -33,6 +34,8 @@ class FakeModel:
     parameter_size: str = "134.52M"
     quantization: str = "Q4_1"
     on_gpu: float = 0.0
+    renderer: str = ""
+    bare: bool = False
 
     def __post_init__(self) -> None:
         if ":" not in self.name.rpartition("/")[2]:

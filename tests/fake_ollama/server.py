@@ -20,6 +20,7 @@ from .generation import Ask, Reply, Script, generate
 from .gojson import BadRequest
 from .models import FakeModel, smollm2
 from .script import default_script
+from .templates import chatml
 
 JSON: Final = "application/json; charset=utf-8"
 NDJSON: Final = "application/x-ndjson"
@@ -195,6 +196,8 @@ class FakeOllama(FakeServer):
                 job.load_duration = int(exchange.fault.seconds * 1e9)
             if empty:
                 return good(answers.envelope(job, "", done_reason="load"))
+            if not job.raw and model.renderer:
+                return error(500, f'unknown renderer "{model.renderer}"')
             if job.body.get("_debug_render_only") and self._renders:
                 return good(answers.rendered(job))
             refused = self._fit(job, context)
@@ -226,7 +229,8 @@ class FakeOllama(FakeServer):
             messages = [*system, {"role": "user", "content": body["prompt"]}]
         if messages and messages[0].get("role") != "system" and model.system:
             messages = [{"role": "system", "content": model.system}, *messages]
-        prompt = body.get("prompt", "") if raw else model.template(messages) if messages else ""
+        template = chatml() if model.bare and self.new_engine else model.template
+        prompt = body.get("prompt", "") if raw else template(messages) if messages else ""
         options = body.get("options", {})
         return Job(exchange.path, body, model, messages, prompt, raw, self.new_engine, options)
 

@@ -29,11 +29,12 @@ def _split_system(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
     return "", messages
 
 
-def chatml(default_system: str = "", bos: str = "") -> Template:
+def chatml(default_system: str = "", bos: str = "", drops_system: bool = False) -> Template:
     """Qwen, SmolLM2 and many more. `default_system` stands where the first message is no system message."""
 
     def render(messages: Sequence[Message]) -> str:
         system, rest = _split_system(messages)
+        system = "" if drops_system else system
         turns = [("system", system or default_system)] if system or default_system else []
         turns += [(message["role"], message["content"]) for message in rest]
         body = "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in turns)
@@ -46,6 +47,21 @@ def chatml(default_system: str = "", bos: str = "") -> Template:
         bos or "<|endoftext|>",
         "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n",
     )
+
+
+def lone(end: str = "<repo_name>") -> Template:
+    """ChatML where a control token that is no end token ends the user's and the system's turn, as Mistral's [/INST]."""
+    plain = chatml()
+
+    def render(messages: Sequence[Message]) -> str:
+        body = "".join(
+            f"<|im_start|>{message['role']}\n{message['content']}"
+            f"{'<|im_end|>' if message['role'] == 'assistant' else end}\n"
+            for message in messages
+        )
+        return f"{body}<|im_start|>assistant\n"
+
+    return Template(render, (*plain.control, end), plain.ends, plain.bos)
 
 
 def llama3() -> Template:

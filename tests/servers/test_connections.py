@@ -19,7 +19,8 @@ from servers.support import canned, served
 from magpie_ollama.errors import ConnectionLost, NotThisServer, TransientError
 from magpie_ollama.servers import connections
 from magpie_ollama.servers.connections import Connections, json_object
-from magpie_ollama.servers.ollama import OllamaServer, refusal
+from magpie_ollama.servers.ollama import OllamaServer
+from magpie_ollama.servers.ollama_errors import refusal
 
 BODY = {"model": "smollm2:135m", "messages": [{"role": "user", "content": "Why?"}]}
 
@@ -42,7 +43,7 @@ async def lines(pool: Connections, enough: Callable[[bytes], bool] = lambda line
 CROWD = """
 import asyncio, resource, sys
 from magpie_ollama.servers.connections import Connections
-from magpie_ollama.servers.ollama import refusal
+from magpie_ollama.servers.ollama_errors import refusal
 
 async def go(url):
     pool = Connections(url, lambda status, text: refusal(status, text, url, "m"))

@@ -21,7 +21,9 @@ from magpie_ollama.errors import (
     TransientError,
     Unauthorized,
 )
-from magpie_ollama.servers.ollama import OllamaServer, refusal
+from magpie_ollama.servers import connections
+from magpie_ollama.servers.ollama import OllamaServer
+from magpie_ollama.servers.ollama_errors import refusal
 
 
 # Every row of the table of errors in what is known of Ollama, as the recordings have the texts.
@@ -48,7 +50,6 @@ from magpie_ollama.servers.ollama import OllamaServer, refusal
         (500, "llama-server process has terminated: exit status 2", TransientError),
         (500, "an error was encountered while running the model: unexpected EOF", TransientError),
         (400, "the input length exceeds the context length", PromptTooLong),
-        (400, '{"error":{"message":"request (3026 tokens) exceeds the available context size"}}', PromptTooLong),
         (401, "unauthorized", Unauthorized),
         (403, "forbidden", errors.Forbidden),
         (429, "too many requests", errors.Busy),
@@ -63,6 +64,55 @@ def test_refusals(status: int, text: str, error: type[ServerError]) -> None:
     assert found.cause.endswith(".")
     assert found.remedy, "there is always something to do next"
     assert error is ModelMissing or text in found.cause, "the server's own words"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        '{"error":{"code":400,"message":"request (301 tokens) exceeds the available context size","n_ctx":256}}',
+        'llama-server: {"message":"request (301 tokens) exceeds the available context size"}',
+        {"message": "request (301 tokens) exceeds the available context size", "code": 400},
+        {"error": {"error": "request (301 tokens) exceeds the available context size."}},
+    ],
+)
+def test_an_error_within_an_error_is_read(error: Any) -> None:
+    found = refusal(400, json.dumps({"error": error}), "http://h:1", "x")
+    assert type(found) is PromptTooLong
+    assert found.cause.endswith("request (301 tokens) exceeds the available context size.")
+    assert "{" not in found.cause
+
+
+@pytest.mark.parametrize("error", ["a" * 10**6, '{"error":' * 20_000, "{" * 10**5, [[["x"]]], 7, True, {"a": 1}])
+def test_an_error_of_any_shape_and_length_is_told_in_short(error: Any) -> None:
+    found = refusal(500, json.dumps({"error": error}), "http://h:1", "x")
+    assert type(found) is TransientError
+    assert len(found.cause) < 600
+
+
+OFFLINE = 'Post "https://ollama.com:443/api/show?ts=1": dial tcp: lookup ollama.com on 10.255.255.53:53: no such host'
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "model", "error", "cause", "remedy"),
+    [
+        (502, OFFLINE, "gpt-oss:120b-cloud", TransientError, "which was not reached", "check the network"),
+        (500, "dial tcp 34.36.133.15:443: i/o timeout", "big-cloud", TransientError, "was not reached", "network"),
+        (403, "ollama cloud is disabled: remote model details are unavailable", "big-cloud", errors.Forbidden,
+         "which is switched off", "OLLAMA_NO_CLOUD"),
+        (502, "dial tcp 127.0.0.1:11434: connect: connection refused", "x", errors.Busy, "busy", "wait"),
+        (500, 'unknown renderer "glm-4.6"', "x", errors.TemplateError, '"glm-4.6"', "too old or too new"),
+        (500, "llama runner process has terminated: error loading model: unknown model architecture: 'x'", "x",
+         RequestRefused, "cannot run x", "too old or too new"),
+        (400, "invalid model name", "bad name", ModelMissing, "no name of a model", "ollama list"),
+    ],
+)  # fmt: skip
+def test_refusals_that_are_told_by_their_words(
+    status: int, text: str, model: str, error: type[Exception], cause: str, remedy: str
+) -> None:
+    found = refusal(status, json.dumps({"error": text}), "http://h:1", model)
+    assert type(found) is error
+    assert cause in found.cause
+    assert remedy in found.remedy
 
 
 def test_a_cloud_model_that_nobody_is_signed_in_for() -> None:
@@ -112,6 +162,43 @@ def test_not_ollama(answer: Any) -> None:
 def test_lists_of_another_shape(body: bytes) -> None:
     with canned({"/api/tags": (200, body)}) as url, pytest.raises(NotThisServer):
         served(OllamaServer(url), lambda server: server.models())
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'{"capabilities": "completion"}', "$.capabilities"),
+        (b'{"parameters": ["stop"]}', "$.parameters"),
+        (b'{"model_info": [1]}', "$.model_info"),
+    ],
+)
+def test_a_model_of_another_shape_is_told_with_its_place(body: bytes, where: str) -> None:
+    answers = {"/api/show": (200, body), "/api/tags": (200, b"{}"), "/api/ps": (200, b'{"models": null}')}
+    with canned(answers) as url, pytest.raises(NotThisServer) as caught:
+        served(OllamaServer(url), lambda server: server.describe(MODEL))
+    assert f"{url}/api/show does not answer as Ollama does" in caught.value.cause
+    assert where in caught.value.cause
+
+
+def test_a_model_of_which_next_to_nothing_is_told() -> None:
+    info = b'{"capabilities": null, "parameters": null, "model_info": {"x.context_length": "many"}}'
+    answers = {"/api/show": (200, info), "/api/tags": (200, b'{"models": null}'), "/api/ps": (200, b"{}")}
+    with canned(answers) as url:
+        found = served(OllamaServer(url), lambda server: server.describe(MODEL))
+    assert (found.name, found.context, found.stops, found.thinks, found.generates) == (MODEL, 0, (), None, True)
+
+
+@pytest.mark.parametrize("path", ["/api/tags", "/api/show", "/api/ps", "/api/version"])
+def test_an_answer_without_bound_is_given_up(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "LONGEST_LINE", 10_000)
+    fine = {"/api/show": (200, b"{}"), "/api/tags": (200, b"{}"), "/api/ps": (200, b"{}")}
+    with (
+        canned({**fine, path: (200, b'{"models": [' + b" " * 10**6 + b"]}")}) as url,
+        pytest.raises(ServerError) as caught,
+    ):
+        call = (lambda server: server.version()) if path == "/api/version" else lambda server: server.describe(MODEL)
+        served(OllamaServer(url), call)
+    assert "is not Ollama" in caught.value.cause or "endless" in caught.value.cause
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"7", b"<html>"])
