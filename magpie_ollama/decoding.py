@@ -52,7 +52,7 @@ def convert(value: Any, shape: type[T]) -> T:
     except msgspec.ValidationError as error:
         raise Misshapen(str(error)) from error
     except UnicodeError as error:  # where a text is compared, as a key is, or a number was expected
-        raise Misshapen("half of a surrogate pair") from error
+        raise Misshapen("half of a surrogate pair where no text belongs") from error
     except RecursionError as error:
         raise Misshapen("nested too deeply") from error
 

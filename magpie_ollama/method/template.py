@@ -8,6 +8,7 @@ templates that change what they are given.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,12 +58,23 @@ class Template:
     stops: tuple[str, ...]
     source: str
     silent: bool = False
+    guessed: bool = False
+
+    @property
+    def is_chatml(self) -> bool:
+        return self.prefix.endswith("<|im_start|>user\n") and self.suffix == "<|im_end|>\n<|im_start|>assistant\n"
+
+    @property
+    def first_end(self) -> str:
+        """The control token that ends a user's turn, "" where plain words do."""
+        return next(iter(_control(self.suffix)), "")
 
     @property
     def lone_end(self) -> str:
         """What ends a user's turn, where that is the assistant's header alone: [/INST], <｜Assistant｜>; else "".
 
-        Where two tokens stand there, the first is an end token of the model's, at which every server stops.
+        Where two tokens stand there, the first is an end token of the model's, at which every server stops, if the
+        template is the model's own.
         """
         control = _control(self.suffix)
         return control[0] if len(control) == 1 and not CONTROL.sub("", self.suffix).strip() else ""
@@ -113,6 +125,22 @@ def cut(rendered: Sequence[str], source: str, model: str, stops: Sequence[str] =
     return Template(prefix, suffix, _stops(suffix, stops), source)
 
 
+def left_out(prefix: str, before: Sequence[Message]) -> str:
+    """What of the messages in front of the user's turn does not stand in ``prefix``, in words; "" where all does.
+
+    White space and forms of letters may differ: templates trim, and a server that only tells tokens normalises.
+    """
+    shown = _bare(prefix)
+    missing = [message["role"] for message in before if _bare(message["content"]) not in shown]
+    if not missing:
+        return ""
+    return "the system message" if missing[0] == "system" else "the turns in front of the last one"
+
+
+def _bare(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).split())
+
+
 def leading_bos(prefix: str) -> str:
     """The beginning-of-sequence text that ``prefix`` starts with, or ""."""
     return next((bos for bos in BOS if prefix.startswith(bos)), "")
@@ -158,6 +186,12 @@ class Preset:
     reply: str
     matches: tuple[str, ...]
 
+    def answer_stops(self, own: Sequence[str] = ()) -> tuple[str, ...]:
+        """What ends an assistant's turn where the server shows it: its last token, and the beginning of the user's."""
+        turn = _fill(self.assistant, content=SENTINELS[0]) + _fill(self.user, content=SENTINELS[1])
+        between = turn.split(SENTINELS[0])[1].split(SENTINELS[1])[0]
+        return tuple(stop for stop in _stops(between, own) if stop not in REASONING) if between.strip() else tuple(own)
+
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt of a conversation, with the assistant's header at its end."""
         turns = list(messages)
@@ -196,16 +230,37 @@ def load_preset(name_or_file: str) -> Preset:
     return _preset(prompts.read(path), path)
 
 
+FOREIGN = re.compile(
+    r"deepseek|(?<![a-z])r1(?![a-z0-9])|gpt-?oss|glm|tulu|olmo|openchat|starling|zephyr|vicuna|wizard-?(?:lm|math|coder)|"
+    r"neural-?chat|chatqa|solar|command-?[ar]|\baya|granite|falcon|exaone|kimi|minimax|hunyuan|ernie|baichuan|alpaca|"
+    r"guanaco|orca-mini|capybara|codellama|llama-?[24](?![0-9])|function-?gemma"
+)
+"""Families with a template that no preset has. Their models are often named after the one they were made from as well,
+whose template they were taught to forget (deepseek-r1-0528-qwen3-8b)."""
+
+
 def preset_for(model: str) -> Preset | None:
-    """The preset whose patterns match the model's name, the one with the longest matching pattern first."""
-    best: tuple[int, Preset] | None = None
+    """The preset whose patterns match the model's name, the one with the longest matching pattern first.
+
+    None where the name has two families and none of them is known to be the last word: the wrong template would be
+    taken for the right one.
+    """
+    found: list[tuple[re.Match[str], Preset]] = []
     for name in prompts.names("templates"):
         preset = load_preset(name)
-        for pattern in preset.matches:
-            found = re.search(pattern, model.lower())
-            if found and (best is None or len(found[0]) > best[0]):
-                best = (len(found[0]), preset)
-    return best[1] if best else None
+        found += [(match, preset) for pattern in preset.matches if (match := re.search(pattern, model.lower()))]
+    if not found or FOREIGN.search(model.lower()):
+        return None
+    # A pattern with .* is of those who give another maker's model their own template.
+    best, preset = max(found, key=lambda entry: (entry[0].re.pattern.endswith(".*"), len(entry[0][0])))
+    others = {
+        _family(other) for match, other in found if not best.start() <= match.start() <= match.end() <= best.end()
+    }
+    return None if others - {_family(preset)} and not best.re.pattern.endswith(".*") else preset
+
+
+def _family(preset: Preset) -> str:
+    return re.split(r"[\d-]", preset.name)[0]
 
 
 def _preset(data: dict[str, Any], path: Path) -> Preset:

@@ -7,17 +7,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from magpie_ollama.corpus.lines import whole_text
-from magpie_ollama.errors import Busy, PromptTooLong, TransientError
+from magpie_ollama.errors import Busy, PromptTooLong, TransientError, Unfinished
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import Reason, extract, split_reasoning
 from magpie_ollama.method.languages import Exemplar
 from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, screen_instruction, screen_response
 from magpie_ollama.method.steering import Steered, steer
 from magpie_ollama.records import Attempt, Message
+from magpie_ollama.run.ending import Endings, reseed
 from magpie_ollama.run.prompting import Prompter
 from magpie_ollama.run.retrying import NO_ANSWERS, broken, retrying
 from magpie_ollama.run.settings import Settings
-from magpie_ollama.servers.base import Completion, Model, Server, Watch
+from magpie_ollama.servers.base import Completion, Model, Sampling, Server, Watch
+
+OTHER_SEEDS = 2
+"""So many are tried where an answer breaks off. Ollama 0.33's does so at a token that is one byte of no letter, each
+time with the same seed."""
 
 
 @dataclass(slots=True)
@@ -64,6 +69,7 @@ class Asker:
         self._seen = seen
         self._on_tokens = on_tokens
         self._on_busy = on_busy
+        self._endings = Endings()
         self._answers = 0
         self._no_answers = 0
 
@@ -80,16 +86,21 @@ class Asker:
         template = await self._prompter.template(draft.steered.messages)
         watch = InstructionWatch(self._rules, template, draft.steered.opener)
 
-        def ask() -> Awaitable[Completion]:
+        def go_on(text: str, sampling: Sampling, look: Watch) -> Awaitable[Completion]:
+            prompt = template.prefix + draft.steered.tail + text
+            return self._server.complete(self._model.name, prompt, sampling, template.stops, look)
+
+        async def ask(seed: int) -> Completion:
             nonlocal watch
             watch = InstructionWatch(self._rules, template, draft.steered.opener)
-            return self._server.complete(
-                self._model.name,
-                template.prefix + draft.steered.tail,
-                self._settings.instruction.seeded(draft.seed),
-                template.stops,
-                self._counting(draft, "instruction_tokens", watch),
-            )
+            look = self._counting(draft, "instruction_tokens", watch)
+            sampling = self._settings.instruction.seeded(seed)
+            if not template.silent:
+                return await go_on("", sampling, look)
+            made = await self._endings.write(go_on, sampling, look)
+            if made.finish_reason == "stop":  # what was found wrong may stand behind its end
+                watch = InstructionWatch(self._rules, template, draft.steered.opener)
+            return made
 
         completion = await self._answer(draft, "instruction_tokens", ask)
         if completion is None:
@@ -125,16 +136,14 @@ class Asker:
         think = (self._settings.think or template.opens_reasoning) and self._model.thinks is not False
         watch = ResponseWatch(self._rules)
 
-        def ask() -> Awaitable[Completion]:
+        raw = self._prompter.raw is not None
+
+        def ask(seed: int) -> Awaitable[Completion]:
             nonlocal watch
             watch = ResponseWatch(self._rules)
-            return self._server.chat(
-                self._model.name,
-                messages,
-                self._settings.response.seeded(draft.seed),
-                think,
-                self._counting(draft, "response_tokens", watch),
-            )
+            look = _behind_reasoning(watch, template.opens_reasoning) if raw else watch
+            sampling = self._settings.response.seeded(seed)
+            return self._prompter.reply(messages, sampling, think, self._counting(draft, "response_tokens", look))
 
         try:
             completion = await self._answer(draft, "response_tokens", ask)
@@ -150,13 +159,16 @@ class Asker:
         reason = screen_response(completion.text, completion.finish_reason, draft.text, self._rules, draft.steered)
         return reason or completion
 
-    async def _answer(self, draft: Draft, stage: str, ask: Callable[[], Awaitable[Completion]]) -> Completion | None:
-        """The completion, after retries; None where the server is there but gives no complete one."""
+    async def _answer(
+        self, draft: Draft, stage: str, ask: Callable[[int], Awaitable[Completion]], number: int = 0
+    ) -> Completion | None:
+        """The completion, after retries; None where the server is there but gives no complete one. ``ask`` takes the
+        seed: one whose text breaks off is likely to do so again, and another one is tried."""
 
         async def again() -> Completion:
             setattr(draft, stage, 0)  # what an attempt that failed generated is nobody's
             try:
-                return await ask()
+                return await ask(reseed(draft.seed, number))
             except Busy:
                 self._on_busy()
                 raise
@@ -165,8 +177,10 @@ class Asker:
         try:
             completion = await retrying(again, self._server.address)
         except TransientError as error:
+            if isinstance(error, Unfinished) and number < OTHER_SEEDS:
+                return await self._answer(draft, stage, ask, number + 1)
             if self._answers > before:  # others were answered meanwhile: one that only was too busy is asked again
-                return await self._answer(draft, stage, ask) if isinstance(error, Busy) else None
+                return await self._answer(draft, stage, ask, number) if isinstance(error, Busy) else None
             self._no_answers += 1
             if self._no_answers >= NO_ANSWERS:
                 raise broken(error) from error
@@ -189,8 +203,20 @@ class Asker:
         return look
 
 
+def _behind_reasoning(watch: Watch, opened: bool) -> Watch:
+    """``watch``, of what is written behind the reasoning. ``opened``: the prompt began it."""
+
+    def look(text: str) -> bool:
+        if not opened and not text.lstrip().startswith("<think>"):
+            return watch(text)
+        _, end, answer = text.partition("</think>")
+        return watch(answer) if end else False
+
+    return look
+
+
 def _confidence(completion: Completion) -> float:
     size = len(completion.text.encode("utf-8", "replace"))
-    if completion.logprob is None or not size:
+    if completion.logprob is None or not size or not math.isfinite(completion.logprob):
         return 0.0
-    return round(math.exp(completion.logprob / size), 4)
+    return round(math.exp(min(0.0, completion.logprob / size)), 4)

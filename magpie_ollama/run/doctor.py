@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 from magpie_ollama.corpus import MemoryCorpus
-from magpie_ollama.errors import Stalled
+from magpie_ollama.errors import MagpieError, Stalled
 from magpie_ollama.run import measurements
 from magpie_ollama.run.connect import choose_model, connect
 from magpie_ollama.run.continuing import short
@@ -22,7 +22,7 @@ from magpie_ollama.run.diagnosis import Diagnosis
 from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.session import Session
 from magpie_ollama.run.settings import Settings
-from magpie_ollama.run.trial import Trial
+from magpie_ollama.run.trial import HELLO, Trial
 from magpie_ollama.run.watchdog import watched
 from magpie_ollama.servers.address import is_loopback, without_password
 from magpie_ollama.servers.base import Model, Server
@@ -115,10 +115,10 @@ class _Doctor:
         progress.enter(f"Loading {model.name}")
         await retrying(lambda: server.load(model.name), server.address)
         self._model = await retrying(lambda: server.describe(model.name), server.address)
-        loaded = await server.loaded(model.name) if isinstance(server, OllamaServer) else None
+        loaded, gone = await _loaded(server, model.name) if isinstance(server, OllamaServer) else (None, False)
         self._diagnosis.ok("model", _described(self._model, loaded))
         _context(self._diagnosis, self._model.context, server.kind)
-        _memory(self._diagnosis, loaded, server)
+        _memory(self._diagnosis, loaded, gone, server)
 
 
 def _machine(diagnosis: Diagnosis) -> None:
@@ -163,10 +163,22 @@ def _context(diagnosis: Diagnosis, context: int, kind: str) -> None:
         diagnosis.ok("context", f"{context:,} tokens")
 
 
-def _memory(diagnosis: Diagnosis, loaded: Loaded | None, server: Server) -> None:
+async def _loaded(server: OllamaServer, model: str) -> tuple[Loaded | None, bool]:
+    """What the model takes, and whether it is gone after each request, although a request for it succeeds."""
+    loaded = await server.loaded(model)
+    if loaded is None:
+        try:
+            await server.render(model, HELLO)
+        except MagpieError:
+            return None, False
+        loaded = await server.loaded(model)
+    return loaded, loaded is None
+
+
+def _memory(diagnosis: Diagnosis, loaded: Loaded | None, gone: bool, server: Server) -> None:
     machine = _machine_memory() if is_loopback(server.address) else 0  # of another one nothing is known
     of = f"; this machine has {_size(machine)}" if machine else ""
-    if loaded is None and server.kind == "ollama":
+    if gone:
         text = "the model was loaded and is gone: Ollama unloads it after each request, and loads it again"
         remedy = "add --option keep_alive=5m, or start Ollama without OLLAMA_KEEP_ALIVE=0"
         diagnosis.warn("memory", text, remedy)

@@ -14,7 +14,7 @@ from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation import tagging
 from magpie_ollama.curation.judgements import Judgements
 from magpie_ollama.curation.tagging import Tags
-from magpie_ollama.errors import PromptTooLong, RequestRefused, ServerError, TransientError
+from magpie_ollama.errors import PromptTooLong, RequestRefused, ServerError, TransientError, Unfinished
 from magpie_ollama.run.connect import choose_model, connect
 from magpie_ollama.run.retrying import NO_ANSWERS, broken, retrying
 from magpie_ollama.run.settings import ServerChoice
@@ -162,6 +162,8 @@ class Judging:
                 refused = error
                 continue
             except TransientError as error:
+                if isinstance(error, Unfinished) and number + 1 < TRIES:
+                    continue
                 self._failed(error)
                 return None
             if refused and self._schema:

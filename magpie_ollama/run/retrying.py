@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import stamina
 
-from magpie_ollama.errors import Busy, ConnectionLost, NoServer, ServerError, TransientError
+from magpie_ollama.errors import Busy, ConnectionLost, NoServer, ServerError, TransientError, Unfinished
 from magpie_ollama.run import silence
 from magpie_ollama.servers.connections import START
 
@@ -37,14 +37,15 @@ def broken(error: TransientError) -> ServerError:
 async def retrying(call: Callable[[], Awaitable[T]], address: str) -> T:
     """The result of ``call`` to the server at ``address``, tried again after each ``TransientError``.
 
-    The last one is raised; in place of ``ConnectionLost`` a ``NoServer``.
+    The last one is raised; in place of ``ConnectionLost`` a ``NoServer``. ``Unfinished`` is raised at once: only
+    another seed helps.
     """
     failures = 0
     call = silence.noted(call, address)
 
     def again(error: Exception) -> bool:
         nonlocal failures
-        if not isinstance(error, TransientError):
+        if not isinstance(error, TransientError) or isinstance(error, Unfinished):
             return False
         failures += not isinstance(error, ConnectionLost | Busy)
         return failures < FAILURES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,7 +27,7 @@ from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.seen import index
 from magpie_ollama.run.settings import Settings
 from magpie_ollama.run.ways import AUTO_WAYS, AutoWays, FixedWay
-from magpie_ollama.servers.base import Model, Server
+from magpie_ollama.servers.base import Completion, Model, Sampling, Server, Watch
 from magpie_ollama.servers.ollama import PullProgress
 
 
@@ -96,6 +96,12 @@ class Session:
     async def template(self, before: Sequence[Message] = ()) -> Template:
         """The model's template without any steering, or behind other messages."""
         return await self._prompter.template(before)
+
+    def reply(
+        self, messages: Sequence[Message], sampling: Sampling, think: bool, watch: Watch
+    ) -> Awaitable[Completion]:
+        """The assistant's next turn, as a response is asked for."""
+        return self._prompter.reply(messages, sampling, think, watch)
 
     def asker(self, seen: DuplicateIndex) -> Asker:
         def on_tokens(more: int) -> None:
@@ -184,18 +190,25 @@ class Session:
             self.progress.notices.append(f"{name} reasons before each response, whatever is asked: that costs tokens.")
         if template.silent:
             self.progress.notices.append(
-                f"This {self.server.kind} hides {template.lone_end}, which ends a user's turn of {name}: "
-                "look whether answers stand in the instructions."
+                f"This {self.server.kind} hides {template.first_end}, which ends a user's turn of {name}: it is looked "
+                "for at the ends of sentences, by single tokens. Look whether answers stand in the instructions."
+            )
+        if template.guessed:
+            self.progress.notices.append(
+                f"{name} brings no chat template that this {self.server.kind} tells: it renders ChatML, perhaps as a "
+                "guess. If the model was trained on another one, or on none, give it with --template."
             )
 
     async def _carry(self, way: str) -> None:
         try:
-            await self._prompter.template(self._steer(way, 0).messages)
+            await self._prompter.carries(self._steer(way, 0).messages)
         except (RequestRefused, TransientError) as error:
             # Templates without a system role raise an error when they are rendered with one.
             raise TemplateError(
                 f"The chat template of {self.model.name} cannot carry {way} ({error.cause})",
-                "choose another --steering, for example opener, or auto",
+                "leave out --system, or give --template"
+                if self.settings.system
+                else "choose another --steering, for example opener, or auto",
             ) from error
 
     def _begin(self, template: Template, allowed: Sequence[str]) -> Run:

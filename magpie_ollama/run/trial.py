@@ -84,7 +84,10 @@ class Trial:
         override = self._session.settings.server.template
         template = self._template = await self._session.template()
         text = f"{template.source}: {_quoted(template.prefix)}"
-        if not template.source.startswith("preset"):
+        if template.guessed:
+            remedy = "if the model was trained on another template, or on none, give it with --template"
+            self._diagnosis.warn("template", f"{text}: no template of the model's own is told", remedy)
+        elif not template.source.startswith("preset"):
             self._diagnosis.ok("template", text)
         elif override:
             self._diagnosis.ok("template", f"{text}, by --template")
@@ -95,7 +98,7 @@ class Trial:
         self._diagnosis.ok("stops", f"{' '.join(map(_quoted, template.stops))}, and the model's own end token")
         if template.silent:
             text = (
-                f"this server shows nothing of {template.lone_end}, which ends a user's turn: answers can follow unseen"
+                f"this server hides {template.first_end}, which ends a user's turn: it is looked for by single tokens"
             )
             remedy = "read some instructions; llama-server and vLLM (--server openai) and the embedded engine show it"
             self._diagnosis.warn("turn's end", text, remedy)
@@ -135,7 +138,7 @@ class Trial:
         sampling = Sampling(temperature=0.0, max_tokens=48)
         opened = self._template is not None and self._template.opens_reasoning
         think = opened and self._model.thinks is not False
-        ask = partial(self._server.chat, self._model.name, HELLO, sampling, think, lambda _: False)
+        ask = partial(self._session.reply, HELLO, sampling, think, lambda _: False)
         answer = await retrying(ask, self._server.address)
         told = {True: "this model can reason", False: "this model does not reason", None: "not told by the server"}
         off = f"{told[self._model.thinks]}; off for instructions, and for responses without --think"

@@ -59,7 +59,7 @@ def lone(end: str = "<repo_name>") -> Template:
             f"{'<|im_end|>' if message['role'] == 'assistant' else end}\n"
             for message in messages
         )
-        return f"{body}<|im_start|>assistant\n"
+        return body.removesuffix("\n")
 
     return Template(render, (*plain.control, end), plain.ends, plain.bos)
 

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml, default_script, mistral, question
+from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml, default_script, question
 from run.support import ANSWER, GERMAN, QUESTION, Outcome, generate, generating, settings, until
 from run.support import read as records
 
+from magpie_ollama.decoding import decode
 from magpie_ollama.errors import PromptTooLong, ShortOfTarget
 from magpie_ollama.method import languages
 from magpie_ollama.records import KEYS, Record
 from magpie_ollama.run.session import Session
 from magpie_ollama.run.settings import INSTRUCTION, RESPONSE
 from magpie_ollama.servers import ollama
-from magpie_ollama.servers.connections import json_object
 
 GENERATIONS = pytest.mark.parametrize("version", ["0.24.0", "0.33.0"])
 
@@ -198,7 +198,7 @@ def test_half_a_surrogate_pair_of_a_server_ends_as_utf8_can_hold_it(
         return f"{ANSWER} ~" if ask.kind == "chat" else f"{QUESTION} ~"
 
     # The fake server writes JSON as Go does, which has no such halves: Python's do.
-    monkeypatch.setattr(ollama, "json_object", lambda line: json_object(line.replace(b"~", b"\\ud83d")))
+    monkeypatch.setattr(ollama, "decode", lambda line, shape: decode(line.replace(b"~", b"\\ud83d"), shape))
     with FakeOllama(script=script) as fake:
         made = generate(settings(fake, 1, parallel=1), tmp_path / "en.jsonl")
     assert made.error is None
@@ -266,23 +266,6 @@ def test_a_model_that_cannot_but_reason(tmp_path: Path, parses: bool) -> None:
     assert record["reasoning"] == "I see."
     assert record["messages"][1]["content"] == ANSWER
     assert any("reasons before each response" in notice for notice in made.progress.notices)
-
-
-def test_an_answer_behind_a_turn_whose_end_is_not_shown_is_no_instruction(tmp_path: Path) -> None:
-    """Ollama since 0.30 sends nothing for Mistral's [/INST]."""
-
-    texts = iter((f"{QUESTION}[/INST] Use big pots and good soil.</s>", f"{QUESTION}</s>"))
-
-    def script(ask: Ask) -> Reply:
-        if ask.kind == "chat":
-            return Reply(ANSWER)
-        return Reply(next(texts) if ask.options["num_predict"] > 1 else "a probe of tokens")
-
-    with FakeOllama(models=[FakeModel("mistral:7b", mistral())], script=script) as fake:
-        made = generate(settings(fake, 1, parallel=1), tmp_path / "en.jsonl")
-    assert [attempt["outcome"] for attempt in made.attempts] == ["run_on", "kept"]
-    assert [record["messages"][0]["content"] for record in made.records] == [QUESTION]
-    assert any("hides [/INST]" in notice for notice in made.progress.notices)
 
 
 def test_thinking_where_the_model_cannot(tmp_path: Path) -> None:

@@ -246,3 +246,13 @@ def test_models_without_a_tag_and_with_one_are_one() -> None:
     assert described[0] == described[1]
     assert described[0].name == "mine:latest"
     assert described[0].digest
+
+
+def test_a_pull_that_answers_in_another_shape() -> None:
+    async def go(server: OllamaServer) -> None:
+        async for _ in server.pull(MODEL):
+            pass
+
+    for body in (b"[]", b"7", b"<html>", b'{"status": 7}', b'{"completed": "x"}', b"[" * 10**5):
+        with canned({"/api/pull": (200, body)}) as url, pytest.raises(NotThisServer):
+            served(OllamaServer(url), go)
