@@ -98,6 +98,9 @@ class _Doctor:
                 await Trial(self._session, self._diagnosis).run()
         except Stalled as error:
             self._diagnosis.fail("server", error)
+        for notice in server.notices:
+            remedy = "start the server so that it takes them, or go on without"
+            self._diagnosis.warn("parameters", notice, remedy if "takes no" in notice else "")
 
     async def _open(self) -> None:
         assert self.server is not None

@@ -10,7 +10,7 @@ import stamina
 
 from magpie_ollama.errors import Busy, ConnectionLost, NoServer, ServerError, TransientError, Unfinished
 from magpie_ollama.run import silence
-from magpie_ollama.servers.connections import START
+from magpie_ollama.servers.connections import LOOK
 
 T = TypeVar("T")
 
@@ -67,8 +67,9 @@ async def retrying(call: Callable[[], Awaitable[T]], address: str) -> T:
                     raise first
                 return await call()
     except ConnectionLost as error:
-        if error.remedy != START:  # something is there, and drops each request
-            raise broken(error) from error
+        if error.remedy == LOOK:  # something is there, and drops each request
+            told = broken(error)
+            raise NoServer(told.cause, told.remedy) from error
         raise NoServer(
             f"The server at {address} has stopped answering.",
             "start it again, then run the same command: it continues where it stopped",

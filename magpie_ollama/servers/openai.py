@@ -307,7 +307,7 @@ class OpenAIServer:
             return OutOfMemory(f"{self.address} ran out of memory: {said}", "start it with a smaller model")
         if status in (429, 502, 503, 504, 529) or (status >= 500 and any(sign in low for sign in BUSY)):
             return Busy(f"{self.address} is busy ({said}).", "wait, then run the same command again")
-        if status in (408, 409, 425) or status >= 500:
+        if status in (408, 409, 425) or (status >= 500 and status not in (501, 505)):
             return TransientError(f"{self.address} failed: {said}", LOOK)
         return RequestRefused(
             f"{self.address} refused the request: {said}",

@@ -157,6 +157,16 @@ def test_an_option_that_a_command_sets_itself(run: Runner, args: tuple[str, ...]
     check_error(run(*args, "--host", "127.0.0.1:1"), 2, "This command sets ", remedy)
 
 
+def test_null_leaves_out_what_a_command_sets_itself(run: Runner) -> None:
+    with FakeOpenAI("vllm") as fake:
+        left = [f"--option={name}=null" for name in ("top_p", "seed", "logprobs")]
+        done = run("generate", "--server", "openai", "--host", fake.url, "-n", "1", *left)
+        bodies = [exchange.body for exchange in fake.requests if exchange.generation >= 0]
+    assert done.code == 0, done.err
+    assert bodies
+    assert not any({"top_p", "seed", "logprobs"} & body.keys() for body in bodies)
+
+
 def test_an_option_of_the_wrong_type(run: Runner) -> None:
     with FakeOllama() as fake:
         check_error(run("generate", "--option", "num_thread=many", "--host", fake.url), 3, "must be of type integer")

@@ -341,7 +341,8 @@ class FakeOpenAI(FakeServer):
         limit = int(asked) if asked is not None else (-1 if chat else self.shape.default_max_tokens)
         room = self.context - prompt_tokens  # what does not fit is silently not generated
         wants = (body.get("chat_template_kwargs") or {}).get("enable_thinking", True)
-        think = chat and bool(wants) and "thinking" in model.capabilities
+        wants = bool(wants) or self.flavour == "plain"  # which knows no such parameter
+        think = chat and wants and "thinking" in model.capabilities
         if think and reply.thinking and self.flavour == "plain":  # nothing parses it out of the text
             text = reply.text if isinstance(reply.text, str) else "".join(reply.text)
             reply = Reply(f"<think>\n{reply.thinking}\n</think>\n\n{text}", reply.done_reason)

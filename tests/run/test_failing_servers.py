@@ -14,6 +14,7 @@ import pytest
 import stamina
 from fake_ollama import Ask, Exchange, FakeOllama, Fault, Reply, default_script
 from fake_ollama.faults import Kind
+from fake_ollama.openai import FakeOpenAI
 from run.support import generate, generating, impatient, settings, until
 
 from magpie_ollama.errors import (
@@ -310,3 +311,53 @@ def test_a_template_that_fails_on_the_server_is_not_waited_for(tmp_path: Path) -
     assert "raise_exception" in made.error.cause
     assert made.error.remedy
     assert Counter(exchange.path for exchange in fake.requests)["/api/chat"] == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 501])
+def test_a_fault_that_will_not_go_away_ends_the_run_at_once(tmp_path: Path, status: int) -> None:
+    """The key is taken back, the model is gone, amid a run: the next answer ends it, and what was kept stays."""
+
+    async def meanwhile(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(lambda: session.progress.kept >= 2)
+        refused = Fault("status", status=status, text="gone")
+        fake.fail_next(1000, refused, "/v1/chat/completions")
+        fake.fail_next(1000, refused, "/v1/completions")
+
+    with FakeOpenAI("vllm", delay=0.001) as fake:
+        started = time.monotonic()
+        made = generate(settings(fake, 1000, kind="openai"), tmp_path / "en.jsonl", meanwhile)
+        assert time.monotonic() - started < 20
+        failed = [exchange for exchange in fake.requests if exchange.fault is not None]
+    assert isinstance(made.error, ServerError)
+    assert made.error.remedy
+    assert len(failed) <= 8, "one each of those in flight"
+    assert len(made.records) == made.progress.kept >= 2
+    assert made.manifests[0]["status"] == "failed"
+
+
+def test_what_a_server_does_not_take_is_said_and_the_run_goes_on(tmp_path: Path) -> None:
+    class NoLogprobs(FakeOpenAI):
+        def _planned(self, exchange: Exchange) -> Fault | None:
+            guilty = exchange.body is not None and "logprobs" in exchange.body
+            return Fault("status", status=500, text="list index out of range") if guilty else None
+
+    with NoLogprobs("vllm") as fake:
+        made = generate(settings(fake, 8, kind="openai"), tmp_path / "en.jsonl")
+        refused = [exchange for exchange in fake.requests if exchange.status == 500]
+    assert made.error is None
+    assert [record["confidence"] for record in made.records] == [0.0] * 8
+    assert made.progress.notices == [f"{fake.url} takes no logprobs: confidence is not measured."]
+    assert len(refused) <= 12, "those that were in flight at first, and the search"
+
+
+def test_a_server_that_drops_every_request_is_not_called_gone(tmp_path: Path) -> None:
+    async def meanwhile(session: Session, task: asyncio.Task[Any]) -> None:
+        await until(lambda: session.progress.kept >= 2)
+        for path in ("/v1/completions", "/v1/chat/completions"):
+            fake.fail_next(100_000, Fault("drop"), path)
+
+    with FakeOpenAI("vllm", delay=0.001) as fake, impatient():
+        made = generate(settings(fake, 1000, kind="openai"), tmp_path / "en.jsonl", meanwhile)
+    assert isinstance(made.error, ServerError)
+    assert "has stopped answering" not in made.error.cause
+    assert "dropped the connection" in made.error.cause

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import json
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +20,7 @@ from aiohttp import web
 from fake_ollama import Exchange, FakeOllama, Reply
 from servers.support import canned, served
 
-from magpie_ollama.errors import ConnectionLost, NotThisServer, TransientError
+from magpie_ollama.errors import ConnectionLost, NotThisServer, RequestRefused, Stalled, TransientError
 from magpie_ollama.servers import connections
 from magpie_ollama.servers.connections import Connections, json_object
 from magpie_ollama.servers.ollama import OllamaServer
@@ -282,3 +286,93 @@ def test_refused() -> None:
 )
 def test_what_is_a_json_object(data: bytes, value: object) -> None:
     assert json_object(data) == value
+
+
+@contextmanager
+def dribbling(head: bytes, again: bytes, status: int = 200) -> Iterator[str]:
+    """A server that says ``head`` and then ``again`` without end; its URL."""
+    start = f"HTTP/1.1 {status} X\r\nConnection: close\r\n\r\n".encode() if head else b""
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client, contextlib.suppress(OSError):
+                client.recv(65536)
+                client.sendall(start + head)
+                while not over.wait(0.01):
+                    client.sendall(again)
+
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            over.set()
+
+
+def test_answers_that_do_not_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "QUESTION_SECONDS", 2.0)
+
+    async def go(url: str) -> None:
+        pool = connect(url)
+        try:
+            await pool.read("GET", "/")
+        finally:
+            await pool.close()
+
+    with dribbling(b'{"a":', b" ") as url, pytest.raises(TransientError, match="does not end its answer"):
+        asyncio.run(go(url))
+    with (
+        dribbling(b'{"error": "no such thing"}', b" ", 400) as url,
+        pytest.raises(RequestRefused, match="no such thing"),
+    ):
+        asyncio.run(go(url))
+    with dribbling(b'{"error": "' + b"x" * 10**6, b"x" * 10**6, 400) as url, pytest.raises(RequestRefused):
+        asyncio.run(go(url))
+    monkeypatch.setattr(connections, "QUESTION_SECONDS", 0.3)
+    with dribbling(b"", b"") as url, pytest.raises(Stalled, match="does not answer GET /"):
+        asyncio.run(go(url))
+
+
+def test_heartbeats_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "QUIET_SECONDS", 0.3)
+
+    async def go(url: str) -> None:
+        pool = connect(url)
+        try:
+            await pool.stream("/", BODY, lambda line: None if line.startswith(b":") else False)
+        finally:
+            assert pool.silent_for() > 0.2, "the watchdog sees it too"
+            await pool.close()
+
+    with dribbling(b"data: 1\n\n", b": ping\n\n") as url, pytest.raises(TransientError, match="says nothing on it"):
+        asyncio.run(go(url))
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    once = gzip.compress(bytes(20 * 2**20))
+    answers = {
+        "/once": (200, once, {"Content-Encoding": "gzip"}),
+        "/twice": (200, gzip.compress(once), {"Content-Encoding": "gzip, gzip"}),
+        "/error": (400, gzip.compress(once), {"Content-Encoding": "gzip, gzip"}),
+    }
+
+    async def go(url: str) -> None:
+        pool = connect(url)
+        try:
+            for path in answers:
+                with pytest.raises((TransientError, RequestRefused)):
+                    await pool.read("GET", path)
+            with pytest.raises(TransientError, match="compressed twice"):
+                await pool.stream("/twice", BODY, lambda line: False)
+        finally:
+            await pool.close()
+
+    with canned(answers) as url:
+        asyncio.run(go(url))
