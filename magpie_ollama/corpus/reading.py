@@ -192,7 +192,8 @@ class Rows:
             if misfit == sniffing.NOT_UTF8:
                 remedy += f"; or {_remedy(self.path, misfit)}"
             return CorpusError(f"Line {number} of {self.path} {wrong}", remedy)
-        kind = sniffing.kind(source.line + source.more()) if is_stream(self.path) else ""
+        head = source.line + source.more() if is_stream(self.path) else b"{"
+        kind = sniffing.kind(head) or sniffing.layout(head)
         if kind and not misfit:
             return NotACorpus(f"{self.path} is {kind}", _remedy(self.path, kind))
         cause = f"{self.path} holds no instruction data: line {number} {wrong}"
@@ -277,7 +278,7 @@ def _check(path: Path) -> int:
     try:
         with path.open("rb") as file:
             head = file.read(sniffing.HEAD)
-            kind = sniffing.kind(head)
+            kind = sniffing.kind(head) or sniffing.layout(head)
             size = file.seek(0, 2) if file.seekable() else 0
     except OSError as error:
         denied = isinstance(error, PermissionError)

@@ -43,9 +43,9 @@ def kind(head: bytes) -> str:
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if head[:2] in (b"{\0", b"[\0", b"\0{", b"\0["):
         return f"UTF-16 text without a mark ({'big' if head[0] == 0 else 'little'}-endian), not UTF-8"
-    first, _, behind = text.partition(b"\n")
+    first = text.partition(b"\n")[0]
     if text.startswith(b"{"):
-        return _objects(first.rstrip(), behind)
+        return ""
     if _TURNS.match(first):
         return ""  # each line a bare list of turns
     if not text:
@@ -60,6 +60,15 @@ def kind(head: bytes) -> str:
     words = first.decode(errors="replace")
     form = "CSV" if any(mark in words for mark in ",;\t") else "text"
     return f"{form}, which begins with {words[:40].strip()!r}"
+
+
+def layout(head: bytes) -> str:
+    """The same for JSON that begins with an object and has it over several lines."""
+    first, _, behind = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
+    begun = first.rstrip()
+    if not begun.startswith(b"{") or not begun.endswith((b"{", b"[", b",", b":")) or begun.endswith(b"},"):
+        return ""
+    return "" if not behind.strip() or behind.lstrip().startswith(b"{") else SEVERAL_LINES
 
 
 def around(head: bytes) -> str:
@@ -87,10 +96,3 @@ def fault(error: jsonlines.InvalidLineError) -> str:
     if isinstance(why, json.JSONDecodeError):
         return f"is not valid JSON ({why.msg} at its character {why.pos + 1})"
     return f"is not valid JSON ({why or 'null'})"
-
-
-def _objects(first: bytes, behind: bytes) -> str:
-    """The same for what begins with an object, on that line and those ``behind`` it."""
-    if first.endswith((b"{", b"[", b",", b":")) and not first.endswith(b"},"):
-        return "" if not behind.strip() or behind.lstrip().startswith(b"{") else SEVERAL_LINES
-    return ""

@@ -40,6 +40,11 @@ def corpus(count: int = 20, **changes: Any) -> Path:
     return write(*(lines.values(one) for one in made))
 
 
+def twice(path: Path) -> None:
+    """So that there are duplicates: questions with other numbers are none."""
+    path.write_bytes(path.read_bytes() * 2)
+
+
 @pytest.mark.parametrize("command", ["stats", "sample", "view"])
 @pytest.mark.parametrize(
     ("content", "code", "words"),
@@ -222,7 +227,7 @@ def test_no_variable_makes_a_pipe_interactive(run: Runner) -> None:
     ],
 )
 def test_a_closed_pipe_ends_it_quietly(args: tuple[str, ...]) -> None:
-    corpus(9999)
+    twice(corpus(9999))
     started = process(args[0], FILE, *args[1:])
     assert started.stdout is not None
     started.stdout.readline()
@@ -233,7 +238,7 @@ def test_a_closed_pipe_ends_it_quietly(args: tuple[str, ...]) -> None:
 
 
 def test_a_pair_that_cannot_be_shown_ends_dedup_before_anything_is_written() -> None:
-    corpus(9999)
+    twice(corpus(9999))
     started = process("dedup", FILE, "--show", "-o", "new.jsonl")
     assert started.stdout is not None
     started.stdout.readline()
