@@ -121,11 +121,11 @@ class Pager:
 
     def _title(self, width: int) -> Text:
         known = self._lines.complete
-        title = f"{self._name}  {self.index + 1:,} of {self._lines.count:,}{'' if known else '+'}"
+        title = f"  {self.index + 1:,} of {self._lines.count:,}{'' if known else '+'}"
         if self._last_top:
             end = min(len(self._rows), self._top + self._height)
             title += f"  rows {self._top + 1:,}-{end:,} of {len(self._rows):,}"
-        return Text(_crop(title, width), "bold")
+        return Text(_crop(_crop(self._name, width - cells(title)) + title, width), "bold")
 
     def _status(self, width: int) -> Text:
         if self.prompt:
@@ -300,6 +300,6 @@ def _size(console: Console) -> tuple[int, int]:
 
 
 def _crop(text: str, width: int) -> str:
-    while cells(text) > width:
+    while text and cells(text) > width:
         text = text[:-1]
     return text

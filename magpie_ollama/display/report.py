@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
-from html import escape
 
+from magpie_ollama.display.characters import printable
 from magpie_ollama.display.findings import LEGEND
 from magpie_ollama.display.words import share
 from magpie_ollama.method import languages
@@ -47,17 +48,20 @@ code { background: var(--soft); padding: .15rem .4rem; overflow-wrap: anywhere; 
 def page(found: Sequence[Finding], rows: Mapping[Cell, Sequence[Row]], title: str, commands: Sequence[str]) -> str:
     """The whole HTML document. No script, no reference to anything outside."""
     groups = dict.fromkeys((finding.cell.model, finding.cell.language) for finding in found)
-    body = [f"<h1>{escape(title)}</h1>", f'<p class="note">{escape(LEGEND)} {escape(COLUMNS)}</p>']
+    body = [f"<h1>{_text(title)}</h1>", f'<p class="note">{_text(LEGEND)} {_text(COLUMNS)}</p>']
     for model, code in groups:
         cells = [finding for finding in found if (finding.cell.model, finding.cell.language) == (model, code)]
         name = languages.load(code).english if code in languages.codes() else code
-        body += [f"<h2>{escape(name)} · {escape(model)}</h2>", _chart(cells), _table(cells)]
+        body += [f"<h2>{_text(name)} · {_text(model)}</h2>", _chart(cells), _table(cells)]
         body += [_samples(cell, rows[cell.cell]) for cell in cells]
     if commands:
-        body += ["<h2>Next</h2>", *(f"<p><code>{escape(command)}</code></p>" for command in commands)]
+        body += ["<h2>Next</h2>", *(f"<p><code>{_text(command)}</code></p>" for command in commands)]
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width, initial-scale=1"><title>{escape(title)}</title><style>{STYLE}</style></head>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        # No tag of a model's gets here; were one to, it could load and run nothing.
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(title)}</title><style>{STYLE}</style></head>"
         f"<body>{''.join(body)}</body></html>\n"
     )
 
@@ -75,7 +79,7 @@ def _chart(cells: Sequence[Finding]) -> str:
         end = left + cell.useful_per_1000_tokens * scale
         middle = y + 10
         parts.append(
-            f'<text x="{left - 10}" y="{y + 15}" text-anchor="end">{escape(cell.cell.way)}</text>'
+            f'<text x="{left - 10}" y="{y + 15}" text-anchor="end">{_text(cell.cell.way)}</text>'
             f'<rect class="{"best" if cell.best else "bar"}" x="{left}" y="{y}" width="{max(end - left, 1):.1f}" '
             f'height="20" rx="2"/>'
             f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>'
@@ -106,7 +110,7 @@ def _table(cells: Sequence[Finding]) -> str:
             f"{cell.confidence:.2f}" if cell.confidence else "-",
             f"{cell.seconds:.1f}",
         )
-        row = "".join(f"<td>{escape(value)}</td>" for value in values)
+        row = "".join(f"<td>{_text(value)}</td>" for value in values)
         lines.append(f'<tr class="best">{row}</tr>' if cell.best else f"<tr>{row}</tr>")
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
 
@@ -120,9 +124,14 @@ def _samples(cell: Finding, rows: Sequence[Row]) -> str:
         kind, word = ("useful", "useful") if row.useful else ("rejected", row.outcome)
         sure = f" · confidence {row.confidence:.2f}" if row.confidence else ""
         texts = (row.text, f"→ {row.response}") if row.response else (row.text,)
-        written = "".join(f'<div lang="{escape(row.language)}" dir="auto">{escape(text)}</div>' for text in texts)
-        items.append(f'<li class="{kind}"><span class="dim">{escape(word)}{sure}</span>{written}</li>')
-    return f'<h3>{escape(cell.cell.way)}</h3><ul class="samples">{"".join(items) or "<li>nothing written</li>"}</ul>'
+        written = "".join(f'<div lang="{_text(row.language)}" dir="auto">{_text(text)}</div>' for text in texts)
+        items.append(f'<li class="{kind}"><span class="dim">{_text(word)}{sure}</span>{written}</li>')
+    return f'<h3>{_text(cell.cell.way)}</h3><ul class="samples">{"".join(items) or "<li>nothing written</li>"}</ul>'
+
+
+def _text(text: str) -> str:
+    """Text as HTML, of which nothing is a tag, an invisible character, or turns the direction of what follows."""
+    return html.escape(printable(text))
 
 
 def _percent(bounds: tuple[float, float]) -> str:

@@ -126,6 +126,12 @@ def test_a_frame_is_as_large_as_the_terminal(width: int, height: int, pressed: l
     assert all(cells(row.plain) <= max(width, 4) and "\n" not in row.plain for row in frame)
 
 
+def test_a_long_name_does_not_hide_the_place() -> None:
+    pager = Pager(Lines(io.BytesIO(FILE)), "a" * 99)
+    pager.jump(2)
+    assert pager.frame(60, 12)[0].plain.endswith("a  2 of 6  rows 1-10 of 46")
+
+
 def test_leaving() -> None:
     for key in ("q", "escape"):
         pager = started(FILE)
