@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands.support import TARGET, Done, Runner, check_error, finished, process, records
@@ -165,6 +167,91 @@ def test_null_leaves_out_what_a_command_sets_itself(run: Runner) -> None:
     assert done.code == 0, done.err
     assert bodies
     assert not any({"top_p", "seed", "logprobs"} & body.keys() for body in bodies)
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "nan", "Infinity", "-inf", "1e400", '[1, {"a": NaN}]', '"\\ud800"', "-Infinity"]
+)
+def test_an_option_that_json_cannot_hold(run: Runner, value: str) -> None:
+    with FakeOllama() as fake:
+        done = run("generate", "-n", 1, "--option", f"mirostat_tau={value}", "--host", fake.url)
+        check_error(done, 2, "--option mirostat_tau", "JSON cannot hold", "give a number")
+        assert not fake.requests
+    deep = run("generate", "--option", "x=" + "[" * 100_000, "--host", "127.0.0.1:1")
+    check_error(deep, 3, "ollama serve")
+
+
+@posix
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("generate", "--system", "caf\udce9"),
+        ("generate", "--option", "x=\udce9"),
+        ("generate", "-m", "\udce9"),
+        ("generate", "-o", "caf\udce9.jsonl"),
+        ("generate", "--host", "\udce9"),
+        ("push", "en.jsonl", "a/b", "--licence", "\udce9", "--dry-run"),
+        ("filter", "en.jsonl", "--match", "\udce9"),
+        ("stats", "\udce9.jsonl"),
+        ("\udce9",),
+    ],
+    ids=range(9),
+)
+def test_arguments_that_are_no_text(run: Runner, args: tuple[str, ...]) -> None:
+    Path("en.jsonl").write_text('{"instruction": "Why?", "output": "So."}\n', "utf-8")
+    check_error(run(*args), 2, "The argument is no text", "\\udce9", "write it in UTF-8")
+    assert [path.name for path in Path().iterdir()] == ["en.jsonl"]
+
+
+@posix
+@pytest.mark.parametrize("name", ["MAGPIE_OLLAMA_SYSTEM", "OLLAMA_HOST", "OPENAI_API_KEY"])
+def test_variables_that_are_no_text(run: Runner, name: str) -> None:
+    check_error(run("generate", **{name: "\udce9"}), 2, f"The variable {name} is no text")
+
+
+@posix
+@pytest.mark.parametrize(
+    "args",
+    [("stats", "en.jsonl"), ("view", "en.jsonl"), ("sample", "en.jsonl"), ("push", "en.jsonl", "a/b", "--dry-run"),
+     ("filter", "en.jsonl", "--min-words", 2, "-o", "x.jsonl"), ("dedup", "en.jsonl"), ("export", "en.jsonl")],
+)  # fmt: skip
+def test_a_disk_that_fails_while_it_is_read(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, args: tuple[object, ...]
+) -> None:
+    Path("en.jsonl").write_text('{"instruction": "Why is it so?", "output": "So."}\n' * 5, "utf-8")
+    real = Path.open
+
+    class Failing(io.BufferedReader):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def opened(path: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
+        file = real(path, mode, *rest, **named)
+        return Failing(file.detach()) if path.name == "en.jsonl" and isinstance(file, io.BufferedReader) else file
+
+    monkeypatch.setattr(Path, "open", opened)
+    check_error(run(*args), 1, "Input/output error", "check the disk")
+    assert [path.name for path in Path().iterdir()] == ["en.jsonl"]
+
+
+@posix
+@pytest.mark.parametrize("limit", [6, 10])
+def test_few_open_files(limit: int) -> None:
+    with FakeOllama() as fake:
+        done = subprocess.run(
+            ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh", sys.executable, "-m", "magpie_ollama",
+             "generate", "-n", "2", "-q", "--host", fake.url],
+            capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+        )  # fmt: skip
+    check_error(Done(done.returncode, done.stdout, done.stderr), 1, "may not open as many files", "ulimit -n 1024")
+
+
+def test_any_failure_of_the_system_is_told_with_its_cause(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle", "/mnt/en.jsonl")
+
+    monkeypatch.setattr("magpie_ollama.commands.generate._settings", broken)
+    check_error(run("generate"), 1, "/mnt/en.jsonl cannot be read or written: Stale file handle", "check the disk")
 
 
 def test_an_option_of_the_wrong_type(run: Runner) -> None:

@@ -325,3 +325,18 @@ def test_a_reader_that_has_had_enough() -> None:
     os.close(reading)
     assert started.communicate()[1] == ""
     assert started.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors by their paths")
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_stdout_by_any_name_is_stdout(name: str) -> None:
+    source = write({"instruction": "Come si fa il pane?", "output": "Così."})
+    before = Path("/dev/stdout").is_symlink()
+    with Path("out").open("wb") as out:
+        out.write(b"before\n")
+        out.flush()
+        done = process("filter", FILE, "--min-words", 2, "-o", name, "--force", stdout=out)
+        err = done.communicate()[1]
+    assert done.returncode == 0, err
+    assert Path("out").read_bytes() == b"before\n" + source.read_bytes()
+    assert Path("/dev/stdout").is_symlink() == before
