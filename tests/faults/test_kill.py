@@ -11,10 +11,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from commands.support import Runner, finished
-from corpus.support import python
+from commands.support import Runner, finished, process
+from corpus.support import PACKAGE, python
 from fake_ollama import FakeOllama
-from faults.trial import Trial, paced, wait_for
+from faults.trial import INSIDE, TALLY, Trial, check_left, paced, wait_for
 
 from magpie_ollama.corpus import Corpus
 
@@ -91,7 +91,7 @@ def test_appending(tmp_path: Path, chain: int) -> None:
 
 
 @pytest.mark.timeout(300 + 20 * ROUNDS)
-def test_the_command(run: Runner, trial: Trial) -> None:
+def test_the_command(run: Runner, trial: Trial, own_folder: Path) -> None:
     chance = random.Random(3)
     amid = 0
     with FakeOllama(script=paced) as fake:
@@ -115,3 +115,33 @@ def test_the_command(run: Runner, trial: Trial) -> None:
         made = trial.go_on("kill -9 of the command", run, fake)
     assert amid > ROUNDS / 4, "the rounds were long enough to mean something"
     assert len(trial.journaled()) == len(made), "and the journal has each once"
+    check_left(own_folder)
+
+
+LINE = '{"instruction": "Come si fa il pane?", "output": "Con farina."}\n{"instruction": "No?", "output": "No."}\n'
+WRITERS: dict[str, tuple[object, ...]] = {
+    "filter -o": ("filter", "it.jsonl", "--min-words", 3, "-o", "new.jsonl", "--force"),
+    "filter --in-place": ("filter", "it.jsonl", "--min-words", 3, "--in-place"),
+    "export --split": ("export", "it.jsonl", "--split", "train=0.5,test=0.5", "-o", "new.jsonl", "--force"),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_a_killed_command_was_writing_is_swept_by_the_next(run: Runner, own_folder: Path, name: str) -> None:
+    arguments, source, kept = WRITERS[name], Path("it.jsonl"), 0
+    for moment in range(1, 9):
+        source.write_text(LINE, "utf-8")
+        environment = {"PYTHONPATH": f"{INSIDE}{os.pathsep}{PACKAGE}", "FAULT_INSIDE": f"dies_at:{moment}"}
+        done = finished(process(*arguments, environment=environment))
+        if done.code >= 0:
+            break
+        TALLY.rounds[f"kill -9 of {name}"] += 1
+        kept += len(list(own_folder.glob(".magpie-ollama-*")))
+        files = {path.name: path.read_text("utf-8") for path in own_folder.glob("*.jsonl")}
+        assert all(text.endswith("}\n") for text in files.values()), "whole files only"
+        again = run(*arguments)
+        assert again.code == 0, again.err
+        check_left(own_folder)
+    assert moment > 2
+    assert kept, "there was something to sweep"

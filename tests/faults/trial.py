@@ -42,11 +42,13 @@ class Tally:
     acknowledged: int = 0
     lost: int = 0
     doubled: int = 0
+    left: int = 0
 
     def __str__(self) -> str:
         return (
             f"faults tried: {self.rounds.total()} rounds of {len(self.rounds)} kinds, "
-            f"records acknowledged: {self.acknowledged}, lost: {self.lost}, doubled: {self.doubled}"
+            f"records acknowledged: {self.acknowledged}, lost: {self.lost}, doubled: {self.doubled}, "
+            f"temporary files after a sweep: {self.left}"
         )
 
 
@@ -176,6 +178,13 @@ class Trial:
 
     def arguments(self, count: int, *more: object) -> tuple[object, ...]:
         return "generate", "-n", count, "-o", self.path, "--seed", 11, "-q", "--json", *more
+
+
+def check_left(folder: Path) -> None:
+    """No temporary file is left in a folder and those in it, once something was written there again."""
+    left = [path.name for path in folder.rglob(".magpie-ollama-*")]
+    TALLY.left += len(left)
+    assert not left
 
 
 def key(line: bytes) -> Key:

@@ -66,6 +66,25 @@ def torn_write(number: str) -> None:
     os.write = write
 
 
+def dies_at(number: str) -> None:
+    """The process is gone before so many of the calls that a whole new file is made with, and those that it reaches
+    after it has been made."""
+    left = int(number)
+
+    def dying(real: Any) -> Any:
+        def call(*args: Any, **named: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **named)
+
+        return call
+
+    for name in ("fsync", "link", "replace", "unlink"):
+        setattr(os, name, dying(getattr(os, name)))
+
+
 def power(path: str) -> None:
     """Each file that is forced to the disk, by its inode, and the size that it had is noted in a file: in a power cut,
     that much is safe."""
