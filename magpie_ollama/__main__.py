@@ -155,7 +155,7 @@ def _run() -> int:
     except MagpieError as error:
         if debug:
             return _trace(error.exit_code)
-        if _wants_files(error):
+        if "ulimit" not in error.remedy and _wants_files(error):
             return 1
         from magpie_ollama.display.consoles import show_error
 

@@ -10,6 +10,7 @@ Without the folder no record is lost, but earlier runs cannot be continued.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from abc import ABC, abstractmethod
@@ -290,6 +291,8 @@ class _FileCorpus(Corpus):
         return aside
 
     def _unwritable(self, error: OSError | None = None) -> UsageError:
+        if error and error.errno in (errno.ELOOP, errno.EINVAL):  # something else stands in a file's place
+            return UsageError(f"{error.filename} cannot be used: {_words(error)}", f"move it away, or {_OTHER_FILE}")
         why = f": {_words(error)}" if error else ""
         return UsageError(f"The folder {self.path.parent} cannot be written to{why}", _OTHER_FILE)
 
