@@ -37,18 +37,21 @@ def command(file: Path, **given: Any) -> None:
     from magpie_ollama.curation.deduplication import Deduplicator, deduplicated
     from magpie_ollama.display import consoles
     from magpie_ollama.display.removals import show_pair
+    from magpie_ollama.display.words import counted
 
     show = given["show"] and (given["as_json"] or not given["quiet"])
     console = consoles.stderr() if given["output"] == STREAM else consoles.stdout()
     kept: list[tuple[int, str]] = []
     pairs: list[dict[str, Any]] = []
+    unwanted = 0
     deduplicator = Deduplicator(threshold=given["threshold"], exact=given["exact"])
     with cleaning(file, EXPLANATIONS, given, prints=show) as job:
-        for row, twin in deduplicated(
-            ((row.instruction, row) for row in job.rows), deduplicator, lambda row: row.input
-        ):
+        # What is labelled as a bad answer would take the place of a good one to the same instruction.
+        items = ((None if row.unwanted else row.instruction, row) for row in job.rows)
+        for row, twin in deduplicated(items, deduplicator, lambda row: row.input):
             job.settle(row, twin.reason if twin else None)
-            if not show:
+            unwanted += row.unwanted
+            if not show or row.unwanted:
                 continue
             if twin is None:
                 kept.append((row.number, row.instruction))
@@ -61,3 +64,8 @@ def command(file: Path, **given: Any) -> None:
                 show_pair((number, text), (row.number, row.instruction), twin.similarity, console)
         if show and given["as_json"]:
             job.facts["pairs"] = pairs
+        if unwanted:
+            job.facts["labelled_bad"] = unwanted
+    if unwanted and not given["quiet"]:
+        told = f"Compared with none and kept: {counted(unwanted, 'record')} labelled as an answer that is not wanted."
+        consoles.show_notice(consoles.stderr(), told)

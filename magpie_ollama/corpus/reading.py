@@ -84,6 +84,11 @@ class Row:
         return self.said.response
 
     @property
+    def unwanted(self) -> bool:
+        """Whether its answer is labelled as one that is not wanted."""
+        return self.said.reason == "labelled_bad"
+
+    @property
     def input(self) -> str:
         """The part of the instruction that its question is about, and that alone may tell it from others."""
         if self.data.get("server") == IMPORT:  # which joined them

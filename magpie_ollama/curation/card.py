@@ -129,6 +129,8 @@ def _contents(statistics: Statistics) -> str:
     told = [_table(("language", "records", "instruction, median", "response, median"), rows[:MOST])]
     if len(rows) > MOST:
         told.append(f"And {_counted(len(rows) - MOST, 'more language')}.")
+    if statistics.unwanted:
+        told.append(f"Labelled as answers that are not wanted: {_counted(statistics.unwanted, 'record')}.")
     if own := _own(statistics):
         told.append(_FORM.format(line="line" if own == statistics.records else "line that magpie-ollama made"))
     return "\n\n".join(("## What is in it", *told))

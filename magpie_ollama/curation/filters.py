@@ -140,7 +140,7 @@ def tag(row: Row, name: str) -> str:
 
 
 def _wanted(row: Row) -> str | None:
-    return "labelled_bad" if row.said.reason == "labelled_bad" else None
+    return "labelled_bad" if row.unwanted else None
 
 
 def _language(wanted: frozenset[str]) -> Rule:
@@ -207,6 +207,8 @@ def _response_words(least: int, most: int | None) -> Rule:
 
 def _has_words(text: str, count: int, spaces: bool) -> bool:
     """Whether ``screening.count_words`` finds ``count`` or more. It looks at each letter: mostly the first will do."""
+    if count > len(text):
+        return False
     if spaces:
         words = text.split(None, count + 8)
         if len(words) < count:

@@ -69,6 +69,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self.without_response = 0
+        self.unwanted = 0
         self.parts: dict[tuple[str, Unit], Part] = {}
         self.tags: dict[str, Counter[str]] = {}
         self.judged: dict[str, Counter[str]] = {}
@@ -101,6 +102,7 @@ class Statistics:
             part.confidence[round(1000 * confidence)] += 1
         if not answered:
             self.without_response += 1
+        self.unwanted += row.unwanted
         if not _TAG_KEYS.isdisjoint(data):
             self._count_tags(data)
         self._hashes.append(hash(" ".join(words).casefold()))
@@ -146,6 +148,7 @@ class Statistics:
         return {
             "records": self.records,
             "without_response": self.without_response,
+            "labelled_bad": self.unwanted,
             "duplicates": self.duplicates,
             "near_duplicates": self.near_duplicates,
             "languages": [

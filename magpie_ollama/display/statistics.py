@@ -32,6 +32,7 @@ FORMS = {
     "instruction": "instruction and answer (Alpaca, distilabel)",
     "prompt": "prompt and completion (TRL)",
 }
+"""By the key that a pair was found under; others are columns of such names."""
 
 _NAMES = {
     "models": "model",
@@ -86,16 +87,22 @@ def _facts(found: Statistics) -> dict[str, str]:
     forms = found.kinds["forms"].most_common()
     rows = {
         "records": f"{whole:,}",
-        "form": " · ".join(FORMS[form] + (f" {share(n, whole)}" if len(forms) > 1 else "") for form, n in forms),
+        "form": " · ".join(_form(form) + (f" {share(n, whole)}" if len(forms) > 1 else "") for form, n in forms),
     }
     if found.without_response:
         rows["no response"] = f"{found.without_response:,} ({share(found.without_response, whole)})"
+    if found.unwanted:
+        rows["not wanted"] = f"{found.unwanted:,} ({share(found.unwanted, whole)}), by their label"
     same = found.duplicates
     rows["duplicates"] = f"{same:,} ({share(same, whole)})" if same else "none"
     if found.near_duplicates is not None:
         near = found.near_duplicates
         rows["near-duplicates"] = f"{near:,} ({share(near, whole)}) more" if near else "none"
     return rows
+
+
+def _form(key: str) -> str:
+    return FORMS.get(key) or f"the column {inline(key)} and its answer"
 
 
 def _only(counts: Mapping[str, int], whole: int) -> str:

@@ -134,6 +134,16 @@ def test_records_of_other_tools(run: Runner, tool: str) -> None:
     assert told["removed"] == {"untagged": 2}
 
 
+def test_a_bad_answer_takes_the_place_of_no_good_one_and_is_told(run: Runner) -> None:
+    bad, good = ({"prompt": "Chi sei?", "completion": f"{label}.", "label": label} for label in (False, True))
+    done = run("dedup", write(bad, good, good, bad), "-o", "new.jsonl")
+    assert records("new.jsonl") == [bad, good, bad]
+    assert "note: Compared with none and kept: 2 records labelled as an answer that is not wanted." in done.err
+    assert "not wanted  2 (50 %), by their label" in run("stats", FILE).out
+    assert "Labelled as answers that are not wanted: 2 records." in run("push", FILE, "maria/x", "--dry-run").out
+    assert json.loads(run("filter", FILE, "--min-words", 1, "--json").out)["removed"] == {"labelled_bad": 2}
+
+
 def test_drop_takes_a_list_of_ids_with_a_byte_order_mark(run: Runner, corpus: Path) -> None:
     Path("ids.txt").write_text(f"{records(corpus)[0]['id']}\n", "utf-8-sig")
     assert run("drop", corpus, "--ids-from", "ids.txt", "-o", "new.jsonl").code == 0

@@ -109,6 +109,11 @@ def test_words_are_counted_as_generate_counts_them(text: str, language: str, wor
         assert reason(answered, max_response_words=count) == ("response_too_long" if words > count else None)
 
 
+def test_a_bound_beyond_all_texts_is_one() -> None:
+    assert reason(row(), min_words=10**30) == "too_short"
+    assert reason(row(), max_words=10**30, max_response_words=2**63) is None
+
+
 def test_a_wrong_regular_expression() -> None:
     with pytest.raises(UsageError, match=re.escape("'a(' is no regular expression: missing )")):
         rules(Criteria(match=("a(",)))

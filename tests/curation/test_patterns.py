@@ -11,6 +11,7 @@ import unicodedata
 
 import pytest
 
+from magpie_ollama.corpus import shapes
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation import patterns
 from magpie_ollama.curation.patterns import Pattern, bounded
@@ -19,7 +20,9 @@ from magpie_ollama.errors import UsageError
 
 def row(response: str, number: int = 1) -> Row:
     data = {"instruction": "Quanto?", "output": response}
-    return Row(number, json.dumps(data).encode(), data, "instruction", "Quanto?", response)
+    said = shapes.find(data)
+    assert isinstance(said, shapes.Said)
+    return Row(number, json.dumps(data).encode(), data, said)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX timers")
         (r"^\s*(\d+\s*)+$", " ".join(map(str, range(100_000, 100_012))) + " ."),
         ("(a+)+b", "a" * 50),
         (r"(\d|\d\d)+!", "1" * 60),
-        (r"\s+x", " " * 300_000),
+        (r"\s+x", " " * 300_000 + "y"),
         (r".*,.*,.*,.*!", "a," * 3_000),
     ],
 )
