@@ -277,12 +277,7 @@ class OllamaServer:
             raise ModelMissing(f"Ollama could not pull {model!r}: {error.error}.", remedy) from error
         except (ConnectionError, httpx.TransportError) as error:
             raise NoServer(f"No Ollama answers at {self.address}.", START) from error
-        except (
-            AttributeError,
-            TypeError,
-            ValueError,
-            RecursionError,
-        ) as error:  # what the client makes of JSON of another shape
+        except (AttributeError, TypeError, ValueError, RecursionError) as error:  # its JSON has another shape
             raise self._not_ollama() from error
 
     async def _loaded_context(self, model: str) -> int:

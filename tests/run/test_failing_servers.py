@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,8 +39,6 @@ TRANSIENT = [
     Fault("drop_mid"),
     Fault("engine_dies"),
     Fault("error_mid"),
-    Fault("incomplete_nothing"),
-    Fault("incomplete_part"),
     Fault("half_line"),
     Fault("bad_utf8"),
     Fault("load_crash"),
@@ -74,6 +73,28 @@ def test_tried_again(tmp_path: Path, fault: Fault) -> None:
     for exchange in broken:
         again = [other for other in fake.requests if other.raw == exchange.raw and other.fault is None]
         assert len(again) == 1, "the same request, answered once"
+
+
+@pytest.mark.parametrize("kind", ["incomplete_nothing", "incomplete_part"])
+@pytest.mark.parametrize("phase", ["raw", "chat"])
+@pytest.mark.parametrize("breaks", [1, 2, 99])
+def test_a_text_that_breaks_off_is_tried_with_other_seeds(tmp_path: Path, kind: Kind, phase: str, breaks: int) -> None:
+    """With the same one it would break off again: at a token that is one byte of no letter."""
+    seeds: list[int | None] = []
+
+    def script(ask: Ask) -> Reply:
+        reply = default_script(ask)
+        if ask.kind != phase:
+            return reply
+        seeds.append(ask.seed)
+        return replace(reply, fault=kind) if len(seeds) <= breaks else reply
+
+    with FakeOllama(script=script) as fake:
+        made = generate(settings(fake, 1, seed=3, parallel=1, max_attempts=1), tmp_path / "en.jsonl")
+    assert len(seeds) == len(set(seeds)) == min(breaks, 2) + 1, "at once, and never twice alike"
+    assert seeds[0] == 3
+    assert made.outcomes == (["kept"] if breaks < 3 else ["no_answer"])
+    assert [record["seed"] for record in made.records] == ([3] if breaks < 3 else []), "the attempt's own"
 
 
 @pytest.mark.parametrize(("kind", "spared"), [("busy", 0), ("load_crash", 2)])

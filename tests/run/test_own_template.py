@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,13 @@ from run.support import ANSWER, QUESTION, Outcome, generate, generating, impatie
 
 from magpie_ollama.errors import TemplateError
 from magpie_ollama.method import languages
+from magpie_ollama.method.steering import steer
+from magpie_ollama.run import probe
+from magpie_ollama.run.diagnosis import Diagnosis
+from magpie_ollama.run.doctor import examine
+from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.settings import Settings
+from magpie_ollama.servers.ollama import OllamaServer
 
 OPTIONS = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.1, "num_predict": 1024}
 
@@ -60,8 +67,6 @@ def test_the_response_is_asked_by_the_same_template(tmp_path: Path, version: str
 
 
 def made_of(asked: Settings) -> languages.Exemplar:
-    from magpie_ollama.method.steering import steer
-
     return steer("exemplar", asked.language, 4, exemplars=1).exemplars[0]
 
 
@@ -222,3 +227,35 @@ def test_a_template_that_is_told_is_no_guess(tmp_path: Path, model: FakeModel) -
         made: Outcome = generate(settings(fake, 1), tmp_path / "en.jsonl")
     told = any("guess" in notice for notice in made.progress.notices)
     assert told is (model.template.text == "{{ .Prompt }}"), "a template within the weights shows nowhere"
+
+
+# What the doctor says of them.
+
+
+def diagnosed(asked: Settings) -> dict[str, tuple[str, str]]:
+    """Of each finding its verdict, and its words with the remedy."""
+    diagnosis = Diagnosis(lambda finding: None, Progress())
+    asyncio.run(examine(asked, diagnosis))
+    return {found.name: (found.verdict, f"{found.text} {found.remedy}") for found in diagnosis.findings}
+
+
+def test_the_doctor_on_an_unknown_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def loaded(server: OllamaServer, model: str) -> None:
+        return None
+
+    monkeypatch.setattr(OllamaServer, "loaded", loaded)
+    monkeypatch.setattr(probe, "MOST", 1)
+    with FakeOllama(models=[FakeModel("glm", renderer="glm-4.6")], script=script) as fake, impatient():
+        found = diagnosed(settings(fake, 1))
+        with_template = diagnosed(own(fake, "chatml"))
+    assert not [text for _, text in found.values() if "KEEP_ALIVE" in text], "that is not why it is not loaded"
+    assert found["template"][0] == "error"
+    assert 'unknown renderer "glm-4.6"' in found["template"][1] and "too old or too new" in found["template"][1]
+    assert with_template["thinking"][0] == "ok", "asked as a response is"
+
+
+def test_the_doctor_on_a_template_that_may_be_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "MOST", 1)
+    with FakeOllama(models=[FakeModel("m", base_model(), bare=True)]) as fake:
+        verdict, text = diagnosed(settings(fake, 1))["template"]
+    assert (verdict, "perhaps as a guess" in text) == ("warning", True)
