@@ -30,7 +30,7 @@ from magpie_ollama.method.languages import Language
 from magpie_ollama.method.steering import default_way
 from magpie_ollama.run.prompting import Prompter
 from magpie_ollama.run.settings import ServerChoice, Settings
-from magpie_ollama.servers import embedded
+from magpie_ollama.servers import embedded, processors
 from magpie_ollama.servers.base import Model
 from magpie_ollama.servers.embedded import EmbeddedServer
 
@@ -156,7 +156,7 @@ async def measure(given: argparse.Namespace) -> tuple[str, dict[str, dict[str, A
                 found[code] = await compare(given, server, version, model, languages.find(code), corpus)
     finally:
         await server.close()
-    return f"{model.name}, {given.threads or os.cpu_count()} threads", found
+    return f"{model.name}, {given.threads or processors.threads()} threads", found
 
 
 async def compare(

@@ -43,7 +43,7 @@ async def connect(
     if choice.kind == "embedded" or (choice.kind == "auto" and choice.model_path is not None):
         if choice.host:
             raise UsageError(
-                "The embedded engine is begun by this command and has no --host.", "leave out one of the two"
+                "The embedded engine is begun by the command and has no --host.", "leave out one of the two"
             )
         return *await _embedded(choice, parallel, on_step), ""
     if choice.model_path is not None:
@@ -147,6 +147,8 @@ async def _find(server: Server, wanted: str, pull: bool, on_pull: Callable[[Pull
 
 
 async def _embedded(choice: ServerChoice, parallel: int, on_step: Callable[[str], None]) -> tuple[Server, str]:
+    if choice.model_path is not None:
+        embedded.find_weights("", choice.model_path)  # a wrong path is told before a missing engine
     embedded.require()
     if "/" in choice.model and choice.model_path is None:
         on_step(f"Fetching {choice.model} from the Hugging Face Hub")

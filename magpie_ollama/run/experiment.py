@@ -35,7 +35,7 @@ from magpie_ollama.run.session import Session
 from magpie_ollama.run.settings import ServerChoice, Settings
 from magpie_ollama.run.watchdog import watched
 from magpie_ollama.run.ways import AutoWays, FixedWay, Tally, passed
-from magpie_ollama.servers.base import Completion
+from magpie_ollama.servers.base import Completion, Model
 
 PROBE_TOKENS = 24
 ATTEMPT_TOKENS = 70
@@ -46,7 +46,8 @@ ATTEMPT_TOKENS = 70
 class Row:
     """One attempt of an experiment, as it stands in its JSONL file. ``way`` is the cell's, ``drawn`` what it took
     (another one only in a cell of auto). ``verdict`` is the detector's word on the text: "yes", "no", "unknown".
-    ``settings`` tells the rows of one experiment from those of another in the same file.
+    ``settings`` tells the rows of one experiment from those of another in the same file, ``digest`` those of a model
+    from those of another that had its name ("": not told, as in files of earlier versions).
     """
 
     settings: str
@@ -65,6 +66,7 @@ class Row:
     seconds: Annotated[float, Meta(ge=0, lt=2**53)]
     text: str
     response: str
+    digest: str = ""
 
     @property
     def useful(self) -> bool:
@@ -111,6 +113,16 @@ class Results:
         self._file.append(encode(asdict(row)))
         self.of(Cell(row.model, row.language, row.way)).append(row)
 
+    def only(self, model: Model) -> int:
+        """Leaves out the rows of another model that had this one's name; they stay in the file. Returns how many."""
+        left_out = 0
+        for cell, rows in self.rows.items():
+            if cell.model == model.name and model.digest:
+                own = [row for row in rows if row.digest in ("", model.digest)]
+                left_out += len(rows) - len(own)
+                rows[:] = own
+        return left_out
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
@@ -139,7 +151,7 @@ class Results:
                 continue
             try:
                 row = convert(value, Row)
-                if value.keys() != names:
+                if value.keys() | {"digest"} != names:
                     raise Misshapen("it has other keys")
             except Misshapen as error:
                 raise CorpusError(
@@ -180,6 +192,11 @@ class Experiment:
         self._asked = asked
         self._results = results
         self._progress = progress
+        if others := results.only(session.model):
+            progress.notices.append(
+                f"{session.model.name} is another model than it was in {others:,} attempts of {results.path}: "
+                "they stay there, and its cells begin anew."
+            )
 
     async def tokens_per_second(self) -> float:
         """Of the server with all its attempts in flight, by a short probe."""
@@ -285,4 +302,5 @@ class Experiment:
             seconds=round(time.monotonic() - started, 3),
             text=draft.text,
             response=response,
+            digest=session.model.digest,
         )

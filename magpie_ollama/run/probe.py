@@ -10,12 +10,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from statistics import median_high
 
-from magpie_ollama.run.parallel import NEAR, Ladder
+from magpie_ollama.run.parallel import GAIN, NEAR, Ladder
 from magpie_ollama.servers.base import Completion, Watch
 
 MOST = 8
 """Streams at once, where the server's slots are not known: more than a laptop usually runs, and a larger server shows
 that this is not its end."""
+
+SURE = 3
+"""So often it has to be seen that requests run one by one before somebody is told to set the server up anew."""
 
 LONG_SECONDS = 30.0
 """No wave begins after that. A slow server is measured with one or two streams only, which says what matters."""
@@ -46,7 +49,8 @@ class Stream:
 class Speed:
     """``rates``: tokens a second with 1, 2, 4, ... streams at once; ``enough``: the smallest number that comes near
     the quickest; ``growing`` says that still more may be quicker. ``at_once`` is how many of ``tried`` streams were
-    seen to be written at the same time; 0 where they came in one go, too quickly to tell.
+    seen to be written at the same time; 0 where they came in one go, too quickly to tell. ``seen`` has that number for
+    each time that ``tried`` streams were sent: the machine's other work makes it vary.
     """
 
     rates: dict[int, float]
@@ -54,6 +58,14 @@ class Speed:
     growing: bool
     tried: int
     at_once: int
+    seen: tuple[int, ...] = ()
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether it is sure that the server runs one request at a time: it was seen each time, and more streams at
+        once made no more tokens a second."""
+        quicker = max(self.rates.values()) > GAIN * self.rates.get(1, 0.0)
+        return self.tried > 1 and len(self.seen) >= SURE and set(self.seen) == {1} and not quicker
 
     @property
     def tokens_per_second(self) -> float:
@@ -77,10 +89,15 @@ async def measure(ask: Ask, most: int = MOST) -> Speed:
         rate = tokens / seconds
         waves.setdefault(level, []).append(at_once(seen))
         ladder.feed(level, tokens, seconds)
+    tried = max(waves)
+    while 1 in waves[tried] and tried > 1 and len(waves[tried]) < SURE and _now() - began < LONG_SECONDS:
+        streams = await asyncio.gather(*(_stream(ask, seed + n) for n in range(1, tried + 1)))
+        seed += tried
+        waves[tried].append(at_once(streams))
     rates = dict(ladder.rates) or {1: rate}
     enough = min(level for level, rate in rates.items() if rate >= NEAR * max(rates.values()))
-    tried = max(waves)
-    return Speed(rates, enough, ladder.growing and 2 * max(rates) > most, tried, median_high(waves[tried]))
+    growing = ladder.growing and 2 * max(rates) > most
+    return Speed(rates, enough, growing, tried, median_high(waves[tried]), tuple(waves[tried]))
 
 
 def at_once(seen: Sequence[Stream]) -> int:

@@ -168,15 +168,17 @@ class Trial:
         rates = " · ".join(f"{level}: {rate:.0f}" for level, rate in speed.rates.items())
         if not speed.at_once:
             slots = "too quick to tell how many requests run at once"
-        elif speed.at_once < speed.tried:
-            slots = f"{speed.at_once} of {speed.tried} requests run at once"
+        elif min(speed.seen) < speed.tried:
+            few, many = min(speed.seen), max(speed.seen)
+            number = str(few) if few == many else f"{few} to {many}"
+            slots = f"{number} of {speed.tried} requests run at once, seen {len(speed.seen)} times"
         else:
             slots = f"{speed.tried} requests run at once{', perhaps more' if speed.tried > 1 and not own else ''}"
         best = f"{speed.enough} in flight {'are' if speed.enough > 1 else 'is'} enough"
         if speed.growing and speed.at_once in (0, speed.tried):
             best = f"more than {speed.enough} in flight may be quicker still"
         text = f"{slots}; tokens/s with {rates}; {best}"
-        if speed.at_once == 1 < speed.tried:
+        if speed.one_by_one:
             self._diagnosis.warn("slots", text, self._more_slots())
         else:
             self._diagnosis.ok("slots", text)

@@ -260,16 +260,21 @@ def test_an_old_ollama() -> None:
 
 def test_one_slot_and_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     async def measure(ask: probe.Ask, most: int) -> probe.Speed:
-        return probe.Speed({1: 80.0, 2: 78.0}, enough=1, growing=False, tried=2, at_once=1)
+        return probe.Speed({1: 80.0, 2: 78.0}, enough=1, growing=False, tried=2, at_once=1, seen=seen)
 
+    seen = (1, 1, 1)
     monkeypatch.setattr(probe, "measure", measure)
     with FakeOllama(parallel=1) as fake:
         found = diagnose(fake)
-    slots = of(found, "slots")
-    assert slots.verdict == "warning"
-    assert slots.text.startswith("1 of 2 requests run at once")
-    assert "OLLAMA_NUM_PARALLEL" in slots.remedy
-    assert found.exit_code == 0
+        slots = of(found, "slots")
+        assert slots.verdict == "warning"
+        assert slots.text.startswith("1 of 2 requests run at once, seen 3 times; ")
+        assert "OLLAMA_NUM_PARALLEL" in slots.remedy
+        assert found.exit_code == 0
+        seen = (1, 2, 1)
+        slots = of(diagnose(fake), "slots")
+    assert (slots.verdict, slots.remedy) == ("ok", ""), "it is not sure"
+    assert slots.text.startswith("1 to 2 of 2 requests run at once, seen 3 times; ")
 
 
 def test_reasoning_amid_the_text() -> None:

@@ -38,7 +38,10 @@ def script(ask: Ask) -> Reply:
     return Reply(question(seed, "it" if steered else "en"))
 
 
-def run(fake: FakeOllama, path: Path, attempts: int, ways: tuple[str, ...], **changes: object) -> Results:
+def run(
+    fake: FakeOllama, path: Path, attempts: int, ways: tuple[str, ...], told: list[str] | None = None, **changes: object
+) -> Results:
+    """The results; ``told`` gets the notices."""
     asked_settings = settings(fake, attempts, language="it", steering=ways[0], seed=0, **changes)
     asked = Asked([ITALIAN], ways, attempts, with_responses=False)
 
@@ -47,6 +50,8 @@ def run(fake: FakeOllama, path: Path, attempts: int, ways: tuple[str, ...], **ch
         try:
             async with open_session(asked_settings, MemoryCorpus(), Progress()) as session:
                 await Experiment(session, asked, results, session.progress).run()
+                if told is not None:
+                    told.extend(session.progress.notices)
         finally:
             results.close()
         return results
@@ -97,6 +102,29 @@ def test_it_continues_where_it_stopped(tmp_path: Path) -> None:
     assert path.read_text("utf-8").startswith(before)
 
 
+def test_a_model_made_anew_under_its_name_has_cells_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    with FakeOllama(models=[FakeModel("m:1b")], script=script) as fake:
+        first = run(fake, path, 6, ("system",))
+        fake.models[0].digest = "feed" * 16
+        told: list[str] = []
+        second = run(fake, path, 6, ("system",), told)
+        assert told == [
+            f"m:1b is another model than it was in 6 attempts of {path}: they stay there, and its cells begin anew."
+        ]
+        assert [len(rows) for rows in second.rows.values()] == [6]
+        assert {row.digest for rows in second.rows.values() for row in rows} == {"feed" * 16}
+        lines = path.read_text("utf-8").splitlines()
+        assert len(lines) == 12
+        assert len({json.loads(line)["digest"] for line in lines}) == 2
+        # As an earlier version wrote them: they go on, whichever model it was.
+        path.write_text("".join(json.dumps({**json.loads(line), "digest": ""}) + "\n" for line in lines[:6]), "utf-8")
+        path.write_text(path.read_text("utf-8").replace(', "digest": ""', ""), "utf-8")
+        third = run(fake, path, 8, ("system",))
+    assert [len(rows) for rows in first.rows.values()] == [6]
+    assert [len(rows) for rows in third.rows.values()] == [8]
+
+
 def test_rows_of_other_settings_do_not_count(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     with FakeOllama(models=[FakeModel("m:1b")]) as fake:
@@ -134,7 +162,7 @@ def test_a_cell_with_more_rows_than_asked_takes_no_time_from_the_others(tmp_path
     row = Row("s", "m", "it", "system", 0, 0, "system", "kept", "yes", True, 0.5, 20, 0, 1.0, "", "")
     results = Results(tmp_path / "c.jsonl", "s")
     results.of(Cell("m", "it", "system")).extend(replace(row, index=number) for number in range(9))
-    session: Any = SimpleNamespace(model=SimpleNamespace(name="m"))
+    session: Any = SimpleNamespace(model=SimpleNamespace(name="m", digest=""))
     experiment = Experiment(session, Asked([ITALIAN], ("system", "none"), 2, False), results, Progress())
     assert experiment.seconds_expected(10.0) == pytest.approx(2 * 70 / 10)
 

@@ -60,6 +60,30 @@ def test_slots_are_seen_and_enough(slots: int) -> None:
     assert speed.tokens_per_second == speed.rates[slots]
 
 
+@pytest.mark.parametrize(
+    ("rates", "seen", "sure"),
+    [
+        ({1: 80, 2: 79, 4: 81}, (1, 1, 1), True),
+        ({1: 80, 2: 79, 4: 81}, (1, 1), False),
+        ({1: 80, 2: 79, 4: 81}, (1, 4, 1), False),
+        ({1: 80, 2: 79, 4: 81}, (1, 0, 1), False),
+        ({1: 80, 2: 120, 4: 150}, (1, 1, 1), False),
+    ],
+    ids=["sure", "twice", "once all", "once unseen", "but more is quicker"],
+)
+def test_one_by_one_is_said_where_it_is_sure(rates: dict[int, float], seen: tuple[int, ...], sure: bool) -> None:
+    assert Speed(rates, 1, False, 4, 1, seen).one_by_one == sure
+
+
+def test_one_slot_is_seen_often_enough_to_be_sure() -> None:
+    speed = speed_of(1)
+    assert speed.seen == (1,) * len(speed.seen)
+    assert len(speed.seen) >= 3
+    assert speed.one_by_one
+    assert not speed_of(2).one_by_one
+    assert not speed_of(1, pause=2.0).one_by_one, "too slow to be asked so often"
+
+
 def test_more_slots_than_are_tried() -> None:
     speed = speed_of(64)
     assert (speed.tried, speed.at_once, speed.enough, speed.growing) == (8, 8, 8, True)
