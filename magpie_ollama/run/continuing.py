@@ -36,7 +36,8 @@ def adding(target: int, records: int, models: Iterable[str], model: str) -> str:
     >>> adding(3, 20, ["m:1", "n:1"], "m:1")
     'Adding 3 to the 20 records there, which are by m:1 and n:1; the new ones are by m:1.'
     """
-    told, others = f"Adding {target} to the {records} records there", sorted(models)
+    told = f"Adding {target} to the {records} record{'s' if records > 1 else ''} there"
+    others = sorted(models)
     if set(others) <= {model}:
         return f"{told}."
     names = others if len(others) <= SHOWN else [*others[: SHOWN - 1], f"{len(others) - SHOWN + 1} others"]
