@@ -16,6 +16,7 @@ import pytest
 from commands.screen import harmless, posix, terminal
 from commands.support import Runner, check_error, finished, process, records
 from corpus.support import PACKAGE, record
+from curation.test_foreign import FORMS
 
 from magpie_ollama.corpus import lines
 from magpie_ollama.display.progress import LARGE
@@ -43,6 +44,27 @@ def corpus(count: int = 20, **changes: Any) -> Path:
 def twice(path: Path) -> None:
     """So that there are duplicates: questions with other numbers are none."""
     path.write_bytes(path.read_bytes() * 2)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        *(
+            ("stats", "--near"),
+            ("view",),
+            ("sample", "-n", "12"),
+            ("sample", "-n", "12", "--json"),
+            ("dedup", "--show"),
+        ),
+        *(("filter", "--min-words", "1"), ("drop", "--line", "1"), ("export", "-o", "-"), ("push", "a/b", "--dry-run")),
+        ("import", "-l", "en", "-o", "new.jsonl"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_reads_every_form(run: Runner, args: tuple[str, ...]) -> None:
+    FILE.write_text("".join(json.dumps(row) + "\n" for row in FORMS), "utf-8")
+    done = run(args[0], FILE, *args[1:])
+    assert done.code == 0, done.err
 
 
 @pytest.mark.parametrize("command", ["stats", "sample", "view"])

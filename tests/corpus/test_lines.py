@@ -79,3 +79,11 @@ def test_a_bad_line_is_told_by_its_number(bad: bytes) -> None:
         list(lines.reader([b'{"a": 1}\n', b"\n", bad + b"\n"]).iter(skip_empty=True))
 
     assert caught.value.lineno == 3
+
+
+def test_a_list_of_turns_gets_a_value_beside_them() -> None:
+    turns = [{"role": "user", "content": "Chi?"}]
+    assert lines.parse(lines.with_value(json.dumps(turns).encode(), "tags", {"a": 1})) == {
+        "messages": turns,
+        "tags": {"a": 1},
+    }
