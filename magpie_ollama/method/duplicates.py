@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 import unicodedata
 from array import array
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from rensa import RMinHash
 
 NGRAM = 5
-"""Characters a shingle."""
+"""Letters of an alphabet a shingle. A sign that says as much as several letters counts as many: see ``_framed``."""
 
 PERMUTATIONS = 64
 """The estimate of a similarity s has a standard deviation of sqrt(s (1 - s) / 64): 0.057 at 0.7."""
@@ -135,13 +136,23 @@ class Block:
 
 def normalise(text: str) -> str:
     """Lower case, with every run of what is no letter, mark, digit or sign of a formula, price or program as one
-    space."""
-    plain = unicodedata.normalize("NFKC", text).casefold().replace("!=", "≠")  # elsewhere "!" is punctuation
-    for char in set(plain).difference(_KEPT):  # a text has few signs: half the time of str.translate in Italian
+    space. What a script may leave out is left out: vowel signs and lengthened letters in Arabic and Hebrew, stress
+    marks in Cyrillic, characters that are not seen."""
+    if not text.isascii():
+        text = _OPTIONAL.sub("", unicodedata.normalize("NFKC", _MARK_FORMS.sub("", text)))
+        text = _JOINED.sub(" ", text).translate(_SAME)
+    plain = text.casefold().replace("!=", "≠")  # elsewhere "!" is punctuation
+    others = []
+    for char in set(plain).difference(_KEPT):
         if _is_kept(char):
             _KEPT.add(char)
         else:
-            plain = plain.replace(char, " ")
+            others.append(char)
+    if len(others) > FEW:
+        plain = plain.translate({ord(char): _stands_for(char) for char in others})
+        others = []
+    for char in others:  # a text has few signs: half the time of str.translate in Italian
+        plain = plain.replace(char, _stands_for(char))
     return " ".join(plain.split())
 
 
@@ -158,6 +169,31 @@ def _is_kept(char: str) -> bool:
     return category[0] in "LMN" or (category in {"Sm", "Sc"} and char != "~") or char in "-*/%^_#&"
 
 
+def _stands_for(char: str) -> str:
+    return "" if unicodedata.category(char) == "Cf" else " "
+
+
+FEW = 64
+"""Different signs up to which a text's are replaced one by one."""
+
+_MARK_FORMS = re.compile("[\ufe70-\ufe7f]")
+"""Arabic vowel signs that stand by themselves: a space and the sign, to Unicode."""
+
+_OPTIONAL = re.compile(
+    "[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u08ca-\u08e1\u08e3-\u08ff]"
+    "|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]"
+    "|(?<=[\u0400-\u04ff])[\u0300\u0301]"
+)
+_JOINED = re.compile("(?<=[\u0600-\u06ff])\u200c+")
+"""Persian writes a ZWNJ where others write a space, or nothing."""
+
+_SAME = str.maketrans("يىكۀە", "ییکهه")
+"""Arabic letters that keyboards have in two forms."""
+
+_DENSE = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff\uac00-\ud7a3]")
+_SYLLABLES = re.compile("[\u3041-\u30ff\u3105-\u312f\u1200-\u139f\u13a0-\u167f\ua000-\ua4cf\ua500-\ua63f]")
+"""Kana, and the signs of Ethiopia, of the Cherokee, the Cree, the Yi and the Vai."""
+
 _KEPT = {" "}
 """The characters met so far that stay as they are."""
 _MARGIN = "\0" * (NGRAM - 1)
@@ -169,7 +205,11 @@ def _shingles(plain: str) -> set[str]:
 
 
 def _framed(plain: str) -> str:
-    """With a margin, so that the first and the last word stand in as many shingles as the others."""
+    """With a margin, so that the first and the last word stand in as many shingles as the others; and with a sign that
+    says more than a letter several times, so that a shingle holds about as much in every script: five letters, three
+    signs of a syllabary, two Chinese characters or Korean syllables."""
+    if not plain.isascii():
+        plain = _SYLLABLES.sub(r"\g<0>\g<0>", _DENSE.sub(r"\g<0>\g<0>\g<0>\g<0>", plain))
     return _MARGIN + plain + _MARGIN
 
 

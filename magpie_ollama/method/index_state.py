@@ -13,7 +13,10 @@ _KEY = 12
 _ROW = 2 * PERMUTATIONS
 """Bytes of a signature."""
 
-_PROBE = "What is 2 + 3?\nPerché ΣΊΣΥΦΟΣ 为什么 ナゼ ทำไม क्या Straße e\u0301 × € C# a && b || c != d~"
+_PROBE = (
+    "What is 2 + 3?\nPerché ΣΊΣΥΦΟΣ 为什么 ナゼ 왜 ለምን ทำไม क्या Straße e\u0301 × € C# a && b || c != d~"
+    " مَرْحَبًا مـا ﻻ كي می\u200cخواهم שָׁלוֹם за\u0301мок so\u00adft क्\u200dष"
+)
 
 
 def to_bytes(index: DuplicateIndex) -> bytes:
