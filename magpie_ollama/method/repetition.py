@@ -23,6 +23,15 @@ LONG_REPEATS = 3
 
 LONG = 150
 
+BABBLE = 4
+"""So often a unit stands in a text that is nothing else."""
+
+NUMBER = 12
+"""Digits from which a text of one repeated is no number: 1111 is one."""
+
+RULING = frozenset("-_=*~.#|+:<>^/\\·•…─━═│║█▓▒░▀▄■□▪▫○●◆◇★☆")
+"""Signs that people draw lines, boxes and bars with."""
+
 SPAN = 120
 """Characters that the repeats must cover, so that "ha ha ha ha" is none; in lines and table cells, which repeat by
 nature, ``WIDE``."""
@@ -64,12 +73,24 @@ def loops(text: str, caution: int = 1) -> bool:
     return _periodic(tail, caution) or _counting(tail, caution) or _monotonous(tail)
 
 
+def babbles(text: str) -> bool:
+    """Whether a text is one short unit over and over from its first character on, however short it is: "GGGG", "@@@",
+    "no no no no". So writes a model on a processor that computes wrong."""
+    signs = "".join(text[:TAIL].casefold().split())
+    number = any(map(str.isdigit, signs)) and not any(map(str.isalpha, signs))
+    return len(signs) >= (NUMBER if number else BABBLE) and any(
+        signs.startswith(signs[period:]) for period in range(1, min(len(signs) // BABBLE, LONG) + 1)
+    )
+
+
 def _periodic(tail: str, caution: int) -> bool:
     for period in _periods(tail):
         unit = tail[-period:]
         covered = _covered(tail, period)
         if not any(map(str.isalpha, unit)):
-            enough = RULED
+            signs = set(unit)
+            plain = signs.isdisjoint(RULING) and len(signs) <= 2 and not any(map(str.isdigit, unit))
+            enough = SPAN if plain else RULED
         elif period >= LONG:
             enough = LONG_REPEATS * period - 2  # the last space or line end may be missing
         else:
