@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.extraction import Reason, extract
+from magpie_ollama.method.extraction import extract
 from magpie_ollama.method.languages import Language
+from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import Rules, screen_instruction, screen_response
 from magpie_ollama.method.steering import Steered
 from magpie_ollama.method.template import Template
@@ -36,4 +37,6 @@ class Judge:
         if verdict.reason is not None:
             return verdict.reason
         self._seen.add(extracted.text)
-        return screen_response(pair.response, pair.finish_reason, extracted.text, self._rules, self._shown)
+        return screen_response(
+            pair.response, pair.finish_reason, extracted.text, self._rules, self._shown, self._template
+        )

@@ -75,7 +75,7 @@ class Attempt:
     """What became of one attempt: one line of a run's journal, and one count in its funnel.
 
     ``outcome`` is ``"kept"``, ``"dropped"`` (in flight as the run ended), or the name of the reason it was rejected
-    for (``method.extraction.Reason``).
+    for (``method.reasons.Reason``).
     ``index`` counts the run's attempts from 0 and gives the attempt its seed. ``language`` is the
     screen's word on the instruction: "yes", "no", "unknown", or "" where it was not asked.
     """

@@ -14,8 +14,8 @@ import pytest
 from corpus.support import PACKAGE
 
 from magpie_ollama.method.duplicates import similarity
-from magpie_ollama.method.extraction import speaks_as_assistant
 from magpie_ollama.method.repetition import loops
+from magpie_ollama.method.turns import speaks_as_assistant
 
 ASKS = re.compile(
     r"\?|^\W*(?:please|can|could|would|how|what|why|when|where|which|who|is|are|do|does|i|i'm|i've|my|we|write|explain|"

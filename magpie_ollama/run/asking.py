@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from magpie_ollama.corpus.lines import whole_text
 from magpie_ollama.errors import Busy, PromptTooLong, TransientError, Unfinished
 from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.extraction import Reason, extract, split_reasoning
+from magpie_ollama.method.extraction import ending, extract
 from magpie_ollama.method.languages import Exemplar
+from magpie_ollama.method.reasoning import split_reasoning
+from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, screen_instruction, screen_response
 from magpie_ollama.method.steering import Steered, steer
+from magpie_ollama.method.turns import without_end
+from magpie_ollama.method.unseen import clean, forbidden
 from magpie_ollama.records import Attempt, Message
 from magpie_ollama.run.ending import Endings, reseed
 from magpie_ollama.run.prompting import Prompter
@@ -134,13 +138,13 @@ class Asker:
         template = await self._prompter.template(draft.steered.messages)
         # Of a model that reasons anyway, a server takes the reasoning out of the text only where it is asked for.
         think = (self._settings.think or template.opens_reasoning) and self._model.thinks is not False
-        watch = ResponseWatch(self._rules)
+        watch = ResponseWatch(self._rules, template)
 
         raw = self._prompter.raw is not None
 
         def ask(seed: int) -> Awaitable[Completion]:
             nonlocal watch
-            watch = ResponseWatch(self._rules)
+            watch = ResponseWatch(self._rules, template)
             look = _behind_reasoning(watch, template.opens_reasoning) if raw else watch
             sampling = self._settings.response.seeded(seed)
             return self._prompter.reply(messages, sampling, think, self._counting(draft, "response_tokens", look))
@@ -150,13 +154,17 @@ class Asker:
         except PromptTooLong:
             return Reason.RESPONSE_TOO_LONG
         if completion is None:
-            return Reason.NO_ANSWER
+            return Reason.RESPONSE_NO_ANSWER
         if watch.reason is not None:
             return watch.reason
-        if not completion.reasoning:  # else the server has a parser for it
-            reasoning, text = split_reasoning(completion.text, template.opens_reasoning)
-            completion = replace(completion, reasoning=reasoning, text=text)
-        reason = screen_response(completion.text, completion.finish_reason, draft.text, self._rules, draft.steered)
+        told, text = clean(completion.reasoning), clean(completion.text)
+        # A server that tells reasoning has a parser for it.
+        reasoning, text = (told, text) if told else split_reasoning(text, template.opens_reasoning)
+        completion = replace(completion, reasoning=reasoning, text=without_end(text))
+        finish = completion.finish_reason
+        reason = screen_response(completion.text, finish, draft.text, self._rules, draft.steered, template, told)
+        if reason is None and forbidden(reasoning):
+            reason = Reason.RESPONSE_CONTROL_CHARACTERS
         return reason or completion
 
     async def _answer(
@@ -190,7 +198,8 @@ class Asker:
         self._on_tokens(completion.tokens - getattr(draft, stage))
         setattr(draft, stage, completion.tokens)
         # As the record will hold it: what is asked next cannot be sent with half a surrogate pair.
-        return replace(completion, text=whole_text(completion.text))
+        text, reasoning = whole_text(completion.text), whole_text(completion.reasoning)
+        return replace(completion, text=text, reasoning=reasoning, finish_reason=ending(completion.finish_reason))
 
     def _counting(self, draft: Draft, stage: str, watch: Watch) -> Watch:
         """``watch``, with each piece that comes counted as a token until the server's own count is there."""

@@ -23,8 +23,8 @@ from magpie_ollama.decoding import Count, Misshapen, convert
 from magpie_ollama.errors import CorpusError, TemplateError, UsageError
 from magpie_ollama.method.detection import check
 from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.extraction import Reason
 from magpie_ollama.method.languages import Language
+from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.steering import AUTO
 from magpie_ollama.records import Attempt, Index, Name
 from magpie_ollama.run import measurements

@@ -12,8 +12,8 @@ from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.errors import ShortOfTarget
 from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.extraction import EXPLANATIONS, Reason
 from magpie_ollama.method.languages import Exemplar
+from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import count_words
 from magpie_ollama.records import Attempt, Record, new_id
 from magpie_ollama.run.asking import Asker, Draft
@@ -251,13 +251,17 @@ class Pipeline:
 
     def _short(self) -> ShortOfTarget:
         reasons = self._progress.funnel.rejected()
-        told = ""
+        told, remedy = (
+            "",
+            "run the same command again to go on, raise --max-attempts, or try another --steering or model",
+        )
         if reasons:
-            first = reasons[0][0]
-            known = {str(reason): why for reason, why in EXPLANATIONS.items()}
+            # A newer tool may have counted others.
+            first = next((reason for reason in Reason if reason == reasons[0][0]), None)
             told = f"; rejected: {', '.join(f'{count} {name}' for name, count in reasons)}"
-            told += f" ({first}: {known[first]})" if first in known else ""  # a newer tool may have counted others
+            told += f" ({first}: {first.words})" if first else ""
+            remedy = first.remedy + ", then run the same command again" if first and first.remedy else remedy
         return ShortOfTarget(
             f"Kept {self._run.kept} of {self._run.target} after {self._progress.funnel.attempts} attempts{told}.",
-            "run the same command again to go on, raise --max-attempts, or try another --steering or model",
+            remedy,
         )

@@ -12,7 +12,7 @@ from statistics import fmean
 
 from magpie_ollama.errors import MagpieError, NoServer, RequestRefused, TemplateError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.extraction import EXPLANATIONS, Reason
+from magpie_ollama.method.reasons import EXPLANATIONS, Reason
 from magpie_ollama.method.steering import AUTO, NONE, default_way
 from magpie_ollama.method.template import CONTROL, Template, leading_bos, load_preset, preset_for
 from magpie_ollama.records import Message
@@ -320,9 +320,7 @@ def _remedy(reason: Reason, measuring: str) -> str:
             return "one is no proof; if it stays so, raise --max-instruction-tokens, or steer another way"
         case Reason.RESPONSE_TRUNCATED:
             return "raise --max-response-tokens, or keep such responses with --keep-truncated"
-        case Reason.NO_ANSWER:
-            return "look into the server's log"
-    return f"one is no proof; `{measuring}` measures it"
+    return reason.remedy or f"one is no proof; `{measuring}` measures it"
 
 
 def _excerpt(text: str) -> str:

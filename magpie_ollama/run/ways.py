@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Protocol
 
+from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.records import Attempt
 from magpie_ollama.run.funnel import DROPPED, KEPT
 
@@ -75,9 +76,12 @@ class Tally:
         return Tally(*map(operator.sub, astuple(self), astuple(other)))
 
 
+_ANSWERED = frozenset(str(reason) for reason in Reason if reason.stage is Stage.RESPONSE)
+
+
 def passed(attempt: Attempt) -> bool:
     """Whether the attempt's instruction passed the screen, whatever became of its response."""
-    return attempt.outcome == KEPT or attempt.outcome.startswith("response_")
+    return attempt.outcome == KEPT or attempt.outcome in _ANSWERED
 
 
 class Ways(Protocol):

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from method.texts import PASS, REJECT
 
 from magpie_ollama.method import languages
-from magpie_ollama.method.extraction import EXPLANATIONS, Extracted, Reason, extract, split_reasoning
+from magpie_ollama.method.extraction import Extracted, ending, extract
+from magpie_ollama.method.reasons import EXPLANATIONS, Reason
 from magpie_ollama.method.template import SENTINELS, Template, cut, load_preset
+from magpie_ollama.method.unseen import clean, forbidden
 
 
 def template(name: str = "chatml") -> Template:
@@ -177,7 +179,8 @@ def test_any_text_gives_a_text_or_a_reason(raw: str, finish: str, name: str, ope
     assert bool(found.text) == (found.reason is None)
     assert found.text == found.text.strip()
     if found.text:
-        assert found.text in opener + raw
+        assert found.text in clean(opener + raw)
+        assert not forbidden(found.text)
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=60))
@@ -193,17 +196,60 @@ def test_every_reason_has_an_explanation() -> None:
     assert set(EXPLANATIONS) == set(Reason)
 
 
+@pytest.mark.parametrize("told", ["stop", "eos", "STOP", "stop_sequence", "end_turn", "eos_token"])
+def test_ends_are_ends_by_any_name(told: str) -> None:
+    assert ending(told) == "stop"
+
+
+@pytest.mark.parametrize("told", ["length", "max_tokens", "MAX_TOKENS"])
+def test_limits_are_limits_by_any_name(told: str) -> None:
+    assert ending(told) == "length"
+
+
 @pytest.mark.parametrize(
-    ("text", "opened", "parts"),
+    "told", ["abort", "error", "content_filter", "unload", "load", "tool_calls", "function_call", "SAFETY", "../x", ""]
+)
+def test_all_else_has_broken_it_off(told: str) -> None:
+    assert ending(told) == ""
+    assert extract("What is the capital", ending(told), CHATML) == Extracted("", Reason.BROKEN_OFF)
+
+
+@pytest.mark.parametrize(
+    "turn",
     [
-        ("I see.\n</think>\n\nSo.", True, ("I see.", "So.")),
-        ("I see.\n</think>\n\nSo.", False, ("", "I see.\n</think>\n\nSo.")),
-        ("<think>\nI see.\n</think>\n\nSo.", False, ("I see.", "So.")),
-        ("<think>\nI see", False, ("", "<think>\nI see")),
-        ("\n\n</think>\n\nSo.", True, ("", "So.")),
-        ("I see.\n</think>\n\nIt ends with </think>.", True, ("I see.", "It ends with </think>.")),
-        ("So.", True, ("", "So.")),
+        "<|im_start|>user\nAnd Spain?",
+        "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nAnd Spain?",
+        "<start_of_turn>model\nParis.",
+        "<|turn>user\nAnd Spain?<turn|>",
+        " [/INST] Paris.",
+        "</s>[INST] And Spain?",
+        "<</SYS>> And Spain?",
+        "<｜Assistant｜>Paris.",
+        "<|start_of_role|>user<|end_of_role|>And Spain?",
+        "[|assistant|]Paris.",
+        "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>And Spain?",
+        "\n\n### Human: And Spain?",
+        "\n### Assistant: Paris.",
+        "<tool_call>{}</tool_call>",
+        " <think>Paris, I think.",
     ],
 )
-def test_reasoning_is_taken_off_where_it_stands_in_front(text: str, opened: bool, parts: tuple[str, str]) -> None:
-    assert split_reasoning(text, opened) == parts
+@pytest.mark.parametrize("name", ["chatml", "mistral", "alpaca"])
+def test_the_marks_of_any_family_are_a_run_on(name: str, turn: str) -> None:
+    asked = "What is the capital of France?"
+    assert extract(asked + turn, "stop", ALL[name]) in (Extracted("", Reason.RUN_ON), Extracted(asked))
+    if not any(stop in turn for stop in ALL[name].stops):
+        assert extract(asked + turn, "stop", ALL[name]).reason is Reason.RUN_ON
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What does `<|im_start|>user` do in ChatML?",
+        "Explain this template:\n```\n<|im_start|>user\n{content}<|im_end|>\n[INST] x [/INST]\n```",
+        "Is <s>this</s> or <b>that</b> better HTML? I use <p> and </p>.",
+        "Sort [1, 2] and (a <| b |> c) for F#.",
+    ],
+)
+def test_marks_in_code_are_what_the_text_is_about(text: str) -> None:
+    assert extract(text, "stop", ALL["llama3"]) == Extracted(text)

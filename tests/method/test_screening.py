@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from method.test_repetition import GREEDY, TRUE_TEXTS
 from method.texts import PASS, REJECT
 
-from magpie_ollama.method import extraction, identifier, languages
+from magpie_ollama.method import identifier, languages, turns
 from magpie_ollama.method.detection import Verdict
 from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.extraction import Reason, extract
+from magpie_ollama.method.extraction import extract
+from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import (
     InstructionWatch,
     ResponseWatch,
@@ -26,6 +27,7 @@ from magpie_ollama.method.screening import (
 )
 from magpie_ollama.method.steering import Steered, steer
 from magpie_ollama.method.template import SENTINELS, Template, cut
+from magpie_ollama.method.turns import without_end
 
 WRITTEN = ("en", "es", "de", "it", "fr", "pt", "nl", "ja", "ru", "zh", "ko", "pl", "sv", "tr", "th")
 """The languages of ``PASS``."""
@@ -48,7 +50,7 @@ def judged(text: str, rules: Rules = ENGLISH, steered: Steered = NONE, *before: 
 
 
 def answered(text: str, finish: str = "stop", rules: Rules = ENGLISH, steered: Steered = NONE) -> Reason | None:
-    return screen_response(text, finish, QUESTION, rules, steered)
+    return screen_response(text, finish, QUESTION, rules, steered, TEMPLATE)
 
 
 def fed(watch: Callable[[str], bool], text: str, size: int = 5) -> int:
@@ -132,11 +134,93 @@ def test_ones_own_bounds() -> None:
         (f"“{QUESTION}”\n\n.", "stop", ENGLISH, Reason.RESPONSE_ECHO),
         (f"{QUESTION}\n\n{ANSWER}", "stop", ENGLISH, None),
         ("42", "stop", ENGLISH, None),
+        ("👍", "stop", ENGLISH, None),
+        ("≥", "stop", ENGLISH, None),
+        ("... !", "stop", ENGLISH, Reason.RESPONSE_EMPTY),
+        (ANSWER, "abort", ENGLISH, Reason.RESPONSE_BROKEN_OFF),
+        ("", "", ENGLISH, Reason.RESPONSE_BROKEN_OFF),
+        ("G" * 200, "stop", ENGLISH, Reason.RESPONSE_REPETITION),
+        ("GGGGG", "stop", ENGLISH, Reason.RESPONSE_REPETITION),
+        ("@" * 20, "stop", ENGLISH, Reason.RESPONSE_REPETITION),
+        ("!" * 150, "stop", ENGLISH, Reason.RESPONSE_REPETITION),
+        ("0 " * 40, "stop", ENGLISH, Reason.RESPONSE_REPETITION),
+        ("哈哈哈哈哈", "stop", Rules(languages.load("zh")), Reason.RESPONSE_REPETITION),
+        ("ماما ماما ماما ماما ما", "stop", Rules(languages.load("ar")), Reason.RESPONSE_REPETITION),
+        ("I do not know. " * 4, "stop", ENGLISH, Reason.RESPONSE_REPETITION),
+        (f"{ANSWER} " + "?!" * 70, "stop", ENGLISH, Reason.RESPONSE_REPETITION),
+        ("<think>Hm, water.", "stop", ENGLISH, Reason.RESPONSE_REASONING),
+        (f"{ANSWER} \x1b[2J", "stop", ENGLISH, Reason.RESPONSE_CONTROL_CHARACTERS),
         ("```python\nprint(1)\n```", "stop", ITALIAN, None),
     ],
 )
 def test_reasons_against_a_response(text: str, finish: str, rules: Rules, reason: Reason | None) -> None:
     assert answered(text, finish, rules) is reason
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        "<|im_start|>user\nAnd the sky?",
+        "<|im_end|>\n<|im_start|>user\nAnd the sky?",
+        "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nAnd the sky?",
+        "\nuser\nAnd the sky?\nassistant\nThe same.",
+        "assistant\n\nThe same.",
+        "<end_of_turn>\n<start_of_turn>user\nAnd the sky?",
+        "</s>[INST] And the sky? [/INST] The same.",
+        " [INST] And the sky? [/INST] The same.",
+        "<｜User｜>And the sky?",
+        "\n\n### Human: And the sky?",
+        "\n### Instruction:\nNow the sky.",
+        "\n\nHuman: And the sky?\n\nAssistant: The same.",
+        " USER: And the sky? ASSISTANT: The same.",
+    ],
+)
+def test_another_turn_behind_a_response_is_a_run_on(turn: str) -> None:
+    assert answered(ANSWER + turn) is Reason.RESPONSE_RUN_ON
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Here is a short dialogue between two people.\n\nUser: Hi, how are you?\nAssistant: Well! {ANSWER}",
+        f"These are the roles:\n\nUser: asks the questions, and reads what comes back.\n{ANSWER}",
+        f"In ChatML a turn begins with `<|im_start|>user`. {ANSWER}",
+        f"```\n<|im_start|>user\nHello<|im_end|>\n```\n{ANSWER}",
+        f"Every record has four fields:\n\n- id\n- user\n- model\n- assistant\n\n{ANSWER}",
+        f"<p>{ANSWER}</p>\n<s>Old</s> and new.",
+    ],
+)
+def test_what_only_looks_like_another_turn_is_none(text: str) -> None:
+    assert answered(text) is None
+    watch = ResponseWatch(ENGLISH, TEMPLATE)
+    assert (fed(watch, text), watch.reason) == (0, None)
+
+
+def test_another_turn_is_cut_while_it_is_written() -> None:
+    watch = ResponseWatch(ENGLISH, TEMPLATE)
+    story = " ".join(exemplar.response for exemplar in ENGLISH.language.exemplars)
+    assert 0 < fed(watch, f"{ANSWER} {ANSWER}<|im_end|>\n<|im_start|>user\n{story}") <= 700
+    assert watch.reason is Reason.RESPONSE_RUN_ON
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (f"{ANSWER}<|im_end|>", ANSWER),
+        (f"{ANSWER}</s>\n", ANSWER),
+        (f"{ANSWER}<|eot_id|><|end_of_text|>", ANSWER),
+        ("It is <s>old</s>", "It is <s>old</s>"),
+        (ANSWER, ANSWER),
+    ],
+)
+def test_the_tokens_that_end_a_response_go(text: str, left: str) -> None:
+    assert without_end(text) == left
+
+
+def test_an_answer_that_went_into_the_reasoning_is_told_as_that() -> None:
+    given = ("", "stop", QUESTION, ENGLISH, NONE, TEMPLATE)
+    assert screen_response(*given, ANSWER) is Reason.RESPONSE_ALL_REASONING
+    assert screen_response(*given) is Reason.RESPONSE_EMPTY
 
 
 def test_an_exemplars_answer_again_is_a_copy() -> None:
@@ -171,7 +255,7 @@ def test_true_texts_of_every_language_are_never_cut(code: str, size: int) -> Non
     for exemplar in rules.language.exemplars:
         watch = InstructionWatch(rules, TEMPLATE, "")
         assert (fed(watch, exemplar.instruction, size), watch.reason) == (0, None)
-        answer = ResponseWatch(rules)
+        answer = ResponseWatch(rules, TEMPLATE)
         assert (fed(answer, exemplar.response, size), answer.reason) == (0, None)
 
 
@@ -181,14 +265,14 @@ def test_long_responses_of_every_language_are_never_cut(code: str) -> None:
     for seed in range(3):
         exemplars = random.Random(seed).sample(rules.language.exemplars, 8)
         text = "\n\n".join(f"{number}. {exemplar.response}" for number, exemplar in enumerate(exemplars, 1))
-        watch = ResponseWatch(rules)
+        watch = ResponseWatch(rules, TEMPLATE)
         assert (fed(watch, text), watch.reason) == (0, None)
-        assert screen_response(text, "stop", "?", rules, NONE) is None
+        assert screen_response(text, "stop", "?", rules, NONE, TEMPLATE) is None
 
 
 def test_a_text_that_no_model_writes_is_not_looked_at() -> None:
     """The looks would take minutes: a server may send ten megabytes in one line."""
-    watch, answer = InstructionWatch(ITALIAN, TEMPLATE, ""), ResponseWatch(ITALIAN)
+    watch, answer = InstructionWatch(ITALIAN, TEMPLATE, ""), ResponseWatch(ITALIAN, TEMPLATE)
     assert watch("Come si fa? " * 1_000_000)
     assert answer("Così si fa. " * 1_000_000)
     assert (watch.reason, answer.reason) == (Reason.TOO_LONG, Reason.RESPONSE_TRUNCATED)
@@ -216,7 +300,7 @@ def test_users_who_sound_like_assistants_are_never_cut(text: str, size: int) -> 
 
 @pytest.mark.parametrize("name", TRUE_TEXTS)
 def test_tables_code_and_refrains_are_never_cut_for_repeating(name: str) -> None:
-    watch = ResponseWatch(Rules(languages.load("en")))
+    watch = ResponseWatch(Rules(languages.load("en")), TEMPLATE)
     fed(watch, TRUE_TEXTS[name], 3)
     assert watch.reason is not Reason.RESPONSE_REPETITION
 
@@ -235,7 +319,7 @@ def test_a_foreign_sentence_in_a_long_response_does_not_cut_it() -> None:
     foreign = " The quick brown fox jumps over the lazy dog while everybody watches the game on television. "
     for before in range(300, 1200, 30):  # so that every look meets it once at the end
         text = story[:before] + "." + foreign + story
-        watch = ResponseWatch(ITALIAN)
+        watch = ResponseWatch(ITALIAN, TEMPLATE)
         assert answered(text, "stop", ITALIAN) is None
         assert (fed(watch, text), watch.reason) == (0, None)
 
@@ -244,7 +328,7 @@ def test_what_finds_its_way_out_of_a_repetition_is_not_cut() -> None:
     story = " ".join(exemplar.response for exemplar in ENGLISH.language.exemplars)
     for before in range(40, 240, 10):  # so that a look meets it at its end
         text = f"{story[:before]}: {'on and on, ' * 14}and then they went home. {story}"
-        watch = ResponseWatch(ENGLISH)
+        watch = ResponseWatch(ENGLISH, TEMPLATE)
         assert answered(text) is None
         assert (fed(watch, text), watch.reason) == (0, None)
 
@@ -262,7 +346,7 @@ def test_a_foreign_title_in_an_instruction_does_not_cut_it() -> None:
 def test_code_in_a_response_is_in_no_language() -> None:
     code = "\n".join(f"# {exemplar.response}\nvalue = {n}" for n, exemplar in enumerate(ENGLISH.language.exemplars))
     text = f"Ecco il programma che hai chiesto, con i commenti:\n\n```python\n{code}\n```\n\nBuon lavoro!"
-    watch = ResponseWatch(ITALIAN)
+    watch = ResponseWatch(ITALIAN, TEMPLATE)
     assert answered(text, "stop", ITALIAN) is None
     assert (fed(watch, text), watch.reason) == (0, None)
 
@@ -305,20 +389,20 @@ def test_a_lost_instruction_is_cut_early(text: str, reason: Reason, within: int)
 
 @pytest.mark.parametrize("name", GREEDY)
 def test_a_response_in_a_loop_is_cut(name: str) -> None:
-    watch = ResponseWatch(ENGLISH)
+    watch = ResponseWatch(ENGLISH, TEMPLATE)
     text = GREEDY[name]
     assert fed(watch, text + text[-400:] * 8)
     assert watch.reason in (Reason.RESPONSE_REPETITION, Reason.RESPONSE_WRONG_LANGUAGE)
 
 
 def test_a_response_in_another_language_is_cut_early() -> None:
-    watch = ResponseWatch(ITALIAN)
+    watch = ResponseWatch(ITALIAN, TEMPLATE)
     assert 0 < fed(watch, f"{ANSWER} {ANSWER} {ANSWER}") <= 170
     assert watch.reason is Reason.RESPONSE_WRONG_LANGUAGE
 
 
 def test_a_response_that_drifts_is_cut() -> None:
-    watch = ResponseWatch(ITALIAN)
+    watch = ResponseWatch(ITALIAN, TEMPLATE)
     start = ITALIAN.language.exemplars[0].response
     rest = " ".join(exemplar.response for exemplar in ENGLISH.language.exemplars)
     assert 0 < fed(watch, f"{start} {rest}") <= 1200
@@ -326,7 +410,7 @@ def test_a_response_that_drifts_is_cut() -> None:
 
 
 def test_prepared_nothing_is_left_to_load() -> None:
-    loaded = (identifier._scorer, extraction._voice)
+    loaded = (identifier._scorer, turns._voice)
     for one in loaded:
         one.cache_clear()
     prepare(ENGLISH.language)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from magpie_ollama.method.extraction import Reason
+from magpie_ollama.method.reasons import Reason
 
 PASS = [
     # English: near to what assistants say

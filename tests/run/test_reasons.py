@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_ollama import Ask, FakeOllama, Fault, Reply, default_script
+from fake_ollama.models import smollm2
 from run.support import ANSWER, GERMAN, QUESTION, generate, generating, impatient, settings
 
 from magpie_ollama.errors import ShortOfTarget
 from magpie_ollama.method import languages
-from magpie_ollama.method.extraction import Reason
+from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.method.screening import Rules
 from magpie_ollama.servers.base import Sampling
 
@@ -61,6 +63,22 @@ def spoiled(reason: Reason) -> tuple[dict[str, Any], Any, Any]:
             return {}, QUESTION, Reply("", fault=refused)
         case Reason.NO_ANSWER:
             return {}, Reply(QUESTION, fault="engine_dies"), ANSWER
+        case Reason.BROKEN_OFF:
+            return {}, Reply(QUESTION, done_reason="unload"), ANSWER
+        case Reason.CONTROL_CHARACTERS:
+            return {}, f"{QUESTION} \x1b]52;c;aGVsbG8=\x07", ANSWER
+        case Reason.RESPONSE_NO_ANSWER:
+            return {}, QUESTION, Reply(ANSWER, fault="engine_dies")
+        case Reason.RESPONSE_BROKEN_OFF:
+            return {}, QUESTION, Reply(ANSWER, done_reason="unload")
+        case Reason.RESPONSE_ALL_REASONING:
+            return {"think": True}, QUESTION, Reply("", thinking=ANSWER)
+        case Reason.RESPONSE_REASONING:
+            return {}, QUESTION, f"[THINK]{ANSWER}"
+        case Reason.RESPONSE_RUN_ON:
+            return {}, QUESTION, f"{ANSWER}\n\n### Human: {QUESTION}"
+        case Reason.RESPONSE_CONTROL_CHARACTERS:
+            return {}, QUESTION, f"{ANSWER}\u202e{ANSWER[::-1]}"
     raise AssertionError(reason)
 
 
@@ -80,15 +98,16 @@ def test_reasons(tmp_path: Path, reason: Reason) -> None:
         reply = default_script(ask)
         return Reply(["What", " is", " it", "?"] if ask.kind == "raw" else ["That", " one"]) if short else reply
 
-    with FakeOllama(script=script) as fake, impatient():
+    model = replace(smollm2(), capabilities=("completion", "thinking")) if "think" in changes else smollm2()
+    with FakeOllama(models=[model], script=script) as fake, impatient():
         made = generate(settings(fake, 1, seed=50, parallel=1, **changes), tmp_path / "en.jsonl")
     assert made.error is None
     assert made.outcomes == [reason, "kept"]
     assert dict(made.progress.funnel.outcomes) == {reason: 1, "kept": 1}
     asked = [exchange for exchange in generating(fake) if exchange.body["options"]["seed"] == 50]
-    if reason is not Reason.NO_ANSWER:
+    if reason not in (Reason.NO_ANSWER, Reason.RESPONSE_NO_ANSWER):
         responses = [exchange for exchange in asked if exchange.path == "/api/chat"]
-        assert len(responses) == reason.startswith("response"), "no response is paid for a rejected instruction"
+        assert len(responses) == (reason.stage is Stage.RESPONSE), "no response is paid for a rejected instruction"
 
 
 def test_duplicates_of_the_run(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.records import Attempt
 from magpie_ollama.run.ways import AUTO_WAYS, AutoWays, FixedWay, Tally
 
@@ -102,6 +103,19 @@ def test_responses_weigh_in() -> None:
         auto.learn(Attempt(index, "kept", "exemplar", 60, 400))
         auto.learn(Attempt(index, "kept" if index % 3 == 0 else "response_wrong_language", "system", 40, 400))
     assert auto.shares()["exemplar"] > 0.9
+
+
+def test_each_reason_knows_its_stage() -> None:
+    """A way is judged by its instructions: what became of the response is no fault of theirs."""
+    for reason in Reason:
+        tally = Tally()
+        tally.count(Attempt(0, reason, "system", 40, 100))
+        assert tally.passed == (reason.stage is Stage.RESPONSE)
+    auto = AutoWays(["system", "prefix"], 1)
+    for index in range(40):
+        auto.learn(Attempt(index, "response_no_answer", "system", 40))
+        auto.learn(Attempt(index, "no_answer", "prefix", 40))
+    assert auto.shares()["system"] > 0.9
 
 
 def test_looking_at_the_shares_does_not_change_the_draws() -> None:

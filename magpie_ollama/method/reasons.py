@@ -1,0 +1,113 @@
+"""Why an attempt was rejected: the names that the funnel counts, each with its stage and its words."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    INSTRUCTION = "instruction"
+    RESPONSE = "response"
+    """The instruction was accepted: what became of its response is not held against the way that brought it."""
+
+
+_ASKED, _ANSWERED = Stage.INSTRUCTION, Stage.RESPONSE
+
+
+class Reason(StrEnum):
+    """A name, the stage at which the attempt was lost, what that means, and what helps where that is known."""
+
+    stage: Stage
+    words: str
+    remedy: str
+
+    def __new__(cls, name: str, stage: Stage = _ASKED, words: str = "", remedy: str = "") -> Reason:
+        reason = str.__new__(cls, name)
+        reason._value_ = name
+        reason.stage, reason.words, reason.remedy = stage, words, remedy
+        return reason
+
+    EMPTY = "empty", _ASKED, "the model wrote nothing"
+    TRUNCATED = "truncated", _ASKED, "the instruction was cut by the token limit"
+    BROKEN_OFF = (
+        "broken_off",
+        _ASKED,
+        "the server broke the instruction off: it was at neither an end nor a limit",
+        "look into the server's log",
+    )
+    TOO_SHORT = "too_short", _ASKED, "fewer words than --min-words"
+    TOO_LONG = "too_long", _ASKED, "more words than --max-words"
+    WRONG_LANGUAGE = "wrong_language", _ASKED, "the instruction is not in the language asked for"
+    NOT_A_USER = "not_a_user", _ASKED, "an assistant or a system message speaks, not a user"
+    RUN_ON = "run_on", _ASKED, "the instruction runs on into reasoning, an answer or another turn"
+    CONTROL_CHARACTERS = (
+        "control_characters",
+        _ASKED,
+        "the instruction has characters in it that steer a terminal or hide text",
+    )
+    REPETITION = "repetition", _ASKED, "the instruction repeats itself"
+    DUPLICATE = (
+        "duplicate",
+        _ASKED,
+        "the same instruction was there before, or it only copies its exemplar or opener",
+    )
+    NEAR_DUPLICATE = "near_duplicate", _ASKED, "nearly the same instruction was there before"
+    LOW_CONFIDENCE = "low_confidence", _ASKED, "the model was less sure than --min-confidence"
+    NO_ANSWER = (
+        "no_answer",
+        _ASKED,
+        "the server gave no complete instruction, in several tries",
+        "look into the server's log",
+    )
+    RESPONSE_EMPTY = "response_empty", _ANSWERED, "the response was empty"
+    RESPONSE_ALL_REASONING = (
+        "response_all_reasoning",
+        _ANSWERED,
+        "all that came was told as reasoning: the server's reasoning parser takes the answers",
+        "ask for the reasoning with --think, or give the server another --reasoning-parser (or none)",
+    )
+    RESPONSE_TRUNCATED = (
+        "response_truncated",
+        _ANSWERED,
+        "the response was cut by the token limit (--keep-truncated keeps such)",
+    )
+    RESPONSE_BROKEN_OFF = (
+        "response_broken_off",
+        _ANSWERED,
+        "the server broke the response off: it was at neither an end nor a limit",
+        "look into the server's log",
+    )
+    RESPONSE_WRONG_LANGUAGE = (
+        "response_wrong_language",
+        _ANSWERED,
+        "the response is not in the language asked for",
+    )
+    RESPONSE_REASONING = (
+        "response_reasoning",
+        _ANSWERED,
+        "the response is reasoning, or has a mark of it in it",
+    )
+    RESPONSE_RUN_ON = "response_run_on", _ANSWERED, "the response runs on into another turn"
+    RESPONSE_CONTROL_CHARACTERS = (
+        "response_control_characters",
+        _ANSWERED,
+        "the response has characters in it that steer a terminal or hide text",
+    )
+    RESPONSE_REPETITION = "response_repetition", _ANSWERED, "the response fell into a loop"
+    RESPONSE_ECHO = "response_echo", _ANSWERED, "the response only repeats the instruction"
+    RESPONSE_COPY = "response_copy", _ANSWERED, "the response copies an exemplar's answer"
+    RESPONSE_TOO_LONG = (
+        "response_prompt_too_long",
+        _ANSWERED,
+        "the instruction did not fit into the context with its response",
+    )
+    RESPONSE_NO_ANSWER = (
+        "response_no_answer",
+        _ANSWERED,
+        "the server gave no complete response, in several tries",
+        "look into the server's log",
+    )
+
+
+EXPLANATIONS = {reason: reason.words for reason in Reason}
+"""Each reason in words, for the summary and the documentation."""
