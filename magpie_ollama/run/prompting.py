@@ -19,11 +19,15 @@ from magpie_ollama.method.template import (
     preset_for,
 )
 from magpie_ollama.records import Message
+from magpie_ollama.run.ending import reseed
 from magpie_ollama.run.retrying import retrying
 from magpie_ollama.servers.base import Completion, Model, Sampling, Server, Watch
 
 KEPT = 512
 """Templates that are kept, some kilobytes each: exemplars of the run itself (--bootstrap) make ever new ones."""
+
+RESPONSE_SEED = 65
+"""Of the seeds that an attempt may take in place of its own (``reseed``), the one of a response in raw mode."""
 
 _CLOSED_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
 """How a template has a model answer without reasoning."""
@@ -76,6 +80,8 @@ class Prompter:
         if bos and await self._adds(bos):
             prompt = prompt.removeprefix(bos)
         stops = self.raw.answer_stops(self._model.stops)
+        # Another one than the instruction's, which was raw too: the same would draw alike.
+        sampling = sampling.seeded(reseed(sampling.seed, RESPONSE_SEED))
         return await self._server.complete(self._model.name, prompt, sampling, stops, watch)
 
     async def _make(self, before: Sequence[Message]) -> Template:

@@ -110,7 +110,7 @@ class Shown(Struct):
     @property
     def has_template(self) -> bool:
         """Whether the Modelfile says how the model is to be asked. A template within the weights shows nowhere."""
-        plain = (self.template or "").strip() in ("", "{{ .Prompt }}")
+        plain = (self.template or "").strip() == "{{ .Prompt }}"
         return not plain or re.search(r"^RENDERER\s", self.modelfile or "", re.MULTILINE) is not None
 
 

@@ -17,7 +17,9 @@ from magpie_ollama.method.steering import steer
 from magpie_ollama.run import probe
 from magpie_ollama.run.diagnosis import Diagnosis
 from magpie_ollama.run.doctor import examine
+from magpie_ollama.run.ending import reseed
 from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.prompting import RESPONSE_SEED
 from magpie_ollama.run.settings import Settings
 from magpie_ollama.servers.ollama import OllamaServer
 
@@ -61,7 +63,7 @@ def test_the_response_is_asked_by_the_same_template(tmp_path: Path, version: str
         "logprobs": True,
         "truncate": False,
         "prompt": prompt,
-        "options": {**OPTIONS, "seed": 4, "stop": ["<|im_end|>", "<|im_start|>"]},
+        "options": {**OPTIONS, "seed": reseed(4, RESPONSE_SEED), "stop": ["<|im_end|>", "<|im_start|>"]},
     }
     assert [message["content"] for message in made.records[0]["messages"]] == [QUESTION, ANSWER]
 
