@@ -54,6 +54,9 @@ ACCEPTED: dict[str, frozenset[str]] = {
 Serbian in Latin letters is identified as bs or hr as often as sr; in Cyrillic only sr is in play.
 """
 
+CHINESE = frozenset({"zh", "zh-Hant"})
+"""One language in two ways of writing: its characters tell them apart, the identifier does not."""
+
 # Leads are differences of log-likelihood over the square root of the characters: in that unit the spread of
 # a text's lead hardly depends on its length. The allowances were set on web sentences and message
 # catalogues, by bytes and before DOUBT was added: 20 to 60 characters, .997 accepted as themselves and .0017 as
@@ -107,7 +110,7 @@ class _Piece:
 
 
 def check(text: str, code: str, *, scripts: Sequence[str] | None = None) -> Verdict:
-    """Whether ``text`` is in the language ``code`` (ISO 639-1, and nb, nn, bs).
+    """Whether ``text`` is in the language ``code`` (of ``SCRIPTS``: ISO 639-1, nb, nn, bs, zh-Hant, ...).
 
     ``scripts`` are ISO 15924 codes and replace this module's own; for a language that it does not know
     they alone decide. The answer is ``UNKNOWN`` for a text with too few letters outside its code, or one
@@ -154,7 +157,7 @@ def drifted(text: str, code: str, *, scripts: Sequence[str] | None = None) -> bo
 
 
 def identify(text: str) -> str:
-    """The likeliest language of ``text`` (ISO 639-1; nn, bs where likelier than no, hr), ``""`` if it is too short.
+    """The likeliest language of ``text`` (ISO 639-1, zh-Hant; nn, bs where likelier than no, hr), ``""`` if too short.
 
     A text in none of the languages of ``SCRIPTS`` has the code of the neighbour that it is likeliest in, or ``OTHER``.
     """
@@ -167,13 +170,19 @@ def identify(text: str) -> str:
     script = _main(found)
     rivals = _rivals(script)
     if script == "Hani":
-        likeliest = "ja" if _japanese(text, kana, found["Hani"]) else "zh"
+        likeliest = "ja" if _japanese(text, kana, found["Hani"]) else _written_chinese(text)
     elif len(rivals) < 2:
         likeliest = rivals[0] if rivals else OTHER
     else:
         scores, _ = _scores(text, script, rivals)
         likeliest = max(scores, key=lambda c: scores[c], default="")
     return OTHER if _is_written_otherwise(text, likeliest, None) else likeliest
+
+
+def _written_chinese(text: str) -> str:
+    """Which Chinese, by its characters: a text of such as both ways of writing have counts as the simplified."""
+    forms = Counter(map(han_form, text))
+    return "zh-Hant" if forms["Hant"] > forms["Hans"] else "zh"
 
 
 def _is_written_otherwise(text: str, code: str, scripts: Sequence[str] | None) -> bool:
@@ -248,7 +257,7 @@ def _piece(sentence: str, found: dict[str, int], code: str, wanted: frozenset[st
     if not fitting or sum(fitting.values()) * 5 < letters * 2:
         return _Piece(letters, -math.inf, {}, 0)
     kana = found.get("Hira", 0) + found.get("Kana", 0)
-    if code == "zh" and _japanese(sentence, kana, letters):
+    if code in CHINESE and _japanese(sentence, kana, letters):
         return _Piece(letters, -math.inf, {}, 0)
     if code == "ja" and kana * 20 < letters:
         # Han nearly alone: a heading, a name or a list, but Chinese where it is long and reads so.
@@ -258,7 +267,7 @@ def _piece(sentence: str, found: dict[str, int], code: str, wanted: frozenset[st
             return _Piece(letters, 0.0, {}, 0)
     script = _main(fitting)
     rivals = _rivals(script)
-    if code in {"zh", "ja"} or len(rivals) < 2 or _terms(code)[0].isdisjoint(rivals):
+    if code in CHINESE or code == "ja" or len(rivals) < 2 or _terms(code)[0].isdisjoint(rivals):
         return _Piece(letters, math.inf, {}, 0)
     scores, size = _scores(sentence, script, rivals)
     return _Piece(letters, _lead(scores, code, size), scores, size)

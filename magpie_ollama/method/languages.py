@@ -75,7 +75,9 @@ def find(name: str) -> Language:
     tag = wanted.replace("_", "-")
     if tag in names:
         return load(names[tag])
-    base = names.get(tag.split("-")[0], "")
+    parts = tag.split("-")
+    longer = ("-".join(parts[:length]) for length in range(len(parts) - 1, 0, -1))
+    base = next((names[part] for part in longer if part in names), "")
     if base:  # another script, standard or country: never taken for it without a word
         language = load(base)
         raise UnknownLanguage(

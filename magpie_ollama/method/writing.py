@@ -18,6 +18,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("hi", "mr"), ("Deva",)),
     "sr": ("Cyrl", "Latn"),
     "zh": ("Hans",),
+    "zh-Hant": ("Hant",),
     "ja": ("Hira", "Kana", "Hani"),
     "ko": ("Hang",),
     "el": ("Grek",),
@@ -29,7 +30,8 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "ka": ("Geor",),
     "hy": ("Armn",),
 }
-"""ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` for the simplified."""
+"""ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` and ``Hant`` for
+the simplified and the traditional ones."""
 
 _LATIN_NEIGHBOURS = (
     "ace an bcl br cy eo ext fo fuv fy gcf gcr gd gug guw ha ht ig jv kab kik ku la lb lg lij ln ltg mg nso oc om "
@@ -46,6 +48,7 @@ NEIGHBOURS: dict[str, tuple[str, ...]] = {
 """Scripts of the other languages that the identifier knows: what a text in none of ``SCRIPTS`` may be in."""
 
 _KURDISH_OR_PASHTO = "ێۆڕڵەڤښځڅړډټۍېڼ"
+_CANTONESE = "嘅咗喺哋啲嗰冇嚟佢唔"
 _SOUTH_SLAVIC = "ђљњћџѓќѕ"
 FOREIGN_LETTERS: dict[str, frozenset[str]] = {
     code: frozenset(letters)
@@ -54,7 +57,8 @@ FOREIGN_LETTERS: dict[str, frozenset[str]] = {
         "fa": _KURDISH_OR_PASHTO,
         "ur": _KURDISH_OR_PASHTO,
         "he": "װױײ",  # Yiddish
-        "zh": "嘅咗喺哋啲嗰冇嚟佢唔",  # Cantonese
+        "zh": _CANTONESE,
+        "zh-Hant": _CANTONESE,
         "sr": "ѓќѕ",  # Macedonian
         "ru": _SOUTH_SLAVIC + "ўіїєґ",
         "uk": _SOUTH_SLAVIC + "ўыэъё",

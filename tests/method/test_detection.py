@@ -71,6 +71,7 @@ QUESTIONS = {
     "ur": "میں گھر پر انڈوں کے بغیر چاکلیٹ کیک کیسے بنا سکتا ہوں؟",
     "vi": "Làm thế nào để tôi làm bánh sô-cô-la tại nhà mà không cần trứng?",
     "zh": "我怎样才能在家里不用鸡蛋做巧克力蛋糕？",
+    "zh-Hant": "我要怎麼在家裡不用雞蛋做巧克力蛋糕？",
 }
 NEAR = [
     {"no", "nb", "nn", "da"}, {"id", "ms"}, {"hr", "bs", "sr", "sl"}, {"cs", "sk"}, {"pt", "gl", "es", "ca"},

@@ -56,12 +56,26 @@ def test_simplified_and_traditional_characters_are_told_apart() -> None:
     assert check(traditional, "zh", scripts=["Hant"]) is Verdict.YES
     assert check(simplified, "zh", scripts=["Hant"]) is Verdict.NO
     assert check(traditional, "zh", scripts=["Hans", "Hant"]) is Verdict.YES
-    assert identify(traditional) == OTHER
+    assert (check(simplified, "zh-Hant"), check(traditional, "zh-Hant")) == (Verdict.NO, Verdict.YES)
+    assert (identify(simplified), identify(traditional)) == ("zh", "zh-Hant")
     assert [han_form(char) for char in "国國人a"] == ["Hans", "Hant", "", ""]
 
 
 def test_a_name_in_the_other_characters_does_no_harm() -> None:
-    assert check("请问作家龍應台写过哪些书，先读哪一本比较好？", "zh") is Verdict.YES
+    text = "请问作家龍應台写过哪些书，先读哪一本比较好？"
+    assert (check(text, "zh"), identify(text)) == (Verdict.YES, "zh")
+    text = "請問作家余华寫過哪些書，先讀哪一本比較好？"
+    assert (check(text, "zh-Hant"), identify(text)) == (Verdict.YES, "zh-Hant")
+
+
+def test_what_both_ways_of_writing_share_is_accepted_as_either() -> None:
+    text = "玉山有多高，哪座山比玉山高？"
+    assert (check(text, "zh"), check(text, "zh-Hant"), identify(text)) == (Verdict.YES, Verdict.YES, "zh")
+
+
+@pytest.mark.parametrize("text", ["縣立圖書館、台風で休館", "県立図書館、来春の開館延期を発表"])
+def test_japanese_is_no_chinese_in_traditional_characters(text: str) -> None:
+    assert (check(text, "zh-Hant"), identify(text)) == (Verdict.NO, "ja")
 
 
 @pytest.mark.parametrize(
