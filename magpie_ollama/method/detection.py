@@ -45,6 +45,7 @@ OTHER = "und"
 ACCEPTED: dict[str, frozenset[str]] = {
     "no": frozenset({"no", "nn"}),
     "nb": frozenset({"no"}),
+    "pt-BR": frozenset({"pt"}),
     "hr": frozenset({"hr", "bs"}),
     "bs": frozenset({"bs", "hr"}),
     "sr": frozenset({"sr", "bs", "hr"}),

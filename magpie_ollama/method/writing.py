@@ -16,6 +16,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("bg", "kk", "ru", "uk"), ("Cyrl",)),
     **dict.fromkeys(("ar", "fa", "ur"), ("Arab",)),
     **dict.fromkeys(("hi", "mr"), ("Deva",)),
+    "pt-BR": ("Latn",),
     "sr": ("Cyrl", "Latn"),
     "zh": ("Hans",),
     "zh-Hant": ("Hant",),

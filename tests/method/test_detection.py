@@ -55,6 +55,7 @@ QUESTIONS = {
     "no": "Hvordan kan jeg lage en god middag av det jeg har hjemme?",
     "pl": "Jak mogę upiec w domu ciasto czekoladowe bez jajek?",
     "pt": "Como posso fazer um bolo de chocolate em casa sem ovos?",
+    "pt-BR": "Como eu faço pra assar um bolo de chocolate em casa sem ovo?",
     "ro": "Cum pot să fac acasă un tort de ciocolată fără ouă?",
     "ru": "Как мне испечь дома шоколадный торт без яиц?",
     "sk": "Ako môžem doma upiecť čokoládovú tortu bez vajec?",
@@ -74,7 +75,7 @@ QUESTIONS = {
     "zh-Hant": "我要怎麼在家裡不用雞蛋做巧克力蛋糕？",
 }
 NEAR = [
-    {"no", "nb", "nn", "da"}, {"id", "ms"}, {"hr", "bs", "sr", "sl"}, {"cs", "sk"}, {"pt", "gl", "es", "ca"},
+    {"no", "nb", "nn", "da"}, {"id", "ms"}, {"hr", "bs", "sr", "sl"}, {"cs", "sk"}, {"pt", "pt-BR", "gl", "es", "ca"},
 ]  # fmt: skip
 
 
@@ -96,12 +97,12 @@ def test_no_language_outside_its_twins_is_accepted(code: str) -> None:
 
 @pytest.mark.parametrize("code", sorted(QUESTIONS.keys() - {"nb", "bs"}))
 def test_identify(code: str) -> None:
-    assert identify(QUESTIONS[code]) in {code, *({"bs"} if code == "hr" else ())}
+    assert identify(QUESTIONS[code]) in {code, *({"bs"} if code == "hr" else ()), *({"pt"} if code == "pt-BR" else ())}
 
 
 @pytest.mark.parametrize(
     ("target", "text"),
-    [("nb", "no"), ("no", "nb"), ("no", "nn"), ("hr", "bs"), ("bs", "hr")],
+    [("nb", "no"), ("no", "nb"), ("no", "nn"), ("hr", "bs"), ("bs", "hr"), ("pt-BR", "pt"), ("pt", "pt-BR")],
 )
 def test_standards_that_share_sentences_accept_each_other(target: str, text: str) -> None:
     assert check(QUESTIONS[text], target) is Verdict.YES

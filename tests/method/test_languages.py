@@ -21,7 +21,7 @@ SEED = ("en", "es", "de", "it", "nl", "fr", "pt", "ja")
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 """Texts that a detector takes for another language, by code and key, each with the reason; at most 2 %."""
 
-CODES_OF_LINGUA = {"no": ("nb", "nn"), "zh-Hant": ("zh",)}
+CODES_OF_LINGUA = {"no": ("nb", "nn"), "pt-BR": ("pt",), "zh-Hant": ("zh",)}
 """Where lingua names a language by its standards, or a standard by its language."""
 
 
@@ -98,7 +98,8 @@ def test_a_language_is_found_by_all_of_its_names(code: str) -> None:
     [("it", "it"), ("Italian", "it"), ("italiano", "it"), ("DEUTSCH", "de"), ("日本語", "ja"), ("nb", "no"),
      ("Bokmål", "no"), ("Mandarin", "zh"), ("fil", "tl"), ("en-GB", "en"), ("pt_PT", "pt"), ("español", "es"),
      ("zh-Hant", "zh-Hant"), ("ZH_HANT", "zh-Hant"), ("zh-TW", "zh-Hant"), ("zh_HK", "zh-Hant"),
-     ("zh-Hant-TW", "zh-Hant"), ("繁體中文", "zh-Hant")],
+     ("zh-Hant-TW", "zh-Hant"), ("繁體中文", "zh-Hant"), ("pt-BR", "pt-BR"), ("pt_br", "pt-BR"), ("PT-BR", "pt-BR"),
+     ("Português do Brasil", "pt-BR")],
 )  # fmt: skip
 def test_names_that_people_type(name: str, code: str) -> None:
     assert languages.find(name).code == code
@@ -118,7 +119,7 @@ def test_an_unknown_name_gives_the_nearest(name: str, offered: str) -> None:
 @pytest.mark.parametrize(
     ("name", "there"),
     [("zh-Hant-US", "zh-Hant"), ("zh-Latn", "zh"), ("zh_XX", "zh"), ("sr-Latn", "sr"), ("hi-Latn", "hi"),
-     ("pt-BR", "pt"), ("es-MX", "es"), ("es-419", "es"), ("eng-XX", "en")],
+     ("pt-AO", "pt"), ("es-MX", "es"), ("es-419", "es"), ("eng-XX", "en")],
 )  # fmt: skip
 def test_another_script_or_standard_is_refused_and_what_there_is_named(name: str, there: str) -> None:
     with pytest.raises(UnknownLanguage, match=f"only for {there} ") as caught:
