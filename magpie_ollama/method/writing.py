@@ -13,7 +13,7 @@ _LATIN = (
 
 SCRIPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN.split(), ("Latn",)),
-    **dict.fromkeys(("bg", "kk", "ru", "uk"), ("Cyrl",)),
+    **dict.fromkeys(("bg", "kk", "mk", "ru", "uk"), ("Cyrl",)),
     **dict.fromkeys(("ar", "fa", "ur"), ("Arab",)),
     **dict.fromkeys(("hi", "mr"), ("Deva",)),
     "pt-BR": ("Latn",),
@@ -40,7 +40,7 @@ _LATIN_NEIGHBOURS = (
 )
 NEIGHBOURS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN_NEIGHBOURS.split(), ("Latn",)),
-    **dict.fromkeys(("ba", "be", "ky", "mk", "mn", "tg", "tt"), ("Cyrl",)),
+    **dict.fromkeys(("ba", "be", "ky", "mn", "tg", "tt"), ("Cyrl",)),
     **dict.fromkeys(("arz", "ary", "ps", "sdh", "ug", "uzs"), ("Arab",)),
     **dict.fromkeys(("ne", "sa", "gom"), ("Deva",)),
     "crh": ("Latn", "Cyrl"),
@@ -61,6 +61,7 @@ FOREIGN_LETTERS: dict[str, frozenset[str]] = {
         "zh": _CANTONESE,
         "zh-Hant": _CANTONESE,
         "sr": "ѓќѕ",  # Macedonian
+        "mk": "ђћйъьюяыэё",
         "ru": _SOUTH_SLAVIC + "ўіїєґ",
         "uk": _SOUTH_SLAVIC + "ўыэъё",
         "bg": _SOUTH_SLAVIC + "ўіїєґыэё",

@@ -100,7 +100,7 @@ def test_a_language_is_found_by_all_of_its_names(code: str) -> None:
      ("zh-Hant", "zh-Hant"), ("ZH_HANT", "zh-Hant"), ("zh-TW", "zh-Hant"), ("zh_HK", "zh-Hant"),
      ("zh-Hant-TW", "zh-Hant"), ("繁體中文", "zh-Hant"), ("pt-BR", "pt-BR"), ("pt_br", "pt-BR"), ("PT-BR", "pt-BR"),
      ("Português do Brasil", "pt-BR"), ("nn", "nn"), ("Nynorsk", "nn"), ("nn_NO", "nn"), ("bs", "bs"),
-     ("bosanski", "bs"), ("bs-BA", "bs")],
+     ("bosanski", "bs"), ("bs-BA", "bs"), ("makedonski", "mk")],
 )  # fmt: skip
 def test_names_that_people_type(name: str, code: str) -> None:
     assert languages.find(name).code == code
