@@ -59,6 +59,7 @@ QUESTIONS = {
     "ru": "Как мне испечь дома шоколадный торт без яиц?",
     "sk": "Ako môžem doma upiecť čokoládovú tortu bez vajec?",
     "sl": "Kako lahko doma spečem čokoladno torto brez jajc?",
+    "sq": "Si mund të bëj në shtëpi një tortë me çokollatë pa vezë?",
     "sr": "Како могу код куће да направим чоколадну торту без јаја?",
     "sv": "Hur kan jag baka en chokladkaka hemma utan ägg?",
     "sw": "Ninawezaje kutengeneza keki ya chokoleti nyumbani bila mayai?",

@@ -13,7 +13,6 @@ NEIGHBOURS = {
     "be": "Як мне захаваць агародніну свежай на працягу ўсёй зімы?",
     "ne": "बिरुवालाई घाम कम हुने ठाउँमा कसरी हुर्काउन सकिन्छ होला?",
     "ps": "زه څنګه کولی شم په ژمي کې خپل ګلان له یخنۍ وساتم؟",
-    "sq": "Si mund t'i mbroj lulet e ballkonit nga të ftohtit në dimër?",
     "cy": "Sut mae cadw planhigion y tŷ yn iach dros fisoedd y gaeaf?",
     "lb": "Wéi kann ech meng Planzen am Wanter virum Frascht schützen?",
     "eo": "Kiel mi povas protekti miajn plantojn kontraŭ la vintra malvarmo?",
