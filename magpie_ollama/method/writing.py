@@ -14,7 +14,7 @@ _LATIN = (
 
 SCRIPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN.split(), ("Latn",)),
-    **dict.fromkeys(("bg", "kk", "ru", "uk"), ("Cyrl",)),
+    **dict.fromkeys(("be", "bg", "kk", "ru", "uk"), ("Cyrl",)),
     **dict.fromkeys(("ar", "fa", "ur"), ("Arab",)),
     **dict.fromkeys(("hi", "mr"), ("Deva",)),
     "sr": ("Cyrl", "Latn"),
@@ -38,7 +38,7 @@ _LATIN_NEIGHBOURS = (
 )
 NEIGHBOURS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN_NEIGHBOURS.split(), ("Latn",)),
-    **dict.fromkeys(("ba", "be", "ky", "mk", "mn", "tg", "tt"), ("Cyrl",)),
+    **dict.fromkeys(("ba", "ky", "mk", "mn", "tg", "tt"), ("Cyrl",)),
     **dict.fromkeys(("arz", "ary", "ps", "sdh", "ug", "uzs"), ("Arab",)),
     **dict.fromkeys(("ne", "sa", "gom"), ("Deva",)),
     "crh": ("Latn", "Cyrl"),

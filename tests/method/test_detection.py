@@ -15,6 +15,7 @@ QUESTIONS = {
     "af": "Hoe kan ek tuis 'n lekker sjokoladekoek bak sonder eiers?",
     "ar": "كيف يمكنني تحضير كعكة الشوكولاتة في المنزل بدون بيض؟",
     "az": "Evdə yumurtasız şokoladlı tortu necə hazırlaya bilərəm?",
+    "be": "Як мне спячы дома шакаладны торт без яек?",
     "bg": "Как мога да направя шоколадова торта вкъщи без яйца?",
     "bn": "আমি বাড়িতে ডিম ছাড়া চকোলেট কেক কীভাবে বানাতে পারি?",
     "bs": "Kako mogu kod kuće napraviti čokoladnu tortu bez jaja i hljeba?",

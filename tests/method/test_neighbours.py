@@ -10,7 +10,6 @@ from magpie_ollama.method.writing import SCRIPTS, han_form
 
 NEIGHBOURS = {
     "mk": "Како можам да ги заштитам домашните растенија кога одам на одмор?",
-    "be": "Як мне захаваць агародніну свежай на працягу ўсёй зімы?",
     "ne": "बिरुवालाई घाम कम हुने ठाउँमा कसरी हुर्काउन सकिन्छ होला?",
     "ps": "زه څنګه کولی شم په ژمي کې خپل ګلان له یخنۍ وساتم؟",
     "cy": "Sut mae cadw planhigion y tŷ yn iach dros fisoedd y gaeaf?",
