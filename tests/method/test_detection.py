@@ -21,6 +21,7 @@ QUESTIONS = {
     "bs": "Kako mogu kod kuće napraviti čokoladnu tortu bez jaja i hljeba?",
     "ca": "Com puc fer un pastís de xocolata a casa sense ous?",
     "cs": "Jak mohu doma upéct čokoládový dort bez vajec?",
+    "cy": "Sut alla i wneud teisen siocled gartref heb wyau?",
     "da": "Hvordan bager jeg en chokoladekage derhjemme uden æg?",
     "de": "Wie backe ich zu Hause einen Schokoladenkuchen ohne Eier?",
     "el": "Πώς μπορώ να φτιάξω κέικ σοκολάτας στο σπίτι χωρίς αυγά;",

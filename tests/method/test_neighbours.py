@@ -12,7 +12,6 @@ NEIGHBOURS = {
     "mk": "Како можам да ги заштитам домашните растенија кога одам на одмор?",
     "ne": "बिरुवालाई घाम कम हुने ठाउँमा कसरी हुर्काउन सकिन्छ होला?",
     "ps": "زه څنګه کولی شم په ژمي کې خپل ګلان له یخنۍ وساتم؟",
-    "cy": "Sut mae cadw planhigion y tŷ yn iach dros fisoedd y gaeaf?",
     "lb": "Wéi kann ech meng Planzen am Wanter virum Frascht schützen?",
     "eo": "Kiel mi povas protekti miajn plantojn kontraŭ la vintra malvarmo?",
     "uz": "Qishda uy o'simliklarini sovuqdan qanday qilib himoya qilish mumkin?",
