@@ -9,7 +9,7 @@ from functools import cache
 
 _LATIN = (
     "af az bs ca cs cy da de en es et eu fi fr ga gl hr hu id is it lt lv ms mt nb nl nn no pl pt ro sk sl sq sv sw "
-    "tl tr vi"
+    "tl tr uz vi"
 )
 
 SCRIPTS: dict[str, tuple[str, ...]] = {
@@ -34,7 +34,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
 
 _LATIN_NEIGHBOURS = (
     "ace an bcl br eo ext fo fuv fy gcf gcr gd gug guw ha ht ig jv kab kik ku la lb lg lij ln ltg mg nso oc om "
-    "pcm qu rw se sn so st tk uz vec vo wa xh yo zu"
+    "pcm qu rw se sn so st tk vec vo wa xh yo zu"
 )
 NEIGHBOURS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN_NEIGHBOURS.split(), ("Latn",)),

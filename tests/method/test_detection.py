@@ -72,6 +72,7 @@ QUESTIONS = {
     "tr": "Evde yumurtasız çikolatalı keki nasıl yapabilirim?",
     "uk": "Як мені спекти вдома шоколадний торт без яєць?",
     "ur": "میں گھر پر انڈوں کے بغیر چاکلیٹ کیک کیسے بنا سکتا ہوں؟",
+    "uz": "Uyda tuxumsiz shokoladli tortni qanday tayyorlasa bo'ladi?",
     "vi": "Làm thế nào để tôi làm bánh sô-cô-la tại nhà mà không cần trứng?",
     "zh": "我怎样才能在家里不用鸡蛋做巧克力蛋糕？",
 }
