@@ -46,6 +46,7 @@ QUESTIONS = {
     "ka": "როგორ მოვამზადო სახლში შოკოლადის ტორტი კვერცხის გარეშე?",
     "kk": "Үйде жұмыртқасыз шоколадты тортты қалай пісіруге болады?",
     "ko": "집에서 달걀 없이 초콜릿 케이크를 어떻게 만들 수 있나요?",
+    "lb": "Wéi kann ech doheem e Schockelaskuch ouni Eeër baken?",
     "lt": "Kaip namuose iškepti šokoladinį pyragą be kiaušinių?",
     "lv": "Kā es varu mājās izcept šokolādes kūku bez olām?",
     "mr": "मी घरी अंड्याशिवाय चॉकलेट केक कसा बनवू शकतो?",
