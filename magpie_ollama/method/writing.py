@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import cache
 
 _LATIN = (
-    "af az bs ca cs cy da de en es et eu fi fr ga gl hr hu id is it lb lt lv ms mt nb nl nn no pl pt ro sk sl sq sv "
-    "sw tl tr uz vi"
+    "af az bs ca cs cy da de en eo es et eu fi fr ga gl hr hu id is it lb lt lv ms mt nb nl nn no pl pt ro sk sl sq "
+    "sv sw tl tr uz vi"
 )
 
 SCRIPTS: dict[str, tuple[str, ...]] = {
@@ -33,7 +33,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
 """ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` for the simplified."""
 
 _LATIN_NEIGHBOURS = (
-    "ace an bcl br eo ext fo fuv fy gcf gcr gd gug guw ha ht ig jv kab kik ku la lg lij ln ltg mg nso oc om "
+    "ace an bcl br ext fo fuv fy gcf gcr gd gug guw ha ht ig jv kab kik ku la lg lij ln ltg mg nso oc om "
     "pcm qu rw se sn so st tk vec vo wa xh yo zu"
 )
 NEIGHBOURS: dict[str, tuple[str, ...]] = {

@@ -26,6 +26,7 @@ QUESTIONS = {
     "de": "Wie backe ich zu Hause einen Schokoladenkuchen ohne Eier?",
     "el": "Πώς μπορώ να φτιάξω κέικ σοκολάτας στο σπίτι χωρίς αυγά;",
     "en": "How can I bake a chocolate cake at home without eggs?",
+    "eo": "Kiel mi povas baki hejme ĉokoladan kukon sen ovoj?",
     "es": "¿Cómo puedo hacer un pastel de chocolate en casa sin huevos?",
     "et": "Kuidas ma saan kodus ilma munadeta šokolaadikooki küpsetada?",
     "eu": "Nola egin dezaket txokolatezko tarta bat etxean arrautzarik gabe?",

@@ -12,7 +12,6 @@ NEIGHBOURS = {
     "mk": "Како можам да ги заштитам домашните растенија кога одам на одмор?",
     "ne": "बिरुवालाई घाम कम हुने ठाउँमा कसरी हुर्काउन सकिन्छ होला?",
     "ps": "زه څنګه کولی شم په ژمي کې خپل ګلان له یخنۍ وساتم؟",
-    "eo": "Kiel mi povas protekti miajn plantojn kontraŭ la vintra malvarmo?",
     "yo": "Báwo ni mo ṣe lè dáàbò bo àwọn òdòdó mi kúrò lọ́wọ́ òtútù?",
     "zu": "Ngingazivikela kanjani izitshalo zami emakhazeni asebusika?",
     "la": "Quomodo plantas meas hieme a frigore servare possum?",
