@@ -16,7 +16,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN.split(), ("Latn",)),
     **dict.fromkeys(("be", "bg", "kk", "ru", "uk"), ("Cyrl",)),
     **dict.fromkeys(("ar", "fa", "ur"), ("Arab",)),
-    **dict.fromkeys(("hi", "mr"), ("Deva",)),
+    **dict.fromkeys(("hi", "mr", "ne"), ("Deva",)),
     "sr": ("Cyrl", "Latn"),
     "zh": ("Hans",),
     "ja": ("Hira", "Kana", "Hani"),
@@ -40,7 +40,7 @@ NEIGHBOURS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN_NEIGHBOURS.split(), ("Latn",)),
     **dict.fromkeys(("ba", "ky", "mk", "mn", "tg", "tt"), ("Cyrl",)),
     **dict.fromkeys(("arz", "ary", "ps", "sdh", "ug", "uzs"), ("Arab",)),
-    **dict.fromkeys(("ne", "sa", "gom"), ("Deva",)),
+    **dict.fromkeys(("sa", "gom"), ("Deva",)),
     "crh": ("Latn", "Cyrl"),
     "as": ("Beng",),
 }

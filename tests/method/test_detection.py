@@ -54,6 +54,7 @@ QUESTIONS = {
     "ms": "Bagaimanakah saya boleh membuat kek coklat di rumah tanpa telur?",
     "mt": "Kif nista' nagħmel kejk taċ-ċikkulata d-dar mingħajr bajd?",
     "nb": "Hvordan kan jeg bake en sjokoladekake hjemme uten egg?",
+    "ne": "म घरमा अण्डा नहाली चकलेट केक कसरी बनाउन सक्छु?",
     "nl": "Hoe kan ik thuis een chocoladetaart bakken zonder eieren?",
     "nn": "Korleis kan eg baka ei sjokoladekake heime utan egg?",
     "no": "Hvordan kan jeg lage en god middag av det jeg har hjemme?",

@@ -10,7 +10,6 @@ from magpie_ollama.method.writing import SCRIPTS, han_form
 
 NEIGHBOURS = {
     "mk": "Како можам да ги заштитам домашните растенија кога одам на одмор?",
-    "ne": "बिरुवालाई घाम कम हुने ठाउँमा कसरी हुर्काउन सकिन्छ होला?",
     "ps": "زه څنګه کولی شم په ژمي کې خپل ګلان له یخنۍ وساتم؟",
     "yo": "Báwo ni mo ṣe lè dáàbò bo àwọn òdòdó mi kúrò lọ́wọ́ òtútù?",
     "zu": "Ngingazivikela kanjani izitshalo zami emakhazeni asebusika?",
