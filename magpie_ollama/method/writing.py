@@ -25,6 +25,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "he": ("Hebr",),
     "th": ("Thai",),
     "bn": ("Beng",),
+    "pa": ("Guru",),
     "ta": ("Taml",),
     "te": ("Telu",),
     "ka": ("Geor",),

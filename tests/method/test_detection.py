@@ -58,6 +58,7 @@ QUESTIONS = {
     "nl": "Hoe kan ik thuis een chocoladetaart bakken zonder eieren?",
     "nn": "Korleis kan eg baka ei sjokoladekake heime utan egg?",
     "no": "Hvordan kan jeg lage en god middag av det jeg har hjemme?",
+    "pa": "ਮੈਂ ਘਰ ਵਿੱਚ ਆਂਡਿਆਂ ਤੋਂ ਬਿਨਾਂ ਚਾਕਲੇਟ ਕੇਕ ਕਿਵੇਂ ਬਣਾ ਸਕਦਾ ਹਾਂ?",
     "pl": "Jak mogę upiec w domu ciasto czekoladowe bez jajek?",
     "pt": "Como posso fazer um bolo de chocolate em casa sem ovos?",
     "ro": "Cum pot să fac acasă un tort de ciocolată fără ouă?",
