@@ -26,6 +26,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "th": ("Thai",),
     "bn": ("Beng",),
     "pa": ("Guru",),
+    "gu": ("Gujr",),
     "ta": ("Taml",),
     "te": ("Telu",),
     "ka": ("Geor",),

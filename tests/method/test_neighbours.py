@@ -21,7 +21,7 @@ UNKNOWN = {
     "yi": "ווי אַזוי קען איך אין ווינטער באַשיצן די בלומען פֿון דער קעלט?",
     "yue": "冬天嗰陣點樣可以保護佢哋唔畀凍親呀？",
     "hi-Latn": "Sardiyon mein paudhon ko thand se kaise bacha sakte hain?",
-    "gu": "શિયાળામાં છોડને ઠંડીથી કેવી રીતે બચાવી શકાય?",
+    "or": "ଶୀତଦିନେ ଗଛଗୁଡ଼ିକୁ ଥଣ୍ଡାରୁ କିପରି ରକ୍ଷା କରାଯାଇପାରିବ?",
     "km": "តើខ្ញុំអាចការពាររុក្ខជាតិក្នុងរដូវរងាដោយរបៀបណា?",
 }
 
@@ -39,8 +39,8 @@ def test_what_the_identifier_does_not_know_passes_as_none(code: str) -> None:
 
 
 def test_a_script_of_none_of_the_languages_has_no_name_and_is_not_too_short() -> None:
-    assert identify(UNKNOWN["gu"]) == OTHER
-    assert identify("ગુ") == ""
+    assert identify(UNKNOWN["or"]) == OTHER
+    assert identify("ଓଡ଼ି") == ""
 
 
 def test_simplified_and_traditional_characters_are_told_apart() -> None:
