@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from functools import cache
 
 _LATIN = (
-    "af az bs ca cs da de en es et eu fi fr ga gl hr hu id is it lt lv ms mt nb nl nn no pl pt ro sk sl sv sw tl tr vi"
+    "af az bs ca cs cy da de en eo es et eu fi fr ga gl hr hu id is it lb lt lv ms mt nb nl nn no pl pt ro sk sl sq "
+    "sv sw tl tr uz vi"
 )
 
 SCRIPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN.split(), ("Latn",)),
-    **dict.fromkeys(("bg", "kk", "mk", "ru", "uk"), ("Cyrl",)),
+    **dict.fromkeys(("be", "bg", "kk", "mk", "ru", "uk"), ("Cyrl",)),
     **dict.fromkeys(("ar", "fa", "ur"), ("Arab",)),
-    **dict.fromkeys(("hi", "mr"), ("Deva",)),
+    **dict.fromkeys(("hi", "mr", "ne"), ("Deva",)),
     "pt-BR": ("Latn",),
     "sr": ("Cyrl", "Latn"),
     "zh": ("Hans",),
@@ -26,6 +27,8 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "he": ("Hebr",),
     "th": ("Thai",),
     "bn": ("Beng",),
+    "pa": ("Guru",),
+    "gu": ("Gujr",),
     "ta": ("Taml",),
     "te": ("Telu",),
     "ka": ("Geor",),
@@ -35,14 +38,14 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
 the simplified and the traditional ones."""
 
 _LATIN_NEIGHBOURS = (
-    "ace an bcl br cy eo ext fo fuv fy gcf gcr gd gug guw ha ht ig jv kab kik ku la lb lg lij ln ltg mg nso oc om "
-    "pcm qu rw se sn so sq st tk uz vec vo wa xh yo zu"
+    "ace an bcl br ext fo fuv fy gcf gcr gd gug guw ha ht ig jv kab kik ku la lg lij ln ltg mg nso oc om "
+    "pcm qu rw se sn so st tk vec vo wa xh yo zu"
 )
 NEIGHBOURS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN_NEIGHBOURS.split(), ("Latn",)),
-    **dict.fromkeys(("ba", "be", "ky", "mn", "tg", "tt"), ("Cyrl",)),
+    **dict.fromkeys(("ba", "ky", "mn", "tg", "tt"), ("Cyrl",)),
     **dict.fromkeys(("arz", "ary", "ps", "sdh", "ug", "uzs"), ("Arab",)),
-    **dict.fromkeys(("ne", "sa", "gom"), ("Deva",)),
+    **dict.fromkeys(("sa", "gom"), ("Deva",)),
     "crh": ("Latn", "Cyrl"),
     "as": ("Beng",),
 }

@@ -136,7 +136,7 @@ def test_a_standard_of_its_own_is_not_taken_for_its_neighbour(name: str) -> None
 
 def test_a_code_is_near_to_no_other() -> None:
     with pytest.raises(UnknownLanguage) as caught:
-        languages.find("pa")
+        languages.find("qa")
     assert "did you mean" not in caught.value.remedy
 
 
