@@ -28,6 +28,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "te": ("Telu",),
     "ka": ("Geor",),
     "hy": ("Armn",),
+    "kn": ("Knda",),
 }
 """ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` for the simplified."""
 
