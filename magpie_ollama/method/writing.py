@@ -29,6 +29,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "ka": ("Geor",),
     "hy": ("Armn",),
     "kn": ("Knda",),
+    "ml": ("Mlym",),
 }
 """ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` for the simplified."""
 

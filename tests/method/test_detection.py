@@ -47,6 +47,7 @@ QUESTIONS = {
     "ko": "집에서 달걀 없이 초콜릿 케이크를 어떻게 만들 수 있나요?",
     "lt": "Kaip namuose iškepti šokoladinį pyragą be kiaušinių?",
     "lv": "Kā es varu mājās izcept šokolādes kūku bez olām?",
+    "ml": "മുട്ടയില്ലാതെ വീട്ടിൽ ചോക്ലേറ്റ് കേക്ക് എങ്ങനെ ഉണ്ടാക്കാം?",
     "mr": "मी घरी अंड्याशिवाय चॉकलेट केक कसा बनवू शकतो?",
     "ms": "Bagaimanakah saya boleh membuat kek coklat di rumah tanpa telur?",
     "mt": "Kif nista' nagħmel kejk taċ-ċikkulata d-dar mingħajr bajd?",
