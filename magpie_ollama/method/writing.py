@@ -30,6 +30,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "hy": ("Armn",),
     "kn": ("Knda",),
     "ml": ("Mlym",),
+    "si": ("Sinh",),
 }
 """ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` for the simplified."""
 

@@ -59,6 +59,7 @@ QUESTIONS = {
     "pt": "Como posso fazer um bolo de chocolate em casa sem ovos?",
     "ro": "Cum pot să fac acasă un tort de ciocolată fără ouă?",
     "ru": "Как мне испечь дома шоколадный торт без яиц?",
+    "si": "බිත්තර නැතුව ගෙදරදී චොක්ලට් කේක් එකක් හදන්නේ කොහොමද?",
     "sk": "Ako môžem doma upiecť čokoládovú tortu bez vajec?",
     "sl": "Kako lahko doma spečem čokoladno torto brez jajc?",
     "sr": "Како могу код куће да направим чоколадну торту без јаја?",
