@@ -31,6 +31,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "kn": ("Knda",),
     "ml": ("Mlym",),
     "si": ("Sinh",),
+    "km": ("Khmr",),
 }
 """ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` for the simplified."""
 

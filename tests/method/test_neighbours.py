@@ -29,7 +29,6 @@ UNKNOWN = {
     "yue": "冬天嗰陣點樣可以保護佢哋唔畀凍親呀？",
     "hi-Latn": "Sardiyon mein paudhon ko thand se kaise bacha sakte hain?",
     "gu": "શિયાળામાં છોડને ઠંડીથી કેવી રીતે બચાવી શકાય?",
-    "km": "តើខ្ញុំអាចការពាររុក្ខជាតិក្នុងរដូវរងាដោយរបៀបណា?",
 }
 
 
