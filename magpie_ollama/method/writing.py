@@ -32,6 +32,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "ml": ("Mlym",),
     "si": ("Sinh",),
     "km": ("Khmr",),
+    "my": ("Mymr",),
 }
 """ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` for the simplified."""
 

@@ -52,6 +52,7 @@ QUESTIONS = {
     "mr": "मी घरी अंड्याशिवाय चॉकलेट केक कसा बनवू शकतो?",
     "ms": "Bagaimanakah saya boleh membuat kek coklat di rumah tanpa telur?",
     "mt": "Kif nista' nagħmel kejk taċ-ċikkulata d-dar mingħajr bajd?",
+    "my": "ကြက်ဥမပါဘဲ အိမ်မှာ ချောကလက်ကိတ် ဘယ်လိုလုပ်ရမလဲ။",
     "nb": "Hvordan kan jeg bake en sjokoladekake hjemme uten egg?",
     "nl": "Hoe kan ik thuis een chocoladetaart bakken zonder eieren?",
     "nn": "Korleis kan eg baka ei sjokoladekake heime utan egg?",
