@@ -33,6 +33,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "si": ("Sinh",),
     "km": ("Khmr",),
     "my": ("Mymr",),
+    "am": ("Ethi",),
 }
 """ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` for the simplified."""
 

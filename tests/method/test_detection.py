@@ -13,6 +13,7 @@ from magpie_ollama.method.writing import SCRIPTS, letters_by_script, script_set
 
 QUESTIONS = {
     "af": "Hoe kan ek tuis 'n lekker sjokoladekoek bak sonder eiers?",
+    "am": "ያለ እንቁላል ቤት ውስጥ የቸኮሌት ኬክ እንዴት መሥራት እችላለሁ?",
     "ar": "كيف يمكنني تحضير كعكة الشوكولاتة في المنزل بدون بيض؟",
     "az": "Evdə yumurtasız şokoladlı tortu necə hazırlaya bilərəm?",
     "bg": "Как мога да направя шоколадова торта вкъщи без яйца?",
