@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from functools import cache
 
 _LATIN = (
-    "af az bs ca cs da de en es et eu fi fr ga gl hr hu id is it lt lv ms mt nb nl nn no pl pt ro sk sl sv sw tl tr vi"
+    "af az bs ca cs da de en es et eu fi fr ga gl ha hr hu id is it lt lv ms mt nb nl nn no pl pt ro sk sl sv sw tl tr "
+    "vi"
 )
 
 SCRIPTS: dict[str, tuple[str, ...]] = {
@@ -38,7 +39,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
 """ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` for the simplified."""
 
 _LATIN_NEIGHBOURS = (
-    "ace an bcl br cy eo ext fo fuv fy gcf gcr gd gug guw ha ht ig jv kab kik ku la lb lg lij ln ltg mg nso oc om "
+    "ace an bcl br cy eo ext fo fuv fy gcf gcr gd gug guw ht ig jv kab kik ku la lb lg lij ln ltg mg nso oc om "
     "pcm qu rw se sn so sq st tk uz vec vo wa xh yo zu"
 )
 NEIGHBOURS: dict[str, tuple[str, ...]] = {

@@ -33,6 +33,7 @@ QUESTIONS = {
     "fr": "Comment puis-je faire un gâteau au chocolat à la maison sans œufs ?",
     "ga": "Conas is féidir liom cáca seacláide a dhéanamh sa bhaile gan uibheacha?",
     "gl": "Como podo facer na casa unha torta de chocolate sen ovos?",
+    "ha": "Ta yaya zan iya yin kek ɗin cakulat a gida ba tare da ƙwai ba?",
     "he": "איך אפשר להכין עוגת שוקולד בבית בלי ביצים?",
     "hi": "मैं घर पर बिना अंडे के चॉकलेट केक कैसे बना सकता हूँ?",
     "hr": "Kako mogu kod kuće ispeći čokoladnu tortu bez jaja i kruha?",
