@@ -9,7 +9,7 @@ from functools import cache
 
 _LATIN = (
     "af az bs ca cs da de en es et eu fi fr ga gl ha hr hu id is it lt lv ms mt nb nl nn no pl pt ro sk sl sv sw tl tr "
-    "vi"
+    "vi yo"
 )
 
 SCRIPTS: dict[str, tuple[str, ...]] = {
@@ -40,7 +40,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
 
 _LATIN_NEIGHBOURS = (
     "ace an bcl br cy eo ext fo fuv fy gcf gcr gd gug guw ht ig jv kab kik ku la lb lg lij ln ltg mg nso oc om "
-    "pcm qu rw se sn so sq st tk uz vec vo wa xh yo zu"
+    "pcm qu rw se sn so sq st tk uz vec vo wa xh zu"
 )
 NEIGHBOURS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN_NEIGHBOURS.split(), ("Latn",)),

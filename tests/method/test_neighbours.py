@@ -18,7 +18,6 @@ NEIGHBOURS = {
     "lb": "Wéi kann ech meng Planzen am Wanter virum Frascht schützen?",
     "eo": "Kiel mi povas protekti miajn plantojn kontraŭ la vintra malvarmo?",
     "uz": "Qishda uy o'simliklarini sovuqdan qanday qilib himoya qilish mumkin?",
-    "yo": "Báwo ni mo ṣe lè dáàbò bo àwọn òdòdó mi kúrò lọ́wọ́ òtútù?",
     "zu": "Ngingazivikela kanjani izitshalo zami emakhazeni asebusika?",
     "la": "Quomodo plantas meas hieme a frigore servare possum?",
     "ht": "Kijan mwen ka pwoteje plant mwen yo lè gen anpil van?",
