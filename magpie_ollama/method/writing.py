@@ -67,6 +67,8 @@ FOREIGN_LETTERS: dict[str, frozenset[str]] = {
         "uk": _SOUTH_SLAVIC + "ўыэъё",
         "bg": _SOUTH_SLAVIC + "ўіїєґыэё",
         "kk": _SOUTH_SLAVIC + "ўїєґ",
+        "am": "ቐቑቒቓቔቕቖቘቚቛቜቝኣ",  # Tigrinya
+        "my": "".join(map(chr, range(0x105A, 0x10A0))),  # Mon, Karen, Shan; Burmese in the code of Zawgyi
     }.items()
 }
 """Letters that a language does not write, and a relative does that the identifier does not know or takes for it."""
