@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import cache
 
 _LATIN = (
-    "af az bs ca cs cy da de en eo es et eu fi fr ga gl hr hu id is it lb lt lv ms mt nb nl nn no pl pt ro sk sl sq "
-    "sv sw tl tr uz vi"
+    "af az bs ca cs cy da de en eo es et eu fi fr ga gl ha hr hu id is it lb lt lv ms mt nb nl nn no pl pt ro sk sl sq "
+    "sv sw tl tr uz vi yo"
 )
 
 SCRIPTS: dict[str, tuple[str, ...]] = {
@@ -33,13 +33,19 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "te": ("Telu",),
     "ka": ("Geor",),
     "hy": ("Armn",),
+    "kn": ("Knda",),
+    "ml": ("Mlym",),
+    "si": ("Sinh",),
+    "km": ("Khmr",),
+    "my": ("Mymr",),
+    "am": ("Ethi",),
 }
 """ISO 15924 codes by ISO 639-1 code; ``Hani`` stands for every kind of Han characters, ``Hans`` and ``Hant`` for
 the simplified and the traditional ones."""
 
 _LATIN_NEIGHBOURS = (
-    "ace an bcl br ext fo fuv fy gcf gcr gd gug guw ha ht ig jv kab kik ku la lg lij ln ltg mg nso oc om "
-    "pcm qu rw se sn so st tk vec vo wa xh yo zu"
+    "ace an bcl br ext fo fuv fy gcf gcr gd gug guw ht ig jv kab kik ku la lg lij ln ltg mg nso oc om "
+    "pcm qu rw se sn so st tk vec vo wa xh zu"
 )
 NEIGHBOURS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN_NEIGHBOURS.split(), ("Latn",)),
@@ -69,6 +75,8 @@ FOREIGN_LETTERS: dict[str, frozenset[str]] = {
         "uk": _SOUTH_SLAVIC + "ўыэъё",
         "bg": _SOUTH_SLAVIC + "ўіїєґыэё",
         "kk": _SOUTH_SLAVIC + "ўїєґ",
+        "am": "ቐቑቒቓቔቕቖቘቚቛቜቝኣ",  # Tigrinya
+        "my": "".join(map(chr, range(0x105A, 0x10A0))),  # Mon, Karen, Shan; Burmese in the code of Zawgyi
     }.items()
 }
 """Letters that a language does not write, and a relative does that the identifier does not know or takes for it."""

@@ -10,7 +10,6 @@ from magpie_ollama.method.writing import SCRIPTS, han_form
 
 NEIGHBOURS = {
     "ps": "زه څنګه کولی شم په ژمي کې خپل ګلان له یخنۍ وساتم؟",
-    "yo": "Báwo ni mo ṣe lè dáàbò bo àwọn òdòdó mi kúrò lọ́wọ́ òtútù?",
     "zu": "Ngingazivikela kanjani izitshalo zami emakhazeni asebusika?",
     "la": "Quomodo plantas meas hieme a frigore servare possum?",
     "ht": "Kijan mwen ka pwoteje plant mwen yo lè gen anpil van?",
@@ -19,9 +18,10 @@ UNKNOWN = {
     "ckb": "چۆن دەتوانم گوڵەکانم لە زستاندا لە سەرما بپارێزم؟",
     "yi": "ווי אַזוי קען איך אין ווינטער באַשיצן די בלומען פֿון דער קעלט?",
     "yue": "冬天嗰陣點樣可以保護佢哋唔畀凍親呀？",
+    "ti": "ኣብ ገዛ ብዘይ እንቋቝሖ ቸኮላታ ኬክ ከመይ ጌረ ክሰርሕ እኽእል?",
+    "shn": "ႁဝ်းၶႃႈ တေႁဵတ်းႁိုဝ် ၸၢင်ႈႁဵတ်းၶဝ်ႈမုၼ်း ၼႂ်းႁိူၼ်းလႆႈ",
     "hi-Latn": "Sardiyon mein paudhon ko thand se kaise bacha sakte hain?",
     "or": "ଶୀତଦିନେ ଗଛଗୁଡ଼ିକୁ ଥଣ୍ଡାରୁ କିପରି ରକ୍ଷା କରାଯାଇପାରିବ?",
-    "km": "តើខ្ញុំអាចការពាររុក្ខជាតិក្នុងរដូវរងាដោយរបៀបណា?",
 }
 
 
