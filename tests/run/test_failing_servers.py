@@ -18,6 +18,7 @@ from fake_ollama.faults import Kind
 from fake_ollama.openai import FakeOpenAI
 from run.support import generate, generating, impatient, settings, until
 
+from magpie_ollama.asking import retrying, watchdog
 from magpie_ollama.errors import (
     Busy,
     ConnectionLost,
@@ -29,7 +30,6 @@ from magpie_ollama.errors import (
     Stalled,
     TransientError,
 )
-from magpie_ollama.run import retrying, watchdog
 from magpie_ollama.run.session import Session
 
 TRANSIENT = [

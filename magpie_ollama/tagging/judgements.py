@@ -13,8 +13,8 @@ from typing import Self
 
 from magpie_ollama.corpus import files, lines, system
 from magpie_ollama.corpus.appender import Appender, cause_and_remedy, failure
-from magpie_ollama.curation.tagging import Judge, Tags, check
 from magpie_ollama.errors import CorpusError
+from magpie_ollama.tagging.scales import Judge, Tags, check
 
 
 class Judgements:

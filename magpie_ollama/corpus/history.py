@@ -15,8 +15,7 @@ from magpie_ollama.corpus.files import folder_beside
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.decoding import Count, Misshapen, convert
 from magpie_ollama.errors import CorpusError
-from magpie_ollama.records import Name
-from magpie_ollama.run.funnel import Funnel
+from magpie_ollama.records import Funnel, Name
 
 
 class _Settings(msgspec.Struct):

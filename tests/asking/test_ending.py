@@ -10,7 +10,7 @@ import pytest
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, goes_on, lone, mistral
 from run.support import ANSWER, QUESTION, Outcome, generate, generating, settings
 
-from magpie_ollama.run.ending import PROBES, Endings, reseed, turn_end
+from magpie_ollama.asking.ending import PROBES, Endings, reseed, turn_end
 from magpie_ollama.servers.base import Completion, Sampling, Watch
 
 END = "[/INST]"

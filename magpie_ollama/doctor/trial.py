@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
+from magpie_ollama.asking.attempt import Asker, Draft
+from magpie_ollama.asking.retrying import retrying
+from magpie_ollama.asking.settings import without_secrets
+from magpie_ollama.doctor import speed
+from magpie_ollama.doctor.findings import Diagnosis
 from magpie_ollama.errors import MagpieError, NoServer, RequestRefused, TemplateError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.reasons import EXPLANATIONS, Reason
 from magpie_ollama.method.steering import AUTO, NONE, default_way
 from magpie_ollama.method.template import CONTROL, Template, leading_bos, load_preset, preset_for
 from magpie_ollama.records import Message
-from magpie_ollama.run import probe
-from magpie_ollama.run.asking import Asker, Draft
-from magpie_ollama.run.diagnosis import Diagnosis
-from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.session import Session
-from magpie_ollama.run.settings import without_secrets
 from magpie_ollama.run.ways import AUTO_WAYS, PRIOR_ATTEMPTS
 from magpie_ollama.servers.base import Completion, Sampling, Watch
 from magpie_ollama.servers.embedded import EmbeddedServer
@@ -163,22 +163,22 @@ class Trial:
     async def _measure(self) -> None:
         # The embedded engine's slots are this tool's own choice: there are no others to find.
         own = self._server.slots if isinstance(self._server, EmbeddedServer) else 0
-        speed = await probe.measure(self._complete, own or probe.MOST)
-        self._diagnosis.tokens_per_second = speed.tokens_per_second
-        rates = " · ".join(f"{level}: {rate:.0f}" for level, rate in speed.rates.items())
-        if not speed.at_once:
+        measured = await speed.measure(self._complete, own or speed.MOST)
+        self._diagnosis.tokens_per_second = measured.tokens_per_second
+        rates = " · ".join(f"{level}: {rate:.0f}" for level, rate in measured.rates.items())
+        if not measured.at_once:
             slots = "too quick to tell how many requests run at once"
-        elif min(speed.seen) < speed.tried:
-            few, many = min(speed.seen), max(speed.seen)
+        elif min(measured.seen) < measured.tried:
+            few, many = min(measured.seen), max(measured.seen)
             number = str(few) if few == many else f"{few} to {many}"
-            slots = f"{number} of {speed.tried} requests run at once, seen {len(speed.seen)} times"
+            slots = f"{number} of {measured.tried} requests run at once, seen {len(measured.seen)} times"
         else:
-            slots = f"{speed.tried} requests run at once{', perhaps more' if speed.tried > 1 and not own else ''}"
-        best = f"{speed.enough} in flight {'are' if speed.enough > 1 else 'is'} enough"
-        if speed.growing and speed.at_once in (0, speed.tried):
-            best = f"more than {speed.enough} in flight may be quicker still"
+            slots = f"{measured.tried} requests run at once{', perhaps more' if measured.tried > 1 and not own else ''}"
+        best = f"{measured.enough} in flight {'are' if measured.enough > 1 else 'is'} enough"
+        if measured.growing and measured.at_once in (0, measured.tried):
+            best = f"more than {measured.enough} in flight may be quicker still"
         text = f"{slots}; tokens/s with {rates}; {best}"
-        if speed.one_by_one:
+        if measured.one_by_one:
             self._diagnosis.warn("slots", text, self._more_slots())
         else:
             self._diagnosis.ok("slots", text)

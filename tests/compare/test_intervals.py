@@ -5,8 +5,8 @@ import random
 
 import pytest
 
+from magpie_ollama.compare.intervals import differs, interval, resampled_ratios, vocabulary_spread, wilson
 from magpie_ollama.method import languages
-from magpie_ollama.run.statistics import differs, interval, resampled_ratios, vocabulary_spread, wilson
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,10 @@ from typing import Annotated
 from jsonlines import InvalidLineError
 from msgspec import Meta
 
+from magpie_ollama.asking.attempt import Asker, Draft
+from magpie_ollama.asking.retrying import retrying
+from magpie_ollama.asking.settings import ServerChoice, Settings
+from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus import runs, system
 from magpie_ollama.corpus.appender import Appender
 from magpie_ollama.corpus.lines import encode, parse
@@ -26,14 +30,10 @@ from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.steering import AUTO
-from magpie_ollama.records import Attempt, Index, Name
+from magpie_ollama.records import KEPT, Attempt, Index, Name
 from magpie_ollama.run import measurements
-from magpie_ollama.run.asking import Asker, Draft
-from magpie_ollama.run.funnel import KEPT, Progress
-from magpie_ollama.run.retrying import retrying
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
-from magpie_ollama.run.settings import ServerChoice, Settings
-from magpie_ollama.run.watchdog import watched
 from magpie_ollama.run.ways import AutoWays, FixedWay, Tally, passed
 from magpie_ollama.servers.base import Completion, Model
 

@@ -11,16 +11,16 @@ import pytest
 from fake_ollama import Ask, FakeModel, FakeOllama, FakeOpenAI, FakeServer, Reply, base_model, chatml, goes_on, mistral
 from run.support import ANSWER, QUESTION, Outcome, generate, generating, impatient, settings
 
+from magpie_ollama.asking.ending import reseed
+from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.templates import RESPONSE_SEED
+from magpie_ollama.doctor import speed
+from magpie_ollama.doctor.examination import examine
+from magpie_ollama.doctor.findings import Diagnosis
 from magpie_ollama.errors import TemplateError
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import steer
-from magpie_ollama.run import probe
-from magpie_ollama.run.diagnosis import Diagnosis
-from magpie_ollama.run.doctor import examine
-from magpie_ollama.run.ending import reseed
-from magpie_ollama.run.funnel import Progress
-from magpie_ollama.run.prompting import RESPONSE_SEED
-from magpie_ollama.run.settings import Settings
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers.ollama import OllamaServer
 
 OPTIONS = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.1, "num_predict": 1024}
@@ -246,7 +246,7 @@ def test_the_doctor_on_an_unknown_renderer(monkeypatch: pytest.MonkeyPatch) -> N
         return None
 
     monkeypatch.setattr(OllamaServer, "loaded", loaded)
-    monkeypatch.setattr(probe, "MOST", 1)
+    monkeypatch.setattr(speed, "MOST", 1)
     with FakeOllama(models=[FakeModel("glm", renderer="glm-4.6")], script=script) as fake, impatient():
         found = diagnosed(settings(fake, 1))
         with_template = diagnosed(own(fake, "chatml"))
@@ -257,7 +257,7 @@ def test_the_doctor_on_an_unknown_renderer(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_doctor_on_a_template_that_may_be_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "MOST", 1)
+    monkeypatch.setattr(speed, "MOST", 1)
     with FakeOllama(models=[FakeModel("m", base_model(), bare=True)]) as fake:
         verdict, text = diagnosed(settings(fake, 1))["template"]
     assert (verdict, "perhaps as a guess" in text) == ("warning", True)

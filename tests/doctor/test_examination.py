@@ -34,10 +34,12 @@ from fake_ollama import (
 from fake_ollama.base import FakeServer
 from fake_ollama.server import error
 
-from magpie_ollama.run import doctor, probe, watchdog
-from magpie_ollama.run.diagnosis import Diagnosis, Finding
-from magpie_ollama.run.doctor import examine
-from magpie_ollama.run.funnel import Progress
+from magpie_ollama.asking import watchdog
+from magpie_ollama.doctor import examination as doctor
+from magpie_ollama.doctor import speed
+from magpie_ollama.doctor.examination import examine
+from magpie_ollama.doctor.findings import Diagnosis, Finding
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.ways import AUTO_WAYS
 
 from .support import impatient, settings
@@ -49,8 +51,8 @@ ALL = [*MACHINE, "server", "model", "context", "memory", *ASKED, "none", *AUTO_W
 
 @pytest.fixture(autouse=True)
 def few_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How many run at once is what tests/run/test_probe.py is about."""
-    monkeypatch.setattr(probe, "MOST", 2)
+    """How many run at once is what tests/doctor/test_speed.py is about."""
+    monkeypatch.setattr(speed, "MOST", 2)
 
 
 def diagnose(fake: FakeServer, **changes: Any) -> Diagnosis:
@@ -259,11 +261,11 @@ def test_an_old_ollama() -> None:
 
 
 def test_one_slot_and_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def measure(ask: probe.Ask, most: int) -> probe.Speed:
-        return probe.Speed({1: 80.0, 2: 78.0}, enough=1, growing=False, tried=2, at_once=1, seen=seen)
+    async def measure(ask: speed.Ask, most: int) -> speed.Speed:
+        return speed.Speed({1: 80.0, 2: 78.0}, enough=1, growing=False, tried=2, at_once=1, seen=seen)
 
     seen = (1, 1, 1)
-    monkeypatch.setattr(probe, "measure", measure)
+    monkeypatch.setattr(speed, "measure", measure)
     with FakeOllama(parallel=1) as fake:
         found = diagnose(fake)
         slots = of(found, "slots")

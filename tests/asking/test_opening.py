@@ -13,6 +13,9 @@ from fake_ollama import FakeModel, FakeOllama, Fault, embedder
 from fake_ollama.base import FakeServer
 from fake_ollama.openai import FakeOpenAI
 
+from magpie_ollama.asking import opening as connecting
+from magpie_ollama.asking.opening import choose_model, connect
+from magpie_ollama.asking.settings import ServerChoice
 from magpie_ollama.corpus import Corpus
 from magpie_ollama.errors import (
     MagpieError,
@@ -25,9 +28,6 @@ from magpie_ollama.errors import (
     UsageError,
 )
 from magpie_ollama.method import languages
-from magpie_ollama.run import connect as connecting
-from magpie_ollama.run.connect import choose_model, connect
-from magpie_ollama.run.settings import ServerChoice
 from magpie_ollama.servers import embedded
 from magpie_ollama.servers.base import Model
 from magpie_ollama.servers.ollama import PullProgress

@@ -10,11 +10,11 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
+from magpie_ollama.asking.retrying import retrying
+from magpie_ollama.asking.settings import ServerChoice
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.errors import ModelMissing, NoServer, NotThisServer, ServerError, TemplateError, UsageError
 from magpie_ollama.method.languages import Language
-from magpie_ollama.run.retrying import retrying
-from magpie_ollama.run.settings import ServerChoice
 from magpie_ollama.servers import embedded
 from magpie_ollama.servers.base import Model, Server
 from magpie_ollama.servers.embedded import EmbeddedServer

@@ -1,4 +1,4 @@
-"""The doctor's round: this machine, the server, its model; then what the model does when it is asked (``run.trial``).
+"""The doctor examines: this machine, the server, its model; then what the model does when asked (``doctor.trial``).
 
 A check that fails is a finding too, and the checks after it go on as far as they can.
 """
@@ -13,17 +13,17 @@ import shutil
 import urllib.request
 from pathlib import Path
 
+from magpie_ollama.asking.opening import choose_model, connect
+from magpie_ollama.asking.retrying import retrying
+from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus import MemoryCorpus
+from magpie_ollama.doctor.findings import Diagnosis
+from magpie_ollama.doctor.trial import HELLO, Trial
 from magpie_ollama.errors import MagpieError, Stalled
 from magpie_ollama.run import measurements
-from magpie_ollama.run.connect import choose_model, connect
 from magpie_ollama.run.continuing import short
-from magpie_ollama.run.diagnosis import Diagnosis
-from magpie_ollama.run.retrying import retrying
 from magpie_ollama.run.session import Session
-from magpie_ollama.run.settings import Settings
-from magpie_ollama.run.trial import HELLO, Trial
-from magpie_ollama.run.watchdog import watched
 from magpie_ollama.servers.address import is_loopback, without_password
 from magpie_ollama.servers.base import Model, Server
 from magpie_ollama.servers.ollama import Loaded, OllamaServer, PullProgress

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from magpie_ollama.errors import MagpieError
-from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.progress import Progress
 
 Verdict = Literal["ok", "warning", "error"]
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from magpie_ollama.asking.opening import choose_model, connect
+from magpie_ollama.asking.retrying import NO_ANSWERS, broken, retrying
+from magpie_ollama.asking.settings import ServerChoice
+from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.reading import Row
-from magpie_ollama.curation import tagging
-from magpie_ollama.curation.judgements import Judgements
-from magpie_ollama.curation.tagging import Tags
 from magpie_ollama.errors import PromptTooLong, RequestRefused, ServerError, TransientError, Unfinished
-from magpie_ollama.run.connect import choose_model, connect
-from magpie_ollama.run.retrying import NO_ANSWERS, broken, retrying
-from magpie_ollama.run.settings import ServerChoice
-from magpie_ollama.run.watchdog import watched
 from magpie_ollama.servers.base import Sampling, Server
 from magpie_ollama.servers.ollama import PullProgress
+from magpie_ollama.tagging import scales
+from magpie_ollama.tagging.judgements import Judgements
+from magpie_ollama.tagging.scales import Tags
 
 TRIES = 4
 """The first greedy; the others at ``AGAIN``, each with its seed: a greedy judge would only repeat itself."""
@@ -74,9 +74,9 @@ class Judging:
 
     def __init__(self, server: Server, model: str, parallel: int, progress: JudgingProgress) -> None:
         self.model = model
-        self.judge = tagging.load()
+        self.judge = scales.load()
         self.stopped = False
-        self._schema: dict[str, Any] | None = tagging.schema(self.judge)
+        self._schema: dict[str, Any] | None = scales.schema(self.judge)
         self._server = server
         self._parallel = parallel
         self._progress = progress
@@ -108,7 +108,7 @@ class Judging:
         """Those without tags of this judge, each pair of instruction and response once. ``tried`` has the keys of those
         given out before, and gets these."""
         for row in rows:
-            key = tagging.key(row)
+            key = scales.key(row)
             if judgements.tags(key) is not None:
                 self._judges = True
             elif key not in tried:
@@ -138,16 +138,16 @@ class Judging:
                 if progress.unjudged >= BARREN:
                     self._check_it_judges()
             else:
-                judgements.add(tagging.key(row), tags)
+                judgements.add(scales.key(row), tags)
                 progress.judged += 1
                 self._judges = True
             progress.total = max(progress.total, progress.done)  # the file may have grown since it was counted
 
     async def _tags(self, row: Row) -> Tags | None:
-        longest, room = tagging.LONGEST, FIRST.max_tokens
+        longest, room = scales.LONGEST, FIRST.max_tokens
         refused: RequestRefused | None = None
         for number in range(TRIES):
-            messages = tagging.request(self.judge, row, longest)
+            messages = scales.request(self.judge, row, longest)
             sampling = replace(AGAIN.seeded(number) if number else FIRST, max_tokens=room)
             schema = None if refused else self._schema
             ask = partial(self._server.chat, self.model, messages, sampling, think=False, watch=_never, schema=schema)
@@ -171,7 +171,7 @@ class Judging:
                 told = f"The server refuses a JSON schema ({refused.cause}): the judge is asked without one."
                 self._progress.notices.append(told)
             self._no_answers = 0
-            tags = tagging.parse(completion.text, self.judge, self.model)
+            tags = scales.parse(completion.text, self.judge, self.model)
             if tags is not None:
                 return tags
             self._progress.invalid += 1

@@ -14,12 +14,12 @@ from fake_ollama import Ask, FakeOllama, FakeOpenAI, Fault, Reply
 from fake_ollama.base import FakeServer
 from run.support import generating, impatient, read, until
 
+from magpie_ollama.asking.settings import ServerChoice
 from magpie_ollama.corpus.reading import Rows
-from magpie_ollama.curation import tagging
-from magpie_ollama.curation.judgements import Judgements
 from magpie_ollama.errors import MagpieError, NoServer, RequestRefused, ServerError
-from magpie_ollama.run.judging import BARREN, TRIES, Judging, JudgingProgress, open_judge
-from magpie_ollama.run.settings import ServerChoice
+from magpie_ollama.tagging import scales
+from magpie_ollama.tagging.judgements import Judgements
+from magpie_ollama.tagging.judging import BARREN, TRIES, Judging, JudgingProgress, open_judge
 
 RECORDINGS = Path(__file__).parent.parent / "fake_ollama" / "recordings"
 GOOD = '{ "category": "Math", "difficulty": "easy", "quality": "good", "safety": "safe" }'
@@ -72,7 +72,7 @@ def test_every_record_is_judged_once_and_written_down(tmp_path: Path) -> None:
         assert 2 <= fake.max_in_flight <= 4
         again, _ = judge(fake, path)
         assert (again.total, len(generating(fake))) == (0, 20)
-    assert {line["record"] for line in journal(path)} == {tagging.key(row) for row in Rows(path)}
+    assert {line["record"] for line in journal(path)} == {scales.key(row) for row in Rows(path)}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_the_schema_goes_where_the_recorded_server_takes_it(
         (body, _) = (exchange.body for exchange in generating(fake))
     assert (error, progress.judged) == (None, 2)
     recorded = json.loads((RECORDINGS / recording).read_text("utf-8"))["request"]["body"]
-    schema = tagging.schema(tagging.load())
+    schema = scales.schema(scales.load())
     if kind == "ollama":
         assert "format" in recorded
         assert body["format"] == schema
@@ -188,7 +188,7 @@ def test_what_does_not_fit_the_context_is_shown_in_part(tmp_path: Path) -> None:
         shown = [len(exchange.body["messages"][1]["content"]) for exchange in fake.requests_to("/api/chat")]
     assert (progress.judged, progress.unjudged, error) == (1, 0, None)
     assert "[...]" in str(fake.requests[-1].body)
-    assert shown[0] > tagging.LONGEST > shown[-1]
+    assert shown[0] > scales.LONGEST > shown[-1]
 
 
 def test_a_request_that_is_refused_ends_it_unless_others_were_judged(tmp_path: Path) -> None:

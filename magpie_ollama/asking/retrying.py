@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import stamina
 
+from magpie_ollama.asking import silence
 from magpie_ollama.errors import Busy, ConnectionLost, NoServer, ServerError, TransientError, Unfinished
-from magpie_ollama.run import silence
 from magpie_ollama.servers.connections import LOOK
 
 T = TypeVar("T")

@@ -11,12 +11,12 @@ import pytest
 from corpus.support import without_privileges
 
 from magpie_ollama.corpus.reading import Row, Rows
-from magpie_ollama.curation import tagging
-from magpie_ollama.curation.judgements import Judgements
-from magpie_ollama.curation.tagging import KEYS, LONGEST, parse
 from magpie_ollama.errors import CorpusError
+from magpie_ollama.tagging import scales
+from magpie_ollama.tagging.judgements import Judgements
+from magpie_ollama.tagging.scales import KEYS, LONGEST, parse
 
-JUDGE = tagging.load()
+JUDGE = scales.load()
 GOOD = {"quality": "good", "difficulty": "easy", "category": "Math", "safety": "safe"}
 
 
@@ -34,7 +34,7 @@ def test_the_scales_are_magpies() -> None:
 
 
 def test_the_judge_is_told_every_value_and_shown_the_pair(tmp_path: Path) -> None:
-    system, user = tagging.request(JUDGE, row(tmp_path / "a.jsonl", "Di' {response} e {instruction}", "{instruction}"))
+    system, user = scales.request(JUDGE, row(tmp_path / "a.jsonl", "Di' {response} e {instruction}", "{instruction}"))
     assert all(value in system["content"] for scale in JUDGE.scales.values() for value in scale)
     assert "<instruction>\nDi' {response} e {instruction}\n</instruction>" in user["content"]
     assert "<response>\n{instruction}\n</response>" in user["content"]
@@ -43,13 +43,13 @@ def test_the_judge_is_told_every_value_and_shown_the_pair(tmp_path: Path) -> Non
 
 def test_a_long_text_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
     long = "a" * LONGEST + "END"
-    _, user = tagging.request(JUDGE, row(tmp_path / "a.jsonl", long, ""), 100)
+    _, user = scales.request(JUDGE, row(tmp_path / "a.jsonl", long, ""), 100)
     assert f"{'a' * 75}\n[...]\n{'a' * 22}END" in user["content"]
     assert "(none)" in user["content"]
 
 
 def test_half_a_surrogate_pair_is_no_part_of_what_a_judge_is_asked(tmp_path: Path) -> None:
-    _, user = tagging.request(JUDGE, row(tmp_path / "a.jsonl", "Che cosa vuol dire \ud83d?"))
+    _, user = scales.request(JUDGE, row(tmp_path / "a.jsonl", "Che cosa vuol dire \ud83d?"))
     assert "Che cosa vuol dire \ufffd?" in user["content"]
 
 
@@ -127,7 +127,7 @@ def test_an_answer_that_is_no_object_is_no_judgement(answer: str) -> None:
 
 
 def test_the_schema_asks_for_what_parse_takes() -> None:
-    schema = tagging.schema(JUDGE)
+    schema = scales.schema(JUDGE)
     first = {key: value["enum"][0] for key, value in schema["properties"].items()}
     assert parse(json.dumps(first), JUDGE, "m") is not None
     assert sorted(schema["required"]) == sorted(KEYS)
@@ -136,13 +136,13 @@ def test_the_schema_asks_for_what_parse_takes() -> None:
 def test_tags_are_a_key_more_in_the_line(tmp_path: Path) -> None:
     plain = row(tmp_path / "a.jsonl", "x", "y", n=1)
     tags = {**GOOD, "judge": "m"}
-    assert json.loads(tagging.tagged(plain, tags)) == {"instruction": "x", "output": "y", "n": 1, "tags": tags}
+    assert json.loads(scales.tagged(plain, tags)) == {"instruction": "x", "output": "y", "n": 1, "tags": tags}
 
 
 class TestJudgements:
     def test_they_are_there_again_for_the_same_judge_only(self, tmp_path: Path) -> None:
         one = row(tmp_path / "a.jsonl")
-        key = tagging.key(one)
+        key = scales.key(one)
         with Judgements(tmp_path / "a.jsonl", JUDGE, "m") as judgements:
             assert judgements.tags(key) is None
             judgements.add(key, {**GOOD, "judge": "m"})

@@ -6,6 +6,10 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from magpie_ollama.asking.ending import Endings, reseed
+from magpie_ollama.asking.retrying import NO_ANSWERS, broken, retrying
+from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.corpus.lines import whole_text
 from magpie_ollama.errors import Busy, PromptTooLong, TransientError, Unfinished
 from magpie_ollama.method.duplicates import DuplicateIndex
@@ -18,10 +22,6 @@ from magpie_ollama.method.steering import Steered, steer
 from magpie_ollama.method.turns import without_end
 from magpie_ollama.method.unseen import clean, forbidden
 from magpie_ollama.records import Attempt, Message
-from magpie_ollama.run.ending import Endings, reseed
-from magpie_ollama.run.prompting import Prompter
-from magpie_ollama.run.retrying import NO_ANSWERS, broken, retrying
-from magpie_ollama.run.settings import Settings
 from magpie_ollama.servers.base import Completion, Model, Sampling, Server, Watch
 
 OTHER_SEEDS = 2

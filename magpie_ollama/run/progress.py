@@ -1,70 +1,12 @@
-"""The funnel: what became of every attempt; and what of a run can be seen while it goes on."""
+"""What of a run can be seen while it goes on."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Iterable
+from collections import deque
 from dataclasses import dataclass, field
 
-from magpie_ollama.records import Attempt
-
-KEPT = "kept"
-DROPPED = "dropped"
-"""In flight when the target was reached or the run interrupted."""
-
-
-@dataclass(slots=True)
-class Funnel:
-    """Counts and generated tokens of attempts, by outcome: "kept", a ``Reason``, or "dropped". ``ways`` counts those
-    that came to an end."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-    ways: Counter[str] = field(default_factory=Counter)
-    unknown_language: int = 0
-
-    @classmethod
-    def of(cls, attempts: Iterable[Attempt]) -> Funnel:
-        funnel = cls()
-        for attempt in attempts:
-            funnel.count(attempt)
-        return funnel
-
-    def count(self, attempt: Attempt) -> None:
-        self.outcomes[attempt.outcome] += 1
-        self.tokens[attempt.outcome] += attempt.tokens
-        self.ways[attempt.steering] += attempt.outcome != DROPPED
-        if attempt.outcome == KEPT and attempt.language == "unknown":
-            self.unknown_language += 1
-
-    @property
-    def attempts(self) -> int:
-        """Those that came to an end: what was dropped in flight is told apart."""
-        return self.outcomes.total() - self.outcomes[DROPPED]
-
-    @property
-    def kept(self) -> int:
-        return self.outcomes[KEPT]
-
-    @property
-    def all_tokens(self) -> int:
-        return self.tokens.total()
-
-    def rejected(self) -> list[tuple[str, int]]:
-        """Reasons and their counts, the most frequent first."""
-        return [(name, count) for name, count in self.outcomes.most_common() if name not in (KEPT, DROPPED)]
-
-    def to_dict(self) -> dict[str, object]:
-        return {
-            "attempts": self.attempts,
-            "kept": self.kept,
-            "outcomes": dict(self.outcomes.most_common()),
-            "tokens": dict(self.tokens.most_common()),
-            "ways": dict(self.ways.most_common()),
-            "unknown_language": self.unknown_language,
-        }
-
+from magpie_ollama.records import Funnel
 
 RATE_SECONDS = 30.0
 """The window over which rates are shown."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from magpie_ollama.asking.ending import reseed
+from magpie_ollama.asking.retrying import retrying
 from magpie_ollama.errors import RequestRefused, TemplateError, TransientError
 from magpie_ollama.method.template import (
     SENTINELS,
@@ -19,8 +21,6 @@ from magpie_ollama.method.template import (
     preset_for,
 )
 from magpie_ollama.records import Message
-from magpie_ollama.run.ending import reseed
-from magpie_ollama.run.retrying import retrying
 from magpie_ollama.servers.base import Completion, Model, Sampling, Server, Watch
 
 KEPT = 512

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+from magpie_ollama.compare.experiment import Cell, Row
+from magpie_ollama.compare.intervals import differs, interval, resampled_ratios, vocabulary_spread, wilson
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.duplicates import DuplicateIndex, normalise
-from magpie_ollama.run.experiment import Cell, Row
-from magpie_ollama.run.statistics import differs, interval, resampled_ratios, vocabulary_spread, wilson
 
 
 @dataclass(frozen=True, slots=True)

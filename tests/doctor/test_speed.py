@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from magpie_ollama.run.probe import Speed, Stream, at_once, measure
+from magpie_ollama.doctor.speed import Speed, Stream, at_once, measure
 from magpie_ollama.servers.base import Completion, Watch
 
 PIECES = 24

@@ -9,9 +9,8 @@ import pytest
 from corpus.support import record
 
 from magpie_ollama.corpus.corpus import Corpus
-from magpie_ollama.records import Attempt
-from magpie_ollama.run.funnel import Funnel
-from magpie_ollama.run.history import history
+from magpie_ollama.corpus.history import history
+from magpie_ollama.records import Attempt, Funnel
 
 SETTINGS = {"language": "it", "steering": "system", "model": "m:1b", "server": "ollama"}
 ATTEMPTS = [

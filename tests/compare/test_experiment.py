@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, question
 
+from magpie_ollama.asking.settings import ServerChoice, Settings
+from magpie_ollama.compare.experiment import Asked, Cell, Experiment, Results, Row, fingerprint
+from magpie_ollama.compare.findings import best_of, findings
 from magpie_ollama.corpus import MemoryCorpus, runs
 from magpie_ollama.errors import CorpusError
 from magpie_ollama.method import languages
 from magpie_ollama.run import measurements
-from magpie_ollama.run.experiment import Asked, Cell, Experiment, Results, Row, fingerprint
-from magpie_ollama.run.findings import best_of, findings
-from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
-from magpie_ollama.run.settings import ServerChoice, Settings
 
 from .support import settings
 
