@@ -12,6 +12,7 @@ from corpus.support import record
 from fake_ollama import FakeModel, FakeOllama, Fault, embedder
 from fake_ollama.base import FakeServer
 from fake_ollama.openai import FakeOpenAI
+from run.support import until
 
 from magpie_ollama.asking import opening as connecting
 from magpie_ollama.asking.opening import choose_model, connect
@@ -31,8 +32,6 @@ from magpie_ollama.method import languages
 from magpie_ollama.servers import embedded
 from magpie_ollama.servers.base import Model
 from magpie_ollama.servers.ollama import PullProgress
-
-from .support import until
 
 WEIGHTS = "tiny-model"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, question
+from run.support import settings
 
 from magpie_ollama.asking.settings import ServerChoice, Settings
 from magpie_ollama.compare.experiment import Asked, Cell, Experiment, Results, Row, fingerprint
@@ -21,8 +22,6 @@ from magpie_ollama.method import languages
 from magpie_ollama.run import measurements
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
-
-from .support import settings
 
 ITALIAN = languages.load("it")
 

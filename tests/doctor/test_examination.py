@@ -33,6 +33,7 @@ from fake_ollama import (
 )
 from fake_ollama.base import FakeServer
 from fake_ollama.server import error
+from run.support import impatient, settings
 
 from magpie_ollama.asking import watchdog
 from magpie_ollama.doctor import examination as doctor
@@ -41,8 +42,6 @@ from magpie_ollama.doctor.examination import examine
 from magpie_ollama.doctor.findings import Diagnosis, Finding
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.ways import AUTO_WAYS
-
-from .support import impatient, settings
 
 MACHINE = ["environment", "data folder", "disk"]
 ASKED = ["template", "BOS", "stops", "system role", "thinking", "slots", "confidence"]
