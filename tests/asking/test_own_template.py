@@ -129,7 +129,8 @@ def test_a_base_model_that_hides_the_end_of_another_template(tmp_path: Path) -> 
     template = replace(base_model(), control=("<|im_start|>", "<|im_end|>", "<|endoftext|>"))
     text = f"{QUESTION}<|im_end|>\n<|im_start|>assistant\n{ANSWER}<|im_end|>"
     with FakeOllama(models=[FakeModel("base", template)]) as fake:
-        fake.script = goes_on(text.replace("<|im_start|>", ""), "<|im_end|>", ANSWER)
+        turns = goes_on(text.replace("<|im_start|>", ""), "<|im_end|>", ANSWER)
+        fake.script = lambda ask: Reply(ANSWER) if ask.prompt.endswith("<|im_start|>assistant\n") else turns(ask)
         made = generate(own(fake, "chatml"), tmp_path / "en.jsonl")
     assert made.records[0]["messages"][0]["content"] == QUESTION
     assert any("hides <|im_end|>" in notice for notice in made.progress.notices)

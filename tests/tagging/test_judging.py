@@ -135,9 +135,7 @@ def test_a_judge_without_one_valid_answer_is_given_up_with_its_words(tmp_path: P
     with FakeOllama(script=lambda ask: Reply("**Quality**: good\nas I said")) as fake:
         progress, error = judge(fake, path, parallel=1)
         assert isinstance(error, ServerError)
-        assert (
-            f"none of {asked} records validly in {asked * TRIES} answers; it said: **Quality**: good as" in error.cause
-        )
+        assert f"None of {asked * TRIES} answers of smollm2:135m is a valid judgement; it said: **Qual" in error.cause
         assert len(generating(fake)) == asked * TRIES
         assert not (tmp_path / "it.jsonl.magpie" / "tags.jsonl").exists()
         fake.script = lambda ask: Reply(GOOD if "0 + 0" in str(ask.messages[-1]) else "")
