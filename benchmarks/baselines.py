@@ -12,14 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from magpie_ollama.asking.retrying import retrying
+from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.corpus import Corpus
 from magpie_ollama.method.languages import Language
 from magpie_ollama.records import Message, Record
-from magpie_ollama.run.funnel import Progress
-from magpie_ollama.run.prompting import Prompter
-from magpie_ollama.run.retrying import retrying
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
-from magpie_ollama.run.settings import Settings
 from magpie_ollama.servers.base import Completion, Model, Server
 
 

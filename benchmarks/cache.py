@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from magpie_ollama.asking.settings import RESPONSE, ServerChoice, Settings
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import parse_way
 from magpie_ollama.records import Message
-from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
-from magpie_ollama.run.settings import RESPONSE, ServerChoice, Settings
 from magpie_ollama.servers import embedded
 from magpie_ollama.servers.base import Completion, Sampling, Watch
 from magpie_ollama.servers.embedded import EmbeddedServer

@@ -21,13 +21,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from magpie_ollama.asking.settings import ServerChoice, Settings
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.detection import check
 from magpie_ollama.method.steering import default_way
-from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
-from magpie_ollama.run.settings import ServerChoice, Settings
 from magpie_ollama.servers import embedded
 from magpie_ollama.servers.embedded import EmbeddedServer
 

@@ -23,13 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from magpie_ollama.asking.settings import ServerChoice, Settings
+from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.corpus import Corpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.detection import check
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.steering import default_way
-from magpie_ollama.run.prompting import Prompter
-from magpie_ollama.run.settings import ServerChoice, Settings
 from magpie_ollama.servers import embedded, processors
 from magpie_ollama.servers.base import Model
 from magpie_ollama.servers.embedded import EmbeddedServer

@@ -1,9 +1,11 @@
-"""What every room speaks in: the record that is kept, and the outcome of each attempt."""
+"""What every room speaks in: the record that is kept, the outcome of each attempt, and what all of them came to."""
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta
@@ -90,6 +92,63 @@ class Attempt:
     @property
     def tokens(self) -> int:
         return self.instruction_tokens + self.response_tokens
+
+
+KEPT = "kept"
+DROPPED = "dropped"
+"""In flight when the target was reached or the run interrupted."""
+
+
+@dataclass(slots=True)
+class Funnel:
+    """Counts and generated tokens of attempts, by outcome: "kept", a ``Reason``, or "dropped". ``ways`` counts those
+    that came to an end."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    ways: Counter[str] = field(default_factory=Counter)
+    unknown_language: int = 0
+
+    @classmethod
+    def of(cls, attempts: Iterable[Attempt]) -> Funnel:
+        funnel = cls()
+        for attempt in attempts:
+            funnel.count(attempt)
+        return funnel
+
+    def count(self, attempt: Attempt) -> None:
+        self.outcomes[attempt.outcome] += 1
+        self.tokens[attempt.outcome] += attempt.tokens
+        self.ways[attempt.steering] += attempt.outcome != DROPPED
+        if attempt.outcome == KEPT and attempt.language == "unknown":
+            self.unknown_language += 1
+
+    @property
+    def attempts(self) -> int:
+        """Those that came to an end: what was dropped in flight is told apart."""
+        return self.outcomes.total() - self.outcomes[DROPPED]
+
+    @property
+    def kept(self) -> int:
+        return self.outcomes[KEPT]
+
+    @property
+    def all_tokens(self) -> int:
+        return self.tokens.total()
+
+    def rejected(self) -> list[tuple[str, int]]:
+        """Reasons and their counts, the most frequent first."""
+        return [(name, count) for name, count in self.outcomes.most_common() if name not in (KEPT, DROPPED)]
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "attempts": self.attempts,
+            "kept": self.kept,
+            "outcomes": dict(self.outcomes.most_common()),
+            "tokens": dict(self.tokens.most_common()),
+            "ways": dict(self.ways.most_common()),
+            "unknown_language": self.unknown_language,
+        }
 
 
 def new_id() -> str:

@@ -15,6 +15,8 @@ from click.core import ParameterSource
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from magpie_ollama.asking.opening import check_models
+from magpie_ollama.asking.settings import HIDDEN, INSTRUCTION, Settings, without_secrets
 from magpie_ollama.commands.options import (
     FloatRange,
     in_flight,
@@ -24,6 +26,8 @@ from magpie_ollama.commands.options import (
     server_choice,
     server_options,
 )
+from magpie_ollama.compare.experiment import Asked, Experiment, Results, Row, fingerprint
+from magpie_ollama.compare.findings import Finding, findings
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.corpus.runs import MAX_SEED
 from magpie_ollama.display import consoles, live
@@ -34,14 +38,10 @@ from magpie_ollama.display.words import counted, duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import EXEMPLARS, parse_way
-from magpie_ollama.run.connect import check_models
-from magpie_ollama.run.experiment import Asked, Experiment, Results, Row, fingerprint
-from magpie_ollama.run.findings import Finding, findings
-from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.parallel import USUAL
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
-from magpie_ollama.run.settings import HIDDEN, INSTRUCTION, Settings, without_secrets
 
 DEFAULT_WAYS = "prefix,system,system+opener,exemplar,exemplar+opener"
 REFRESH_SECONDS = 0.5

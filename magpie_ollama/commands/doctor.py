@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.commands.options import debug_option, option, server_choice, server_options
 from magpie_ollama.display import consoles
 from magpie_ollama.display.diagnosis import show_end, show_finding, under_way
+from magpie_ollama.doctor.examination import examine
+from magpie_ollama.doctor.findings import Diagnosis, Finding
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import default_way
-from magpie_ollama.run.diagnosis import Diagnosis, Finding
-from magpie_ollama.run.doctor import examine
-from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.interrupts import run
-from magpie_ollama.run.settings import Settings
+from magpie_ollama.run.progress import Progress
 
 
 @click.command()

@@ -122,7 +122,7 @@ def _off_scale(criteria: Criteria) -> set[tuple[str, str]]:
     """Names and values of --tag that are not on our scales: another tool's words, or slips."""
     if not criteria.tags:
         return set()
-    from magpie_ollama.curation.tagging import load
+    from magpie_ollama.tagging.scales import load
 
     scales = {name: {value.lower() for value in scale} for name, scale in load().scales.items()}
     return {(name, value) for name, values in criteria.tags for value in values if value not in scales[name]}
@@ -139,7 +139,7 @@ def _cross_off(strange: set[tuple[str, str]], rows: Iterable[Row]) -> Iterator[R
 def _check_found(strange: set[tuple[str, str]]) -> None:
     """Raises UsageError, and so nothing is written."""
     if strange:
-        from magpie_ollama.curation.tagging import load
+        from magpie_ollama.tagging.scales import load
 
         name, value = min(strange)
         raise UsageError(
@@ -174,7 +174,7 @@ def _criteria(given: dict[str, Any]) -> Criteria:
 
 
 def _tag(text: str) -> tuple[str, tuple[str, ...]]:
-    from magpie_ollama.curation.tagging import KEYS
+    from magpie_ollama.tagging.scales import KEYS
 
     name, _, values = text.partition("=")
     name = name.strip().lower()

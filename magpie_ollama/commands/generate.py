@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from magpie_ollama.asking.settings import INSTRUCTION, RESPONSE, Settings
 from magpie_ollama.commands.options import (
     FloatRange,
     option,
@@ -25,10 +26,9 @@ from magpie_ollama.errors import INTERRUPTED, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import EXEMPLARS, default_way, parse_way
-from magpie_ollama.run.funnel import Progress
 from magpie_ollama.run.interrupts import on_interrupt, run
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
-from magpie_ollama.run.settings import INSTRUCTION, RESPONSE, Settings
 from magpie_ollama.servers.base import Sampling
 
 

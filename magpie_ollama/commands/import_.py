@@ -20,12 +20,12 @@ from magpie_ollama.corpus.rewriting import same_file
 from magpie_ollama.curation.importing import EXPLANATIONS, Importer
 from magpie_ollama.curation.provenance import note
 from magpie_ollama.curation.removals import BAD_LINE, Removals
-from magpie_ollama.curation.tagging import own_tags
 from magpie_ollama.display import consoles, removals
 from magpie_ollama.display.progress import reading
 from magpie_ollama.display.words import counted
 from magpie_ollama.errors import MagpieError, UsageError
 from magpie_ollama.records import Record
+from magpie_ollama.tagging.scales import own_tags
 
 
 @click.command()

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from magpie_ollama.errors import UsageError
 
 if TYPE_CHECKING:
-    from magpie_ollama.run.settings import ServerChoice
+    from magpie_ollama.asking.settings import ServerChoice
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -156,7 +156,7 @@ def server_options(auto: str = "Ollama, else the embedded engine") -> Callable[[
 
 def server_choice(given: Mapping[str, Any]) -> ServerChoice:
     """What ``server_options`` or ``model_options`` were given."""
-    from magpie_ollama.run.settings import ServerChoice  # here: `languages` shares this module and needs no servers
+    from magpie_ollama.asking.settings import ServerChoice  # here: `languages` shares this module and needs no servers
 
     return ServerChoice(
         kind=given["server"],

@@ -12,6 +12,7 @@ import click
 from rich.text import Text
 
 from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.corpus.history import history
 from magpie_ollama.corpus.reading import Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import new_file
 from magpie_ollama.curation import card, hub, licences, provenance, readme, statistics
@@ -21,7 +22,6 @@ from magpie_ollama.display.characters import inline
 from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.display.words import counted, size
 from magpie_ollama.errors import UsageError
-from magpie_ollama.run.history import history
 
 DATA = "data/train.jsonl"
 

@@ -9,13 +9,13 @@ import msgspec
 from rich.text import Text
 
 from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.corpus.history import history
 from magpie_ollama.curation import provenance, statistics
 from magpie_ollama.display import consoles
 from magpie_ollama.display import statistics as shown
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.display.words import size
-from magpie_ollama.run.history import history
 
 
 @click.command()

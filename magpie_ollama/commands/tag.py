@@ -12,11 +12,10 @@ from typing import Any
 import click
 from rich.text import Text
 
+from magpie_ollama.asking.settings import ServerChoice
 from magpie_ollama.commands.options import OutputPath, model_options, option, output_options, server_choice
 from magpie_ollama.corpus.reading import Row, Rows, is_stream
 from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file, same_file
-from magpie_ollama.curation import tagging
-from magpie_ollama.curation.judgements import Judgements
 from magpie_ollama.curation.provenance import Operation, carrying, note
 from magpie_ollama.display import consoles, live
 from magpie_ollama.display.judging import show_tags, showing
@@ -24,8 +23,9 @@ from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.display.words import counted
 from magpie_ollama.errors import INTERRUPTED, UsageError
 from magpie_ollama.run.interrupts import on_interrupt, run
-from magpie_ollama.run.judging import JudgingProgress, open_judge
-from magpie_ollama.run.settings import ServerChoice
+from magpie_ollama.tagging import scales
+from magpie_ollama.tagging.judgements import Judgements
+from magpie_ollama.tagging.judging import JudgingProgress, open_judge
 
 STREAM = Path("-")
 
@@ -100,7 +100,7 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
 def _untagged(file: Path, skip_bad: bool) -> Iterator[Row]:
     """The rows, of which none has tags that would be lost."""
     for row in Rows(file, skip_bad=skip_bad):
-        tagging.check_no_other_tags(row, file)
+        scales.check_no_other_tags(row, file)
         yield row
 
 
@@ -108,7 +108,7 @@ def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingPro
     """Writes the tagged file, and tells what is in it."""
     output: Path | None = given["output"]
     quiet = given["quiet"]
-    counts: dict[str, Counter[str]] = {key: Counter() for key in tagging.KEYS}
+    counts: dict[str, Counter[str]] = {key: Counter() for key in scales.KEYS}
     with (
         nullcontext() if output is None else carrying(file, output) as carrier,
         _target(file, given) as target,  # the outer one: nothing takes its name where there were no rows
@@ -117,11 +117,11 @@ def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingPro
         changed, runs = False, set()
         for row in rows:
             runs.add(row.text("run"))
-            tags = judgements.tags(tagging.key(row)) or tagging.unjudged(model)
+            tags = judgements.tags(scales.key(row)) or scales.unjudged(model)
             same = row.data.get("tags") == tags
-            target.write(row.line if same else tagging.tagged(row, tags))
+            target.write(row.line if same else scales.tagged(row, tags))
             changed = changed or not same
-            for key in tagging.KEYS:
+            for key in scales.KEYS:
                 counts[key][tags[key] or "unjudged"] += 1
         target.unchanged = given["in_place"] and not changed
         done = Operation.now("tag", f"--model {model}", rows.count, rows.count, {})

@@ -251,9 +251,9 @@ class _Source:
         """The next line."""
         return self._read(sniffing.HEAD)
 
-    def _read(self, limit: int = LONGEST) -> bytes:
+    def _read(self, limit: int | None = None) -> bytes:
         try:
-            return self._file.readline(limit)
+            return self._file.readline(limit or LONGEST)
         except OSError as error:
             cause, remedy = cause_and_remedy(error)
             raise CorpusError(f"{self._file.name} cannot be read: {cause}", remedy) from error

@@ -14,8 +14,8 @@ from typing import Any
 
 from magpie_ollama.curation.provenance import Operation
 from magpie_ollama.curation.statistics import Statistics, quantiles
-from magpie_ollama.curation.tagging import KEYS
 from magpie_ollama.method import languages
+from magpie_ollama.tagging.scales import KEYS
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGEST = "1M<n<10M"

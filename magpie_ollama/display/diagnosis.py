@@ -11,8 +11,8 @@ from rich.text import Text
 from magpie_ollama.display.consoles import say
 from magpie_ollama.display.live import Showing
 from magpie_ollama.display.words import duration, size
-from magpie_ollama.run.diagnosis import Diagnosis, Finding
-from magpie_ollama.run.funnel import Progress
+from magpie_ollama.doctor.findings import Diagnosis, Finding
+from magpie_ollama.run.progress import Progress
 
 SIGNS = {"ok": ("✓", "green"), "warning": ("!", "bold yellow"), "error": ("✗", "bold red")}
 NAMES = 15

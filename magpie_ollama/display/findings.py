@@ -9,11 +9,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from magpie_ollama.compare.experiment import Row
+from magpie_ollama.compare.findings import Finding, best_of
 from magpie_ollama.display.words import duration, share
 from magpie_ollama.method import languages
-from magpie_ollama.run.experiment import Row
-from magpie_ollama.run.findings import Finding, best_of
-from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.progress import Progress
 
 LEGEND = "★ the best way of its language; ≈ cannot be told from it (95 %). Brackets: 95 % intervals."
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from magpie_ollama.display.consoles import say, show_facts
 from magpie_ollama.display.live import Mode, Showing
 from magpie_ollama.display.words import counted, duration, rate, share
-from magpie_ollama.run.judging import JudgingProgress
+from magpie_ollama.tagging.judging import JudgingProgress
 
 
 def showing(progress: JudgingProgress, console: Console, mode: Mode) -> Showing:

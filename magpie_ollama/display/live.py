@@ -14,12 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from magpie_ollama.asking import silence
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.consoles import say, show_notice
 from magpie_ollama.display.suspending import Suspension, in_foreground, suspending
 from magpie_ollama.display.words import counted, duration, rate, share, size
-from magpie_ollama.run import silence
-from magpie_ollama.run.funnel import KEPT, Progress
+from magpie_ollama.records import KEPT
+from magpie_ollama.run.progress import Progress
 
 Mode = Literal["live", "plain", "notices", "quiet"]
 

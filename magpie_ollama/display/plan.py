@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
+from magpie_ollama.asking.settings import without_secrets
 from magpie_ollama.display.consoles import show_facts, show_json
 from magpie_ollama.display.words import counted
 from magpie_ollama.method.steering import AUTO
 from magpie_ollama.run.session import Plan, Session
-from magpie_ollama.run.settings import without_secrets
 
 
 def show_plan(plan: Plan, session: Session, console: Console, as_json: bool) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
+from magpie_ollama.compare.experiment import Cell, Row
+from magpie_ollama.compare.findings import Finding
 from magpie_ollama.display.characters import printable
 from magpie_ollama.display.findings import LEGEND
 from magpie_ollama.display.words import share
 from magpie_ollama.method import languages
-from magpie_ollama.run.experiment import Cell, Row
-from magpie_ollama.run.findings import Finding
 
 COLUMNS = (
     "language: texts that the detector identified; complete: ended by themselves; useful: passed the whole screen. "

@@ -9,13 +9,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from magpie_ollama.corpus.history import PastRun
 from magpie_ollama.curation.statistics import Part, Statistics, Unit, bins, quantiles
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.consoles import say, show_facts
 from magpie_ollama.display.words import counted, duration, rate, share
 from magpie_ollama.method import languages
-from magpie_ollama.run.funnel import KEPT, Funnel
-from magpie_ollama.run.history import PastRun
+from magpie_ollama.records import KEPT, Funnel
 
 WIDE = 90
 """Columns from which the spread is shown beside the median."""

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from magpie_ollama.display.consoles import say, show_facts
 from magpie_ollama.display.words import counted, duration, rate, share
-from magpie_ollama.run.funnel import KEPT, Progress
+from magpie_ollama.records import KEPT
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
 
 

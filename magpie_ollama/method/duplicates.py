@@ -71,7 +71,7 @@ class DuplicateIndex:
         self.add_many((text,))
 
     def add_many(self, texts: Iterable[str]) -> None:
-        """Adds a whole corpus: about 25 microseconds a text."""
+        """Adds a whole corpus: about 25 microseconds a text, 100 in Chinese and Korean."""
         plains = map(normalise, texts)
         while batch := tuple(itertools.islice(plains, BATCH)):
             if len(self.blocks[-1]) >= BLOCK:

@@ -15,22 +15,22 @@ from weakref import WeakSet
 from anyio import create_memory_object_stream
 from anyio.from_thread import start_blocking_portal
 
+from magpie_ollama.asking.settings import ServerChoice, Settings
 from magpie_ollama.corpus import Corpus, MemoryCorpus
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import default_way, parse_way
 from magpie_ollama.records import Record
-from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
-from magpie_ollama.run.settings import ServerChoice, Settings
 from magpie_ollama.servers.base import Sampling
 
 _LEAST = {"n": 1, "exemplars": 1, "parallel": 0, "max_attempts": 0}
 
 
 class Further(TypedDict, total=False):
-    """The fields of ``run.settings.Settings`` that have a default."""
+    """The fields of ``asking.settings.Settings`` that have a default."""
 
     system: str
     exemplars: int
@@ -79,7 +79,7 @@ def agenerate(
     settings is continued: then only what is missing is made and yielded. ``model``, ``server`` ("auto", "ollama",
     "openai", "embedded"), ``host``, ``model_path``, ``template``, ``steering``, ``options`` and ``pull`` are those of
     the command line; what it notes (the embedded engine steps in, a torn line was mended) is a warning here;
-    ``settings`` are further fields of ``run.settings.Settings`` (``parallel``, ``seed``, ``system``, ...).
+    ``settings`` are further fields of ``asking.settings.Settings`` (``parallel``, ``seed``, ``system``, ...).
 
     No more is made than is taken: who stops taking records finds the corpus with at most as many more as there are
     attempts in flight. Leave early only inside ``contextlib.aclosing(...)``, which ends the work and gives the corpus

@@ -8,6 +8,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from magpie_ollama.asking.attempt import Asker, Draft
+from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.templates import Prompter
+from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.errors import ShortOfTarget
@@ -15,13 +19,9 @@ from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import Exemplar
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import count_words
-from magpie_ollama.records import Attempt, Record, new_id
-from magpie_ollama.run.asking import Asker, Draft
-from magpie_ollama.run.funnel import DROPPED, KEPT, Progress
+from magpie_ollama.records import DROPPED, KEPT, Attempt, Record, new_id
 from magpie_ollama.run.parallel import TICK, Throttle, throttle_for
-from magpie_ollama.run.prompting import Prompter
-from magpie_ollama.run.settings import Settings
-from magpie_ollama.run.watchdog import watched
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.ways import Ways
 from magpie_ollama.servers.base import Model, Server
 

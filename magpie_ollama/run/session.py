@@ -8,6 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from magpie_ollama.asking.attempt import Asker
+from magpie_ollama.asking.opening import choose_model, connect
+from magpie_ollama.asking.retrying import retrying
+from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run, Status
 from magpie_ollama.errors import RequestRefused, ShortOfTarget, TemplateError, TransientError
@@ -16,16 +21,11 @@ from magpie_ollama.method.languages import Language
 from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered, steer
 from magpie_ollama.method.template import Template
-from magpie_ollama.records import Message
+from magpie_ollama.records import Funnel, Message
 from magpie_ollama.run import continuing, measurements
-from magpie_ollama.run.asking import Asker
-from magpie_ollama.run.connect import choose_model, connect
-from magpie_ollama.run.funnel import Funnel, Progress
 from magpie_ollama.run.pipeline import Keep, Pipeline
-from magpie_ollama.run.prompting import Prompter
-from magpie_ollama.run.retrying import retrying
+from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.seen import index
-from magpie_ollama.run.settings import Settings
 from magpie_ollama.run.ways import AUTO_WAYS, AutoWays, FixedWay
 from magpie_ollama.servers.base import Completion, Model, Sampling, Server, Watch
 from magpie_ollama.servers.ollama import PullProgress

@@ -9,8 +9,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import Protocol
 
 from magpie_ollama.method.reasons import Reason, Stage
-from magpie_ollama.records import Attempt
-from magpie_ollama.run.funnel import DROPPED, KEPT
+from magpie_ollama.records import DROPPED, KEPT, Attempt
 
 AUTO_WAYS: Mapping[str, float] = {
     "exemplar+opener": 0.7,

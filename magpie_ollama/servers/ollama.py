@@ -31,7 +31,7 @@ from magpie_ollama.errors import (
 )
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
-from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
+from magpie_ollama.servers.base import BROKEN, Completion, Model, Sampling, Watch
 from magpie_ollama.servers.connections import LOOK, Connections, client_settings
 from magpie_ollama.servers.ollama_errors import refusal
 from magpie_ollama.servers.ollama_shapes import (
@@ -258,10 +258,8 @@ class OllamaServer:
             completion.finish_reason = "length"
         if not completion.finish_reason:
             raise Unfinished(f"Ollama at {self.address} ended its answer before it was complete.", LOOK)
-        if completion.finish_reason not in ("stop", "length", "cancelled"):  # "load", "unload": it was broken off
-            raise Unfinished(
-                f"Ollama at {self.address} broke its answer off ({completion.finish_reason[:40]!r}).", LOOK
-            )
+        if completion.finish_reason not in ("stop", "length", "cancelled"):  # "load", "unload"
+            completion.finish_reason = BROKEN
         if done is not None and completion.finish_reason == "stop":
             completion.unshown = _unshown(completion, pieces, stops)
         if spoiled or (self._is_new and _lacks(completion, measured, done)):

@@ -13,16 +13,16 @@ from rich.console import Console
 from rich.text import Text
 
 from magpie_ollama.display.diagnosis import show_end, show_finding
-from magpie_ollama.run import probe
-from magpie_ollama.run.diagnosis import Diagnosis, Finding
-from magpie_ollama.run.funnel import Progress
+from magpie_ollama.doctor import speed
+from magpie_ollama.doctor.findings import Diagnosis, Finding
+from magpie_ollama.run.progress import Progress
 
 LONG = "steer in a way that was accepted, or measure each with `magpie-ollama compare -l it -m smollm2:135m`"
 
 
 @pytest.fixture(autouse=True)
 def few_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "MOST", 2)
+    monkeypatch.setattr(speed, "MOST", 2)
 
 
 def test_findings_line_by_line(run: Runner) -> None:

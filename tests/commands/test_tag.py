@@ -14,7 +14,7 @@ import pytest
 from commands.support import Done, Runner, check_error, finished, process, records
 from fake_ollama import FakeOllama, Reply
 
-from magpie_ollama.curation.tagging import KEYS
+from magpie_ollama.tagging.scales import KEYS
 
 GOOD = '{ "category": "Math", "difficulty": "easy", "quality": "good", "safety": "safe" }'
 TAGS = {"quality": "good", "difficulty": "easy", "category": "Math", "safety": "safe", "judge": "smollm2:135m"}

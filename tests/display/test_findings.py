@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
+from magpie_ollama.compare.experiment import Cell, Row
+from magpie_ollama.compare.findings import findings
 from magpie_ollama.display.findings import table
-from magpie_ollama.run.experiment import Cell, Row
-from magpie_ollama.run.findings import findings
 
 
 def _row(index: int, way: str) -> Row:

@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from magpie_ollama.display import live
-from magpie_ollama.run.funnel import Progress
+from magpie_ollama.run.progress import Progress
 
 
 def _drawn(picture: RenderableType, height: int) -> str:

@@ -13,9 +13,9 @@ from commands.support import finished, process, records
 from fake_ollama import FakeOllama
 from faults.trial import paced
 
+from magpie_ollama.asking import silence
+from magpie_ollama.asking.retrying import retrying
 from magpie_ollama.errors import ConnectionLost
-from magpie_ollama.run import silence
-from magpie_ollama.run.retrying import retrying
 
 __all__ = ["own_folder"]
 

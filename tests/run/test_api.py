@@ -21,11 +21,11 @@ from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply
 
 import magpie_ollama
 from magpie_ollama import MagpieError, Record, agenerate, generate
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus import Corpus
 from magpie_ollama.errors import ShortOfTarget, UsageError
 from magpie_ollama.run import api
 from magpie_ollama.run.api import Further, Keywords
-from magpie_ollama.run.settings import Settings
 
 from .support import read, until
 

@@ -13,12 +13,12 @@ from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml, default_scrip
 from run.support import ANSWER, GERMAN, QUESTION, Outcome, generate, generating, settings, until
 from run.support import read as records
 
+from magpie_ollama.asking.settings import INSTRUCTION, RESPONSE
 from magpie_ollama.decoding import decode
 from magpie_ollama.errors import PromptTooLong, ShortOfTarget
 from magpie_ollama.method import languages
 from magpie_ollama.records import KEYS, Record
 from magpie_ollama.run.session import Session
-from magpie_ollama.run.settings import INSTRUCTION, RESPONSE
 from magpie_ollama.servers import ollama
 
 GENERATIONS = pytest.mark.parametrize("version", ["0.24.0", "0.33.0"])

@@ -190,7 +190,7 @@ def test_a_model_of_which_next_to_nothing_is_told() -> None:
 
 @pytest.mark.parametrize("path", ["/api/tags", "/api/show", "/api/ps", "/api/version"])
 def test_an_answer_without_bound_is_given_up(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "LONGEST_LINE", 10_000)
+    monkeypatch.setattr(connections, "LONGEST_ANSWER", 10_000)
     fine = {"/api/show": (200, b"{}"), "/api/tags": (200, b"{}"), "/api/ps": (200, b"{}")}
     with (
         canned({**fine, path: (200, b'{"models": [' + b" " * 10**6 + b"]}")}) as url,

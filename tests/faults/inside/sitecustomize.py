@@ -108,7 +108,7 @@ def impatient(_: str) -> None:
 
 def stalled(seconds: str) -> None:
     """The watchdog's limit, in place of five minutes."""
-    from magpie_ollama.run import watchdog
+    from magpie_ollama.asking import watchdog
 
     watchdog.STALLED_SECONDS = float(seconds)
 

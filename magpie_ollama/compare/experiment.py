@@ -1,0 +1,306 @@
+"""The language experiment: the same number of attempts for each model, language and way, and what they came to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from shlex import quote
+from typing import Annotated
+
+from jsonlines import InvalidLineError
+from msgspec import Meta
+
+from magpie_ollama.asking.attempt import Asker, Draft
+from magpie_ollama.asking.retrying import retrying
+from magpie_ollama.asking.settings import ServerChoice, Settings
+from magpie_ollama.asking.watchdog import watched
+from magpie_ollama.corpus import runs, system
+from magpie_ollama.corpus.appender import Appender
+from magpie_ollama.corpus.lines import encode, parse
+from magpie_ollama.decoding import Count, Misshapen, convert
+from magpie_ollama.errors import CorpusError, TemplateError, UsageError
+from magpie_ollama.method.detection import check
+from magpie_ollama.method.duplicates import DuplicateIndex
+from magpie_ollama.method.languages import Language
+from magpie_ollama.method.reasons import Reason
+from magpie_ollama.method.steering import AUTO
+from magpie_ollama.records import KEPT, Attempt, Index, Name
+from magpie_ollama.run import measurements
+from magpie_ollama.run.progress import Progress
+from magpie_ollama.run.session import Session
+from magpie_ollama.run.ways import AutoWays, FixedWay, Tally, passed
+from magpie_ollama.servers.base import Completion, Model
+
+PROBE_TOKENS = 24
+ATTEMPT_TOKENS = 70
+"""Tokens of an attempt, for the estimate of the time: 50 to 90, measured in five languages on SmolLM2-135M."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One attempt of an experiment, as it stands in its JSONL file. ``way`` is the cell's, ``drawn`` what it took
+    (another one only in a cell of auto). ``verdict`` is the detector's word on the text: "yes", "no", "unknown".
+    ``settings`` tells the rows of one experiment from those of another in the same file, ``digest`` those of a model
+    from those of another that had its name ("": not told, as in files of earlier versions).
+    """
+
+    settings: str
+    model: str
+    language: str
+    way: Name
+    index: Index
+    seed: int
+    drawn: Name
+    outcome: Name
+    verdict: Name
+    complete: bool
+    confidence: Annotated[float, Meta(ge=0, le=1)]
+    tokens: Count
+    response_tokens: Count
+    seconds: Annotated[float, Meta(ge=0, lt=2**53)]
+    text: str
+    response: str
+    digest: str = ""
+
+    @property
+    def useful(self) -> bool:
+        return self.outcome == KEPT
+
+    @property
+    def attempt(self) -> Attempt:
+        return Attempt(self.index, self.outcome, self.drawn, self.tokens, self.response_tokens, self.verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    model: str
+    language: str
+    way: str
+
+
+class Results:
+    """The rows of an experiment, by cell, in a JSONL file that is continued where it is there already."""
+
+    def __init__(self, path: Path, settings: str) -> None:
+        self.path = path
+        self.settings = settings
+        self.rows: dict[Cell, list[Row]] = {}
+        if not path.parent.is_dir():
+            raise UsageError(f"The folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}")
+        try:
+            system.check_kind(path.resolve(), stat.S_IFREG)
+            for row in self._read():
+                if row.settings == settings:
+                    self.of(Cell(row.model, row.language, row.way)).append(row)
+        except OSError as error:
+            raise self._unusable(error.strerror) from error
+        if not path.exists() and not os.access(path.parent, os.W_OK):  # now, and not after the model was loaded
+            raise self._unusable("its folder cannot be written to")
+        self._file = self._open() if path.exists() else None
+
+    def of(self, cell: Cell) -> list[Row]:
+        return self.rows.setdefault(cell, [])
+
+    def add(self, row: Row) -> None:
+        if self._file is None:  # nothing is made before there is something to write
+            self._file = self._open()
+        self._file.append(encode(asdict(row)))
+        self.of(Cell(row.model, row.language, row.way)).append(row)
+
+    def only(self, model: Model) -> int:
+        """Leaves out the rows of another model that had this one's name; they stay in the file. Returns how many."""
+        left_out = 0
+        for cell, rows in self.rows.items():
+            if cell.model == model.name and model.digest:
+                own = [row for row in rows if row.digest in ("", model.digest)]
+                left_out += len(rows) - len(own)
+                rows[:] = own
+        return left_out
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self) -> Appender:
+        try:
+            file = Appender(self.path.resolve(), create=not self.path.exists(), sync="second")
+            file.end_line()
+        except OSError as error:
+            raise self._unusable(error.strerror) from error
+        return file
+
+    def _unusable(self, why: str | None) -> CorpusError:
+        return CorpusError(f"{self.path} cannot be used: {why}", "choose another place with -o, for example -o compare")
+
+    def _read(self) -> Iterable[Row]:
+        if not self.path.exists():
+            return
+        names = {field.name for field in fields(Row)}
+        for number, line in enumerate(self.path.read_bytes().splitlines(), 1):
+            try:
+                value = parse(line)
+            except InvalidLineError:
+                continue  # half a line is all that a crash leaves
+            if value is None:
+                continue
+            try:
+                row = convert(value, Row)
+                if value.keys() | {"digest"} != names:
+                    raise Misshapen("it has other keys")
+            except Misshapen as error:
+                raise CorpusError(
+                    f"{self.path}, line {number}, is no row of an experiment ({error})",
+                    "mend or remove that line, or choose another place with -o",
+                ) from error
+            yield row
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an experiment is asked to do, besides the settings that all its cells share."""
+
+    languages: Sequence[Language]
+    ways: Sequence[str]
+    attempts: int
+    with_responses: bool
+
+
+def fingerprint(settings: Settings, with_responses: bool) -> str:
+    """Tells experiments apart that must not be mixed: all but the cells and their number of attempts."""
+    identity = settings.identity("", "")
+    for key in ("language", "language_data", "steering"):
+        del identity[key]
+    # Two servers, or files of weights, may have one name for different models. As they are given, where they are:
+    # files of earlier versions go on.
+    for key in ("kind", "host", "model_path"):
+        if (given := getattr(settings.server, key)) != getattr(ServerChoice(), key):
+            identity[key] = str(given)
+    return runs.fingerprint({**identity, "with_responses": with_responses})
+
+
+class Experiment:
+    """Runs the cells of one model after another, a language and a way at a time."""
+
+    def __init__(self, session: Session, asked: Asked, results: Results, progress: Progress) -> None:
+        self._session = session
+        self._asked = asked
+        self._results = results
+        self._progress = progress
+        if others := results.only(session.model):
+            progress.notices.append(
+                f"{session.model.name} is another model than it was in {others:,} attempts of {results.path}: "
+                "they stay there, and its cells begin anew."
+            )
+
+    async def tokens_per_second(self) -> float:
+        """Of the server with all its attempts in flight, by a short probe."""
+        session = self._session
+        template = await session.template()
+        sampling = replace(session.settings.instruction, max_tokens=PROBE_TOKENS)
+        started = time.monotonic()
+
+        def ask(seed: int) -> Awaitable[Completion]:
+            return session.server.complete(
+                session.model.name, template.prefix, sampling.seeded(seed), (), lambda _: False
+            )
+
+        tries = (retrying(partial(ask, seed), session.server.address) for seed in range(session.settings.parallel))
+        completions = await asyncio.gather(*tries)
+        return sum(completion.tokens for completion in completions) / max(time.monotonic() - started, 0.001)
+
+    def seconds_expected(self, tokens_per_second: float) -> float:
+        """For what is left to do of this model."""
+        left = sum(max(0, self._asked.attempts - len(self._results.of(cell))) for cell in self.cells())
+        tokens = ATTEMPT_TOKENS + (0.5 * 300 if self._asked.with_responses else 0)
+        return left * tokens / max(tokens_per_second, 0.1)
+
+    def cells(self) -> list[Cell]:
+        model = self._session.model.name
+        return [Cell(model, language.code, way) for language in self._asked.languages for way in self._asked.ways]
+
+    async def run(self) -> None:
+        for language in self._asked.languages:
+            for way in self._asked.ways:
+                await self._cell(language, way)
+
+    async def _cell(self, language: Language, way: str) -> None:
+        session = self._session.speaking(language, way)
+        rows = self._results.of(Cell(session.model.name, language.code, way))
+        done = {row.index for row in rows}
+        missing = [index for index in range(self._asked.attempts) if index not in done]
+        if not missing:
+            return
+        try:
+            allowed = await session.ways()
+        except TemplateError as error:
+            self._progress.notices.append(f"{way} is left out: {error.cause}")
+            return
+        first = session.settings.seed or 0
+        ways: FixedWay | AutoWays = FixedWay(allowed[0])
+        if way == AUTO:
+            # From the shipped prior alone: what the experiment's other cells found must not help it.
+            ways = AutoWays(allowed, first)
+            ways.recall(row.attempt for row in rows)
+        seen = DuplicateIndex()
+        for row in rows:
+            if row.useful:
+                seen.add(row.text)
+        asker = session.asker(seen)
+        queue = iter(missing)
+
+        async def work() -> None:
+            for index in queue:
+                draft = asker.draft(index, first + index, ways.choose())
+                row = await self._attempt(asker, draft, session, way)
+                ways.learn(row.attempt)
+                self._results.add(row)
+
+        workers: list[asyncio.Task[None]] = []
+        async with watched(session.server, lambda: sum(not worker.done() for worker in workers)) as group:
+            workers += [group.create_task(work()) for _ in range(session.settings.parallel)]
+            await asyncio.wait(workers)
+        if way != AUTO:
+            tally = Tally()
+            for row in rows[-len(missing) :]:
+                tally.count(row.attempt)
+            measurements.add(session.model, session.settings.measured_as, {way: tally})
+
+    async def _attempt(self, asker: Asker, draft: Draft, session: Session, way: str) -> Row:
+        started = time.monotonic()
+        reason = await asker.instruction(draft)
+        outcome, response = str(reason or KEPT), ""
+        if reason is None and self._asked.with_responses:
+            answered = await asker.response(draft)
+            if isinstance(answered, Reason):
+                outcome = str(answered)
+            else:
+                response = answered.text
+        if passed(draft.end(outcome)):
+            self._progress.newest = draft.text
+        language = session.settings.language
+        verdict = draft.language or str(check(draft.text, language.code, scripts=language.scripts))
+        return Row(
+            settings=self._results.settings,
+            model=session.model.name,
+            language=language.code,
+            way=way,
+            index=draft.index,
+            seed=draft.seed,
+            drawn=draft.way,
+            outcome=outcome,
+            verdict="no" if reason is Reason.WRONG_LANGUAGE else verdict,
+            complete=draft.complete,
+            confidence=draft.confidence,
+            tokens=draft.instruction_tokens,
+            response_tokens=draft.response_tokens,
+            seconds=round(time.monotonic() - started, 3),
+            text=draft.text,
+            response=response,
+            digest=session.model.digest,
+        )

@@ -1,0 +1,114 @@
+"""What an experiment found: the figures of each cell, the best way of each language, what cannot be told from it."""
+
+from __future__ import annotations
+
+import statistics as means
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from magpie_ollama.compare.experiment import Cell, Row
+from magpie_ollama.compare.intervals import differs, interval, resampled_ratios, vocabulary_spread, wilson
+from magpie_ollama.errors import UsageError
+from magpie_ollama.method import languages
+from magpie_ollama.method.duplicates import DuplicateIndex, normalise
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One cell. Intervals are 95 %: Wilson's for shares, bootstrapped over attempts for ``useful_per_1000_tokens``.
+
+    ``identified`` counts texts that the detector identified, ``complete`` those that ended by themselves, ``useful``
+    those that passed the whole screen. ``distinct`` and ``apart`` are the shares of the identified and complete texts
+    that are no duplicates, and no near-duplicates, of an earlier one; ``spread`` is their vocabulary's.
+    ``confidence`` is the median over useful texts, 0.0 where it is not measured; ``seconds`` the mean of an attempt.
+    """
+
+    cell: Cell
+    attempts: int
+    identified: int
+    identified_interval: tuple[float, float]
+    complete: int
+    complete_interval: tuple[float, float]
+    useful: int
+    tokens: int
+    useful_per_1000_tokens: float
+    useful_interval: tuple[float, float]
+    distinct: float
+    apart: float
+    spread: float
+    confidence: float
+    seconds: float
+    best: bool = False
+    like_best: bool = False
+    _resampled: list[float] = field(default_factory=list, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        values = asdict(self)
+        del values["_resampled"]
+        return {**values.pop("cell"), **values}
+
+
+def findings(rows: Mapping[Cell, Sequence[Row]]) -> list[Finding]:
+    """The findings of all cells with rows, in their order; per model and language the best is marked."""
+    found = [_finding(cell, tuple(cell_rows)) for cell, cell_rows in rows.items() if cell_rows]
+    marked = []
+    for finding in found:
+        rivals = [
+            other
+            for other in found
+            if (other.cell.model, other.cell.language) == (finding.cell.model, finding.cell.language)
+        ]
+        best = max(rivals, key=lambda other: other.useful_per_1000_tokens)
+        is_best = finding is best and bool(best.useful)
+        like = not is_best and bool(best.useful) and not differs(finding._resampled, best._resampled)
+        marked.append(replace(finding, best=is_best, like_best=like))
+    return marked
+
+
+def best_of(found: Sequence[Finding], language: str) -> Finding | None:
+    """The cell with most useful instructions per token in a language, over all models; None where no cell has any."""
+    useful = [finding for finding in found if finding.cell.language == language and finding.useful]
+    return max(useful, key=lambda finding: finding.useful_per_1000_tokens, default=None)
+
+
+@lru_cache(maxsize=1024)  # a live table asks again and again; only one cell has changed
+def _finding(cell: Cell, rows: tuple[Row, ...]) -> Finding:
+    hits = [row for row in rows if row.verdict == "yes"]
+    complete = [row for row in rows if row.complete]
+    useful = [row for row in rows if row.useful]
+    texts = [row.text for row in rows if row.verdict == "yes" and row.complete]
+    tokens = sum(row.tokens for row in rows)
+    resampled = resampled_ratios([(1000.0 * row.useful, row.tokens) for row in rows])
+    known = [row.confidence for row in useful if row.confidence]
+    try:
+        spaces = languages.load(cell.language).spaces
+    except UsageError:
+        spaces = True
+    return Finding(
+        cell=cell,
+        attempts=len(rows),
+        identified=len(hits),
+        identified_interval=wilson(len(hits), len(rows)),
+        complete=len(complete),
+        complete_interval=wilson(len(complete), len(rows)),
+        useful=len(useful),
+        tokens=tokens,
+        useful_per_1000_tokens=1000 * len(useful) / tokens if tokens else 0.0,
+        useful_interval=interval(resampled),
+        distinct=len({normalise(text) for text in texts}) / len(texts) if texts else 0.0,
+        apart=_apart(texts),
+        spread=vocabulary_spread(texts, spaces),
+        confidence=means.median(known) if known else 0.0,
+        seconds=means.fmean(row.seconds for row in rows),
+        _resampled=resampled,
+    )
+
+
+def _apart(texts: Sequence[str]) -> float:
+    index = DuplicateIndex()
+    for text in texts:
+        if not index.find(text):
+            index.add(text)
+    return len(index) / len(texts) if texts else 0.0

@@ -1,0 +1,231 @@
+"""A model judges records: in parallel, each judgement written down as it comes, invalid ones asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from magpie_ollama.asking.opening import choose_model, connect
+from magpie_ollama.asking.retrying import NO_ANSWERS, broken, retrying
+from magpie_ollama.asking.settings import ServerChoice
+from magpie_ollama.asking.watchdog import watched
+from magpie_ollama.corpus.reading import Row
+from magpie_ollama.errors import PromptTooLong, RequestRefused, ServerError, TransientError, Unfinished
+from magpie_ollama.servers.base import Sampling, Server
+from magpie_ollama.servers.ollama import PullProgress
+from magpie_ollama.tagging import scales
+from magpie_ollama.tagging.judgements import Judgements
+from magpie_ollama.tagging.scales import Tags
+
+TRIES = 4
+"""The first greedy; the others at ``AGAIN``, each with its seed: a greedy judge would only repeat itself."""
+
+BARREN = 5
+"""After so many records without a valid answer, and none with one, the judge is given up."""
+
+SHOWN = 200
+"""Characters of a judge's words that an error tells."""
+
+FIRST = Sampling(temperature=0.0, max_tokens=200)
+AGAIN = Sampling(temperature=0.7, max_tokens=200)
+"""A judgement has some 40 tokens; the rest is room for the blanks that some servers let a model write in JSON."""
+
+THOUGHT = 2000
+"""Tokens of a further try where an answer was cut: some models think before they answer, whatever they are asked."""
+
+
+@dataclass(slots=True)
+class JudgingProgress:
+    """The state of the judging, for whoever displays it. ``total`` are the records that were not judged before;
+    ``invalid`` counts answers without valid tags, ``unjudged`` records that never got any."""
+
+    total: int = 0
+    judged: int = 0
+    invalid: int = 0
+    unjudged: int = 0
+    in_flight: int = 0
+    step: str = ""
+    started: float = 0.0
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        return self.judged + self.unjudged
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started if self.started else 0.0
+
+    def per_minute(self) -> float:
+        return 60 * self.done / self.seconds if self.seconds else 0.0
+
+    def seconds_left(self) -> float | None:
+        """By the rate so far; None before the first judgement."""
+        return (self.total - self.done) * self.seconds / self.done if self.done else None
+
+
+class Judging:
+    """A model at work as a judge. ``stop`` has it begin no more; those in flight are finished."""
+
+    def __init__(self, server: Server, model: str, parallel: int, progress: JudgingProgress) -> None:
+        self.model = model
+        self.judge = scales.load()
+        self.stopped = False
+        self._schema: dict[str, Any] | None = scales.schema(self.judge)
+        self._server = server
+        self._parallel = parallel
+        self._progress = progress
+        self._no_answers = 0
+        self._judges = False
+        self._said = ""
+        self._failure: TransientError | None = None
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    async def run(self, read: Callable[[], Iterable[Row]], judgements: Judgements) -> None:
+        """Judges the rows that ``read`` gives, but for those that are judged already; and then those that were added
+        meanwhile. Raises the ``MagpieError`` that ended it: what was judged is written down. One of them is that the
+        first ``BARREN`` records, or all where there are fewer, got no valid answer."""
+        tried: set[str] = set()
+        while not self.stopped:
+            self._progress.step = "Reading the records"
+            more = await asyncio.to_thread(lambda: sum(1 for _ in self._pending(read(), judgements, set(tried))))
+            self._progress.step = ""
+            if not more:
+                return
+            self._progress.total += more
+            await self._judge_all(self._pending(read(), judgements, tried), judgements)
+            if not self.stopped:
+                self._check_it_judges()
+
+    def _pending(self, rows: Iterable[Row], judgements: Judgements, tried: set[str]) -> Iterator[Row]:
+        """Those without tags of this judge, each pair of instruction and response once. ``tried`` has the keys of those
+        given out before, and gets these."""
+        for row in rows:
+            key = scales.key(row)
+            if judgements.tags(key) is not None:
+                self._judges = True
+            elif key not in tried:
+                tried.add(key)
+                yield row
+
+    async def _judge_all(self, rows: Iterator[Row], judgements: Judgements) -> None:
+        progress = self._progress
+        progress.started = progress.started or time.monotonic()
+        async with watched(self._server, lambda: progress.in_flight) as group:
+            await asyncio.wait([group.create_task(self._work(rows, judgements)) for _ in range(self._parallel)])
+
+    async def _work(self, rows: Iterator[Row], judgements: Judgements) -> None:
+        progress = self._progress
+        while not self.stopped and (row := next(rows, None)) is not None:
+            progress.in_flight += 1
+            try:
+                tags = await self._tags(row)
+            except RequestRefused:
+                if not self._judges:  # else it is this record's fault: others were judged
+                    raise
+                tags = None
+            finally:
+                progress.in_flight -= 1
+            if tags is None:
+                progress.unjudged += 1
+                if progress.unjudged >= BARREN:
+                    self._check_it_judges()
+            else:
+                judgements.add(scales.key(row), tags)
+                progress.judged += 1
+                self._judges = True
+            progress.total = max(progress.total, progress.done)  # the file may have grown since it was counted
+
+    async def _tags(self, row: Row) -> Tags | None:
+        longest, room = scales.LONGEST, FIRST.max_tokens
+        refused: RequestRefused | None = None
+        for number in range(TRIES):
+            messages = scales.request(self.judge, row, longest)
+            sampling = replace(AGAIN.seeded(number) if number else FIRST, max_tokens=room)
+            schema = None if refused else self._schema
+            ask = partial(self._server.chat, self.model, messages, sampling, think=False, watch=_never, schema=schema)
+            try:
+                completion = await retrying(ask, self._server.address)
+            except PromptTooLong:
+                longest //= 2
+                continue
+            except RequestRefused as error:
+                if self._judges or schema is None:
+                    raise
+                refused = error
+                continue
+            except TransientError as error:
+                if isinstance(error, Unfinished) and number + 1 < TRIES:
+                    continue
+                self._failed(error)
+                return None
+            if refused and self._schema:
+                self._schema = None
+                told = f"The server refuses a JSON schema ({refused.cause}): the judge is asked without one."
+                self._progress.notices.append(told)
+            self._no_answers = 0
+            tags = scales.parse(completion.text, self.judge, self.model)
+            if tags is not None:
+                return tags
+            self._progress.invalid += 1
+            self._said = completion.text
+            if completion.finish_reason == "length":
+                room = THOUGHT
+        return None
+
+    def _failed(self, error: TransientError) -> None:
+        self._no_answers += 1
+        self._failure = error
+        if self._no_answers >= NO_ANSWERS:
+            raise broken(error) from error
+
+    def _check_it_judges(self) -> None:
+        """Raises ServerError where all that was asked came to nothing: a file of empty tags is no result."""
+        progress = self._progress
+        if self._judges or not progress.unjudged:
+            return
+        if self._failure is not None and not progress.invalid:
+            raise broken(self._failure) from self._failure
+        said = " ".join(self._said.split())
+        words = f"it said: {said[:SHOWN]}{' ...' if len(said) > SHOWN else ''}" if said else "the last was empty"
+        raise ServerError(
+            f"None of {progress.invalid} answers of {self.model} is a valid judgement; {words}",
+            "choose another judge with -m, or a server that holds a model to a JSON schema; nothing was written",
+        )
+
+
+@asynccontextmanager
+async def open_judge(choice: ServerChoice, parallel: int, progress: JudgingProgress) -> AsyncIterator[Judging]:
+    """Connects, finds the model and loads it, each step told in ``progress``. Closes the server at the end.
+
+    The small model of the embedded engine is no judge that steps in by itself: "auto" is Ollama here.
+    """
+    if choice.kind == "auto" and choice.model_path is None:
+        choice = replace(choice, kind="ollama")
+    progress.step = "Looking for the server"
+    server, _, _ = await connect(choice, parallel, None)
+    server.notices = progress.notices
+    try:
+        progress.step = "Looking for the model"
+
+        def on_pull(step: PullProgress) -> None:
+            progress.step = f"Pulling {choice.model}: {step.status}"
+
+        model = await choose_model(server, choice.model, choice.pull, on_pull)
+        progress.step = f"Loading {model.name}"
+        await retrying(lambda: server.load(model.name), server.address)
+        progress.step = ""
+        yield Judging(server, model.name, parallel, progress)
+    finally:
+        await server.close()
+
+
+def _never(text: str) -> bool:
+    return False

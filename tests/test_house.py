@@ -1,0 +1,53 @@
+"""The house is as docs/contributing.md draws it: its rooms, and which of them a room may import."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import magpie_ollama
+
+PACKAGE = Path(magpie_ollama.__file__).parent
+PAGE = Path(__file__).parent.parent / "docs" / "contributing.md"
+SHARED = {"errors", "records", "decoding", "prompts"}
+"""Modules that every room speaks in."""
+
+
+def drawn() -> dict[str, set[str]]:
+    """The rooms of the table, each with what it may import."""
+    rows = re.findall(r"^\| `(\w+)/` \| .+ \| (.*?) ?\|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    rooms = [name for name, _ in rows]
+    return {name: set(rooms) if may == "all" else set(filter(None, may.split(", "))) for name, may in rows}
+
+
+def imported(path: Path) -> set[str]:
+    """Rooms and modules of the package that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "magpie_ollama":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("magpie_ollama."):
+            found.add((node.module or "").split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("magpie_ollama.")}
+    return found
+
+
+def test_the_table_names_every_room_and_no_other() -> None:
+    rooms = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert set(drawn()) == rooms
+
+
+def test_a_room_imports_only_those_below_it() -> None:
+    below: set[str] = set()
+    for room, may in drawn().items():
+        assert room == "commands" or may <= below, room  # so there is no circle
+        below.add(room)
+        for path in (PACKAGE / room).glob("*.py"):
+            assert imported(path) <= may | {room} | SHARED, path.name
+
+
+def test_what_every_room_speaks_in_imports_no_room() -> None:
+    for name in SHARED:
+        assert imported(PACKAGE / f"{name}.py") <= SHARED
