@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from magpie_ollama.method import duplicates
+from magpie_ollama.method import duplicates, segments
 from magpie_ollama.method.duplicates import BANDS, PERMUTATIONS, THRESHOLD, normalise
 
 T = TypeVar("T")
@@ -59,11 +59,11 @@ class Deduplicator:
 
     def look(self, texts: Sequence[str], inputs: Sequence[str] = ()) -> list[Twin | None]:
         """The twin of each text among those kept before it, in this call or earlier; None for a text that is kept.
-        Texts whose numbers or ``inputs`` differ are not near one another: one instruction with sixteen of them is
-        sixteen, and sums of other numbers are other sums."""
+        Texts whose numbers, quotations or ``inputs`` differ are not near one another: one instruction with sixteen of
+        them is sixteen, and sums of other numbers are other sums."""
         plains = [normalise(text) for text in texts]
         keys = [duplicates.exact_key(plain) for plain in plains]
-        apart = [" ".join(_NUMBERS.findall(plain)) for plain in plains]
+        apart = [_particulars(text, plain) for text, plain in zip(texts, plains, strict=True)]
         if inputs:
             apart = ["\n".join(filter(None, both)) for both in zip(apart, map(normalise, inputs), strict=True)]
         given = zip(keys, plains, apart, strict=True)
@@ -172,6 +172,12 @@ def deduplicated(
 _NUMBERS = re.compile(r"\d+")
 
 _NONE = np.empty(0, np.int64)
+
+
+def _particulars(text: str, plain: str) -> str:
+    """What of a text may be all that it is about, "" for nothing. ``plain`` is its normal form."""
+    quoted = [normalise(quotation) for quotation in segments.quotations(text)]
+    return " ".join((*_NUMBERS.findall(plain), *quoted))
 
 
 def _apart(texts: Sequence[str]) -> NDArray[np.uint16]:

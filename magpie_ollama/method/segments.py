@@ -98,6 +98,11 @@ def prose(text: str, *, unfinished: bool = False) -> str:
     return unquoted if left >= ENOUGH or left * 2 >= _letters(text) else text
 
 
+def quotations(text: str) -> list[str]:
+    """What ``text`` quotes, in its marks: each up to 200 characters long."""
+    return _QUOTED.findall(text) if _QUOTE_SIGN.search(text) else []
+
+
 def sentences(text: str) -> list[str]:
     """The sentences and lines of ``text`` that hold a letter, in order, stripped.
 

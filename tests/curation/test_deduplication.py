@@ -121,3 +121,9 @@ def test_items_keep_their_order_and_some_are_not_looked_at(monkeypatch: pytest.M
     items = [(A, 1), (None, 2), (A, 3), ("Something else altogether.", 4), (None, 5), ("something else altogether", 6)]
     found = [(item, twin and twin.first) for item, twin in deduplicated(items, Deduplicator())]
     assert found == [(1, None), (2, None), (3, 0), (4, None), (5, None), (6, 1)]
+
+
+def test_texts_that_quote_something_else_are_others() -> None:
+    quoted = ["'buenos días'", "‘buenos días, señora’", '"buenos días, señorita"', "«buenos días, señorita»"]
+    twins = Deduplicator().look([f"Translate {one} to English, please." for one in quoted])
+    assert [twin is None for twin in twins] == [True, True, True, False]
