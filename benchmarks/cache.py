@@ -149,7 +149,7 @@ async def measure(given: argparse.Namespace, parallel: int) -> tuple[Sums, Sums]
         model = await server.describe((await server.models())[0])
         session = Session(settings, server, version, model, MemoryCorpus(), Progress(target=given.records))
         # The client closes the stream at the end of a user's turn, before its last event, which tells of the cache.
-        with mock.patch("magpie_ollama.servers.openai.is_hidden", return_value=False):
+        with mock.patch("magpie_ollama.servers.openai_stream._is_hidden", return_value=False):
             await session.generate()
     finally:
         await server.close()

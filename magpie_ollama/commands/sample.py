@@ -87,7 +87,8 @@ def command(
             rules = rules_given()
             rules += "" if "--seed" in rules else f" --seed {seed}"
             done = Operation.now("sample", rules, rows.count, len(drawn), others)
-            carrier.take({str(lines.parse(line).get("run")) for _, line in drawn}, done)
+            values = [lines.parse(line) for _, line in drawn]
+            carrier.take({str(value.get("run")) for value in values if isinstance(value, dict)}, done)
     else:
         record.show((page(number, line) for number, line in drawn), consoles.stdout())
     if not quiet:

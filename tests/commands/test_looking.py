@@ -110,7 +110,8 @@ def test_a_device_as_stdin_is_none_either(args: tuple[str, ...]) -> None:
 
 @posix
 def test_a_line_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
-    endless = subprocess.Popen(["cat", "/dev/zero"], stdout=subprocess.PIPE)
+    line = "printf '{\"instruction\": \"'; exec tr '\\0' x < /dev/zero"
+    endless = subprocess.Popen(["sh", "-c", line], stdout=subprocess.PIPE)
     done = subprocess.run(
         [sys.executable, "-m", "magpie_ollama", "stats", "-"], stdin=endless.stdout, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(PACKAGE)}, check=False,

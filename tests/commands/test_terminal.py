@@ -95,6 +95,10 @@ def script(ask: Ask) -> Reply:
     return Reply(f"{default_script(ask).text} {EVIL}")
 
 
+ENDS = {"generate": 4, "tag": 3}
+"""Exit codes where all that a model writes is of no use."""
+
+
 @dataclass
 class World:
     """Servers and files that hold EVIL wherever there is a text."""
@@ -157,7 +161,7 @@ def test_piped(run: Runner, world: World, name: str, call: list[str]) -> None:
     for stream in (done.out, done.err):
         assert harmless(stream.replace("\n", "")), ascii(stream)
     assert "this is a bug" not in done.err
-    assert done.code == 0 or call is not ARGUMENTS[name][0], done.err
+    assert done.code == ENDS.get(name, 0) or call is not ARGUMENTS[name][0], done.err
     if "--json" in call and done.code == 0:
         json.loads(done.out)
 
