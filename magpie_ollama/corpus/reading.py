@@ -197,10 +197,10 @@ class Rows:
             if misfit == sniffing.NOT_UTF8:
                 remedy += f"; or {_remedy(self.path, misfit)}"
             return CorpusError(f"Line {number} of {self.path} {wrong}", remedy)
-        head = source.line + source.more() if is_stream(self.path) else b"{"
-        kind = sniffing.kind(head) or sniffing.layout(head)
-        if kind and not misfit:
-            return NotACorpus(f"{self.path} is {kind}", _remedy(self.path, kind))
+        if is_stream(self.path) and not misfit and not source.wrong:
+            head = source.line + source.more()
+            if kind := sniffing.kind(head) or sniffing.layout(head):
+                return NotACorpus(f"{self.path} is {kind}", _remedy(self.path, kind))
         cause = f"{self.path} holds no instruction data: line {number} {wrong}"
         return NotACorpus(cause, _remedy(self.path, misfit) if misfit else _FORMS)
 
