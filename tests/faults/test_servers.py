@@ -20,7 +20,7 @@ FAULTS: dict[str, tuple[Fault, int, str]] = {
     "HTML": (Fault("html_200"), 3, "fails again and again"),
     "an error line after 200": (Fault("engine_dies"), 3, "fails again and again"),
     "an answer without its end": (Fault("incomplete_part"), 3, "fails again and again"),
-    "a dropped connection": (Fault("drop_mid"), 3, "has stopped answering"),
+    "a dropped connection": (Fault("drop_mid"), 3, "dropped the connection"),
     "a full queue": (Fault("busy"), 3, "busy"),
     "a 10 MB line": (Fault("huge_line"), 4, "Kept"),
     "endless tokens": (Fault("endless"), 4, "Kept"),
