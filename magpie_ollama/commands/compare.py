@@ -42,6 +42,7 @@ from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
+from magpie_ollama.servers import registry
 
 DEFAULT_WAYS = "prefix,system,system+opener,exemplar,exemplar+opener"
 REFRESH_SECONDS = 0.5
@@ -223,7 +224,7 @@ def _of_these(results: Results, models: Collection[str]) -> list[Finding]:
 
 def _carried(given: dict[str, Any], server: str) -> list[str]:
     """What the next command must say again, to ask the same model in the same way."""
-    words = [] if server == "ollama" else ["--server", server]
+    words = registry.option(server)
     for name, default in (
         ("host", ""),
         ("model_path", None),

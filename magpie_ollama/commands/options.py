@@ -15,9 +15,10 @@ import click
 from click.core import ParameterSource
 
 from magpie_ollama.errors import UsageError
+from magpie_ollama.servers import registry
 
 if TYPE_CHECKING:
-    from magpie_ollama.asking.settings import ServerChoice
+    from magpie_ollama.servers.base import ServerChoice
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -126,8 +127,8 @@ def model_options(auto: str) -> Callable[[F], F]:
         option("-m", "--model", default="", help="The model's name on the server. Default: the only one there is."),
         option(
             "--server",
-            type=click.Choice(["auto", "ollama", "openai", "embedded"]),
-            default="auto",
+            type=click.Choice([registry.AUTO, *registry.KINDS]),
+            default=registry.AUTO,
             help=f"Kind of server. auto: {auto}.",
         ),
         option("--host", default="", help="Address of the server. Default: OLLAMA_HOST for Ollama."),
@@ -156,7 +157,7 @@ def server_options(auto: str = "Ollama, else the embedded engine") -> Callable[[
 
 def server_choice(given: Mapping[str, Any]) -> ServerChoice:
     """What ``server_options`` or ``model_options`` were given."""
-    from magpie_ollama.asking.settings import ServerChoice  # here: `languages` shares this module and needs no servers
+    from magpie_ollama.servers.base import ServerChoice  # here: `languages` shares this module and needs no servers
 
     return ServerChoice(
         kind=given["server"],

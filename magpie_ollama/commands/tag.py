@@ -12,7 +12,6 @@ from typing import Any
 import click
 from rich.text import Text
 
-from magpie_ollama.asking.settings import ServerChoice
 from magpie_ollama.commands.options import OutputPath, model_options, option, output_options, server_choice
 from magpie_ollama.corpus.reading import Row, Rows, is_stream
 from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file, same_file
@@ -23,6 +22,7 @@ from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.display.words import counted
 from magpie_ollama.errors import INTERRUPTED, UsageError
 from magpie_ollama.run.interrupts import on_interrupt, run
+from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.tagging import scales
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.judging import JudgingProgress, open_judge

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from magpie_ollama import prompts
-from magpie_ollama.asking.settings import ServerChoice, Settings
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.commands.options import debug_option, option, server_choice, server_options
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.display import consoles
@@ -20,6 +20,7 @@ from magpie_ollama.records import Message
 from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
+from magpie_ollama.servers.base import ServerChoice
 
 
 @click.group()

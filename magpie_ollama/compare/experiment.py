@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from magpie_ollama.asking.attempt import Asker, Draft
 from magpie_ollama.asking.retrying import retrying
-from magpie_ollama.asking.settings import ServerChoice, Settings
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus import runs, system
 from magpie_ollama.corpus.appender import Appender
@@ -35,7 +35,7 @@ from magpie_ollama.run import measurements
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
 from magpie_ollama.run.ways import AutoWays, FixedWay, Tally, passed
-from magpie_ollama.servers.base import Completion, Model
+from magpie_ollama.servers.base import Completion, Model, ServerChoice
 
 PROBE_TOKENS = 24
 ATTEMPT_TOKENS = 70

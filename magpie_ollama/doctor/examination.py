@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import urllib.request
 from pathlib import Path
@@ -25,8 +24,7 @@ from magpie_ollama.run import measurements
 from magpie_ollama.run.continuing import short
 from magpie_ollama.run.session import Session
 from magpie_ollama.servers.address import is_loopback, without_password
-from magpie_ollama.servers.base import Model, Server
-from magpie_ollama.servers.ollama import Loaded, OllamaServer, PullProgress
+from magpie_ollama.servers.base import Loaded, Model, PullProgress, Server
 
 LITTLE_DISK = 10**9
 """Bytes. A full disk ends a run."""
@@ -36,13 +34,6 @@ LITTLE_CONTEXT = 2048
 
 NEARLY_ALL = 0.9
 """A model that takes more than this share of the memory leaves too little for everything else: it is swapped."""
-
-OLD_OLLAMA = (
-    ((0, 9), "it cannot switch a model's reasoning off"),
-    ((0, 11, 5), "it does not tell how it renders a chat template, so that a preset stands in"),
-    ((0, 12, 11), "it tells no log-probabilities, and cuts a conversation that is too long without a word"),
-)
-"""What an Ollama before each version lacks."""
 
 SERVERS_OWN = ("OLLAMA_NUM_PARALLEL", "OLLAMA_CONTEXT_LENGTH", "OLLAMA_KEEP_ALIVE", "OLLAMA_MAX_QUEUE")
 """Variables that only Ollama itself reads."""
@@ -78,11 +69,11 @@ class _Doctor:
         )
         self.server = server
         text = f"{server.kind} {self._version}".strip() + f" at {server.address}"
-        missing = lacks(self._version) if server.kind == "ollama" else ""
+        missing = server.lacks(self._version)
         if notice:
             self._diagnosis.warn("server", f"{text}. {notice}", "start Ollama, or mean it with --server embedded")
         elif missing:
-            self._diagnosis.warn("server", f"{text}: {missing}", "update Ollama")
+            self._diagnosis.warn("server", f"{text}: {missing}", f"update {server.named}")
         else:
             self._diagnosis.ok("server", text)
 
@@ -118,9 +109,9 @@ class _Doctor:
         progress.enter(f"Loading {model.name}")
         await retrying(lambda: server.load(model.name), server.address)
         self._model = await retrying(lambda: server.describe(model.name), server.address)
-        loaded, gone = await _loaded(server, model.name) if isinstance(server, OllamaServer) else (None, False)
+        loaded, gone = await _loaded(server, model.name)
         self._diagnosis.ok("model", _described(self._model, loaded))
-        _context(self._diagnosis, self._model.context, server.kind)
+        _context(self._diagnosis, self._model.context, server.more_context)
         _memory(self._diagnosis, loaded, gone, server)
 
 
@@ -143,50 +134,45 @@ def _machine(diagnosis: Diagnosis) -> None:
         diagnosis.ok("disk", f"{_size(free)} free here")
 
 
-def _described(model: Model, loaded: Loaded | None) -> str:
+def _described(model: Model, loaded: Loaded) -> str:
     parts = [model.name]
-    if loaded is not None and (loaded.parameters or loaded.quantisation):
+    if loaded.parameters or loaded.quantisation:
         parts.append(f"{loaded.parameters} {loaded.quantisation}".strip())
     if model.digest:
         parts.append(f"digest {short(model.digest)}")
     return ", ".join(parts)
 
 
-def _context(diagnosis: Diagnosis, context: int, kind: str) -> None:
+def _context(diagnosis: Diagnosis, context: int, remedy: str) -> None:
     if not context:
         diagnosis.ok("context", "the server does not tell it")
     elif context < LITTLE_CONTEXT:
         text = f"{context:,} tokens: little for an exemplar, an instruction and a response of up to 1,024"
-        if kind == "ollama":
-            remedy = "add --num-ctx 4096, or start Ollama with OLLAMA_CONTEXT_LENGTH=4096"
-        else:
-            remedy = "add --num-ctx 4096" if kind == "embedded" else "start the server with more context"
         diagnosis.warn("context", text, remedy)
     else:
         diagnosis.ok("context", f"{context:,} tokens")
 
 
-async def _loaded(server: OllamaServer, model: str) -> tuple[Loaded | None, bool]:
+async def _loaded(server: Server, model: str) -> tuple[Loaded, bool]:
     """What the model takes, and whether it is gone after each request, although a request for it succeeds."""
     loaded = await server.loaded(model)
     if loaded is None:
         try:
             await server.render(model, HELLO)
         except MagpieError:
-            return None, False
+            return Loaded(), False
         loaded = await server.loaded(model)
-    return loaded, loaded is None
+    return loaded or Loaded(), loaded is None
 
 
-def _memory(diagnosis: Diagnosis, loaded: Loaded | None, gone: bool, server: Server) -> None:
+def _memory(diagnosis: Diagnosis, loaded: Loaded, gone: bool, server: Server) -> None:
     machine = _machine_memory() if is_loopback(server.address) else 0  # of another one nothing is known
     of = f"; this machine has {_size(machine)}" if machine else ""
     if gone:
-        text = "the model was loaded and is gone: Ollama unloads it after each request, and loads it again"
-        remedy = "add --option keep_alive=5m, or start Ollama without OLLAMA_KEEP_ALIVE=0"
-        diagnosis.warn("memory", text, remedy)
+        text = f"the model was loaded and is gone: {server.named} unloads it after each request, and loads it again"
+        diagnosis.warn("memory", text, server.stay_loaded)
         return
-    if loaded is None or not loaded.size:
+    if not loaded.size:
         diagnosis.ok("memory", f"the server does not tell what the model takes{of}")
         return
     text = f"the model takes {_size(loaded.size)}"
@@ -201,7 +187,7 @@ def _memory(diagnosis: Diagnosis, loaded: Loaded | None, gone: bool, server: Ser
     elif loaded.on_gpu:
         diagnosis.ok("memory", f"{text}, all of it on the GPU")
     else:
-        hint = "if there is a GPU, Ollama's log says why it is not used"
+        hint = f"if there is a GPU, {server.named}'s log says why it is not used"
         diagnosis.ok("memory", f"{text}, none of it on a GPU{of}", hint)
 
 
@@ -229,18 +215,6 @@ def _variables(diagnosis: Diagnosis) -> None:
     if servers:
         parts.append(f"of no effect here, since Ollama reads them as it starts: {', '.join(servers)}")
     diagnosis.ok("variables", "; ".join(parts) or "none is set that changes anything")
-
-
-def lacks(version: str) -> str:
-    """What an Ollama of this version lacks, "" for nothing. 0.0.0 is what one built from source calls itself.
-
-    >>> lacks("0.33.0-rc2"), lacks("0.0.0"), lacks("0.12.3")
-    ('', '', 'it tells no log-probabilities, and cuts a conversation that is too long without a word')
-    """
-    numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
-    if not any(numbers):
-        return ""
-    return "; ".join(words for before, words in OLD_OLLAMA if numbers < before)
 
 
 def _writable(folder: Path) -> bool:

@@ -23,8 +23,8 @@ from magpie_ollama.method.template import CONTROL, Template, leading_bos, load_p
 from magpie_ollama.records import Message
 from magpie_ollama.run.session import Session
 from magpie_ollama.run.ways import AUTO_WAYS, PRIOR_ATTEMPTS
+from magpie_ollama.servers import registry
 from magpie_ollama.servers.base import Completion, Sampling, Watch
-from magpie_ollama.servers.embedded import EmbeddedServer
 
 PROBE_TOKENS = 24
 RESPONSES = 2
@@ -100,7 +100,8 @@ class Trial:
             text = (
                 f"this server hides {template.first_end}, which ends a user's turn: it is looked for by single tokens"
             )
-            remedy = "read some instructions; llama-server and vLLM (--server openai) and the embedded engine show it"
+            shown = " and ".join(filter(None, (kind.shown_by for kind in registry.kinds())))
+            remedy = f"read some instructions; {shown} show it"
             self._diagnosis.warn("turn's end", text, remedy)
         await self._system_role()
 
@@ -161,8 +162,7 @@ class Trial:
             self._diagnosis.ok("thinking", f"{off}: none came with a short answer")
 
     async def _measure(self) -> None:
-        # The embedded engine's slots are this tool's own choice: there are no others to find.
-        own = self._server.slots if isinstance(self._server, EmbeddedServer) else 0
+        own = self._server.slots  # there are no others to find
         measured = await speed.measure(self._complete, own or speed.MOST)
         self._diagnosis.tokens_per_second = measured.tokens_per_second
         rates = " · ".join(f"{level}: {rate:.0f}" for level, rate in measured.rates.items())
@@ -179,14 +179,9 @@ class Trial:
             best = f"more than {measured.enough} in flight may be quicker still"
         text = f"{slots}; tokens/s with {rates}; {best}"
         if measured.one_by_one:
-            self._diagnosis.warn("slots", text, self._more_slots())
+            self._diagnosis.warn("slots", text, self._server.more_slots)
         else:
             self._diagnosis.ok("slots", text)
-
-    def _more_slots(self) -> str:
-        if self._server.kind == "ollama":
-            return "start Ollama itself with OLLAMA_NUM_PARALLEL=4: `OLLAMA_NUM_PARALLEL=4 ollama serve`"
-        return "start the server with more slots (llama-server: --parallel 4)"
 
     async def _log_probabilities(self) -> None:
         completion = await self._complete(1, lambda _: False)
@@ -194,8 +189,7 @@ class Trial:
             self._diagnosis.ok("confidence", "measured: the server tells log-probabilities")
             return
         text = "not measured: the server tells no log-probabilities; --min-confidence has no effect"
-        update = "update Ollama" if self._server.kind == "ollama" else "start the server so that it tells them"
-        self._diagnosis.warn("confidence", text, f"{update}, if you want to see how sure the model is")
+        self._diagnosis.warn("confidence", text, f"{self._server.more_told}, if you want to see how sure the model is")
 
     async def _complete(self, seed: int, watch: Watch) -> Completion:
         prompt = self._template.prefix if self._template else "The history of the town"
@@ -269,7 +263,7 @@ class Trial:
         choice = self._session.settings.server
         # As it was given: the embedded engine has another name for a repository's model, and finds none by that.
         words = [*more] if choice.model_path else [*more, "-m", choice.model or self._model.name]
-        words += ["--server", self._server.kind] if self._server.kind != "ollama" else []
+        words += registry.option(self._server.kind)
         words += ["--host", choice.host] if choice.host else []
         words += ["--model-path", str(choice.model_path)] if choice.model_path else []
         words += ["--template", choice.template] if choice.template else []

@@ -15,7 +15,7 @@ from weakref import WeakSet
 from anyio import create_memory_object_stream
 from anyio.from_thread import start_blocking_portal
 
-from magpie_ollama.asking.settings import ServerChoice, Settings
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus import Corpus, MemoryCorpus
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
@@ -24,7 +24,7 @@ from magpie_ollama.method.steering import default_way, parse_way
 from magpie_ollama.records import Record
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
-from magpie_ollama.servers.base import Sampling
+from magpie_ollama.servers.base import Sampling, ServerChoice
 
 _LEAST = {"n": 1, "exemplars": 1, "parallel": 0, "max_attempts": 0}
 

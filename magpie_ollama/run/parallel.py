@@ -11,7 +11,6 @@ from collections.abc import Callable
 from statistics import fmean, median, quantiles, stdev
 
 from magpie_ollama.servers.base import Server
-from magpie_ollama.servers.embedded import SLOTS, EmbeddedServer
 
 MOST = 256
 """Where the doubling ends. Half of the 512 that Ollama lets wait (OLLAMA_MAX_QUEUE), and far above what a laptop
@@ -235,22 +234,11 @@ class Throttle:
             )
         if not self.found():
             return ""
-        if isinstance(server, EmbeddedServer):
-            if not ladder.growing or max(ladder.settled) < server.slots or server.slots >= SLOTS:
-                return ""
-            return (
-                f"The embedded engine gained up to its {server.slots} slots: --parallel {min(2 * server.slots, SLOTS)} "
-                "gives it more, each with its own context memory"
-            )
-        if not 0 < self.slots <= ladder.level:
-            return ""
-        told = f"This server runs {self.slots} at once"
-        if server.kind == "ollama":
-            return (
-                f"{told}; OLLAMA_NUM_PARALLEL={2 * self.slots} in its environment would let it run more, each with its "
-                "own context memory. Whether this machine is quicker then, the next run shows"
-            )
-        return f"{told}; if it can be started with more (llama-server --parallel, vLLM --max-num-seqs), try that"
+        if server.slots:
+            wants = ladder.growing and max(ladder.settled) >= server.slots
+        else:
+            wants = 0 < self.slots <= ladder.level
+        return server.advice(server.slots or self.slots) if wants else ""
 
     def _is_whole(self, seconds: float, tokens: int, ended: int) -> bool:
         least, most = WINDOW_SECONDS
@@ -270,8 +258,8 @@ class Throttle:
 
 def throttle_for(server: Server, missing: int, unseen: bool) -> Throttle:
     """For a run that lacks ``missing`` records. Half of them is the most that is tried: what is in flight when the
-    last is kept was made for nothing. The embedded engine's slots are known."""
-    most = server.slots if isinstance(server, EmbeddedServer) else MOST
+    last is kept was made for nothing. A server's own slots are known."""
+    most = server.slots or MOST
     if missing < SHORT:
         few = max(1, min(USUAL, most, missing))
         return Throttle(Ladder(few, few), unseen)

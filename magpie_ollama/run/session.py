@@ -27,8 +27,7 @@ from magpie_ollama.run.pipeline import Keep, Pipeline
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.seen import index
 from magpie_ollama.run.ways import AUTO_WAYS, AutoWays, FixedWay
-from magpie_ollama.servers.base import Completion, Model, Sampling, Server, Watch
-from magpie_ollama.servers.ollama import PullProgress
+from magpie_ollama.servers.base import Completion, Model, PullProgress, Sampling, Server, Watch
 
 
 @dataclass(frozen=True, slots=True)

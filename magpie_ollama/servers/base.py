@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from magpie_ollama.records import Message
 
@@ -13,6 +14,19 @@ BROKEN = "broken"
 
 Watch = Callable[[str], bool]
 """Called with the whole text so far each time it grows; True cancels the request at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChoice:
+    """Which server and model. "" and None stand for "find out"; ``options`` go with every request."""
+
+    kind: str = "auto"
+    host: str = ""
+    model: str = ""
+    model_path: Path | None = None
+    template: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    pull: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +88,29 @@ class Model:
     untold: bool = False
 
 
+class PullProgress(NamedTuple):
+    """Bytes of one layer of a model on its way here; 0 of 0 for steps without a size."""
+
+    status: str
+    completed: int
+    total: int
+
+
+class Loaded(NamedTuple):
+    """A model in memory: its bytes in all, and those of them on a GPU (what is left, the CPU computes). ``parameters``
+    and ``quantisation`` are in the server's own words ("134.52M", "Q4_1"). 0 and "": it does not tell."""
+
+    size: int = 0
+    on_gpu: int = 0
+    parameters: str = ""
+    quantisation: str = ""
+
+
 class Server(Protocol):
     """A running server. ``kind`` is its name on the command line, ``address`` where it listens.
+
+    Its class says what servers of its kind can do, and what their users are told. What is said here holds for a kind
+    that says nothing else: such a class inherits from this one, and ``servers.registry`` names it.
 
     All methods raise ``errors.ServerError``: ``TransientError`` where the same call may succeed later.
     Options that make a server load a model anew (``num_ctx`` and the like) belong to the instance and go
@@ -85,9 +120,40 @@ class Server(Protocol):
     in its place.
     """
 
-    kind: str
+    kind: ClassVar[str]
+    named: ClassVar[str] = "the server"
+    """Amid a sentence."""
+    has_weights: ClassVar[bool] = False
+    """Whether it is begun by the command, with the weights of one model, which --model-path or -m name."""
+    shown_by: ClassVar[str] = ""
+    """Those of its kind that show control tokens, to be recommended where another server hides them."""
+    more_context: ClassVar[str] = "start the server with more context"
+    more_slots: ClassVar[str] = "start the server with more slots (llama-server: --parallel 4)"
+    more_told: ClassVar[str] = "start the server so that it tells them"
+    stay_loaded: ClassVar[str] = "start the server so that it keeps its model"
+    """What to do for each of these, as remedies."""
+
     address: str
     notices: list[str]
+    slots: int = 0
+    """So many requests run at once by this tool's own choice; 0: that is the server's affair."""
+
+    @classmethod
+    async def begin(cls, choice: ServerChoice, slots: int, on_step: Callable[[str], None]) -> Self:
+        """The server that ``choice`` means, not asked for anything yet. ``slots`` requests are to run at once, where
+        that can be chosen (0: as many as usual); ``on_step`` is told what takes long. Raises ``MagpieError``."""
+
+    @staticmethod
+    def lacks(version: str) -> str:
+        """What this version lacks, "" for nothing."""
+        return ""
+
+    def advice(self, slots: int) -> str:
+        """What would let it run more than the ``slots`` requests at once that it runs; "" for nothing."""
+        return (
+            f"This server runs {slots} at once; if it can be started with more (llama-server --parallel, "
+            "vLLM --max-num-seqs), try that"
+        )
 
     async def version(self) -> str:
         """The server's version, "" where it tells none."""
@@ -98,8 +164,16 @@ class Server(Protocol):
     async def describe(self, model: str) -> Model:
         """Facts about one model; ``ModelMissing`` if it is not there."""
 
+    def pull(self, model: str) -> AsyncIterator[PullProgress] | None:
+        """Fetches ``model``, and ends when it is there; None where the server cannot."""
+        return None
+
     async def load(self, model: str) -> None:
         """Returns when the model is in memory: minutes, for a large one on a laptop."""
+
+    async def loaded(self, model: str) -> Loaded | None:
+        """What of the model is in memory; None where it is not."""
+        return Loaded()
 
     async def render(self, model: str, messages: Sequence[Message]) -> str | None:
         """The exact prompt that this server makes of a conversation, with the assistant's header at its end.
@@ -112,6 +186,7 @@ class Server(Protocol):
 
     async def hides(self, model: str, token: str) -> bool:
         """Whether the control token ``token`` leaves no trace in the text where the model writes it."""
+        return False
 
     async def complete(
         self, model: str, prompt: str, sampling: Sampling, stops: Sequence[str], watch: Watch

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -31,7 +31,17 @@ from magpie_ollama.errors import (
 )
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
-from magpie_ollama.servers.base import BROKEN, Completion, Model, Sampling, Watch
+from magpie_ollama.servers.base import (
+    BROKEN,
+    Completion,
+    Loaded,
+    Model,
+    PullProgress,
+    Sampling,
+    Server,
+    ServerChoice,
+    Watch,
+)
 from magpie_ollama.servers.connections import LOOK, Connections, client_settings
 from magpie_ollama.servers.ollama_errors import refusal
 from magpie_ollama.servers.ollama_shapes import (
@@ -59,29 +69,23 @@ START = "start it with `ollama serve` (or open the Ollama app), or point --host 
 REPEATS = 29
 """Ollama ends a text without a last line after some 30 equal pieces (its guard against loops)."""
 
+OLD = (
+    ((0, 9), "it cannot switch a model's reasoning off"),
+    ((0, 11, 5), "it does not tell how it renders a chat template, so that a preset stands in"),
+    ((0, 12, 11), "it tells no log-probabilities, and cuts a conversation that is too long without a word"),
+)
+"""What a version before each of these lacks."""
+
 T = TypeVar("T")
 
 
-class PullProgress(NamedTuple):
-    """Bytes of one layer of a model on its way here; 0 of 0 for steps without a size."""
-
-    status: str
-    completed: int
-    total: int
-
-
-class Loaded(NamedTuple):
-    """A model in memory: its bytes in all, and those of them on a GPU (what is left, the CPU computes). ``parameters``
-    and ``quantisation`` are in Ollama's own words ("134.52M", "Q4_1"), "" where it does not tell."""
-
-    size: int
-    on_gpu: int
-    parameters: str
-    quantisation: str
-
-
-class OllamaServer:
+class OllamaServer(Server):
     kind = "ollama"
+    named = "Ollama"
+    more_context = "add --num-ctx 4096, or start Ollama with OLLAMA_CONTEXT_LENGTH=4096"
+    more_slots = "start Ollama itself with OLLAMA_NUM_PARALLEL=4: `OLLAMA_NUM_PARALLEL=4 ollama serve`"
+    more_told = "update Ollama"
+    stay_loaded = "add --option keep_alive=5m, or start Ollama without OLLAMA_KEEP_ALIVE=0"
 
     def __init__(self, host: str = "", options: Mapping[str, Any] | None = None, api_key: str = "") -> None:
         """``options`` go with every request, by Ollama's own names (``num_ctx``, ``num_thread``, ...)."""
@@ -96,6 +100,30 @@ class OllamaServer:
         self._model = ""
         self._context = 0
         self._is_new = False
+
+    @classmethod
+    async def begin(cls, choice: ServerChoice, slots: int, on_step: Callable[[str], None]) -> Self:
+        host = choice.host or os.environ.get("OLLAMA_HOST", "")
+        return cls(host, choice.options, os.environ.get("OLLAMA_API_KEY", ""))
+
+    @staticmethod
+    def lacks(version: str) -> str:
+        """0.0.0 is what one built from source calls itself.
+
+        >>> lacks = OllamaServer.lacks
+        >>> lacks("0.33.0-rc2"), lacks("0.0.0"), lacks("0.12.3")
+        ('', '', 'it tells no log-probabilities, and cuts a conversation that is too long without a word')
+        """
+        numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
+        if not any(numbers):
+            return ""
+        return "; ".join(words for before, words in OLD if numbers < before)
+
+    def advice(self, slots: int) -> str:
+        return (
+            f"This server runs {slots} at once; OLLAMA_NUM_PARALLEL={2 * slots} in its environment would let it run "
+            "more, each with its own context memory. Whether this machine is quicker then, the next run shows"
+        )
 
     async def version(self) -> str:
         try:
@@ -137,7 +165,6 @@ class OllamaServer:
         self._context = await self._loaded_context(model) or int(self._options.get("num_ctx") or 0)
 
     async def loaded(self, model: str) -> Loaded | None:
-        """What of the model is in memory; None where it is not."""
         running = await self._running(model)
         if running is None:
             return None
@@ -149,9 +176,17 @@ class OllamaServer:
             quantisation=(details and details.quantization_level) or "",
         )
 
-    def pull(self, model: str) -> AsyncIterator[PullProgress]:
-        """Fetches ``model`` from Ollama's registry; ends when it is there."""
-        return self._pull(model)
+    async def pull(self, model: str) -> AsyncIterator[PullProgress]:
+        try:
+            async for step in await self._client.pull(model, stream=True):
+                yield PullProgress(step.status or "", max(0, step.completed or 0), max(0, step.total or 0))
+        except ollama.ResponseError as error:
+            remedy = "check the name at ollama.com/library and the connection, then run the same command again"
+            raise ModelMissing(f"Ollama could not pull {model!r}: {error.error}.", remedy) from error
+        except (ConnectionError, httpx.TransportError) as error:
+            raise NoServer(f"No Ollama answers at {self.address}.", START) from error
+        except (AttributeError, TypeError, ValueError, RecursionError) as error:  # its JSON has another shape
+            raise self._not_ollama() from error
 
     async def render(self, model: str, messages: Sequence[Message]) -> str | None:
         # Releases before 0.11.5 ignore the unknown field and generate: one token, so that it costs nothing.
@@ -265,18 +300,6 @@ class OllamaServer:
         if spoiled or (self._is_new and _lacks(completion, measured, done)):
             completion.logprob = None
         return completion
-
-    async def _pull(self, model: str) -> AsyncIterator[PullProgress]:
-        try:
-            async for step in await self._client.pull(model, stream=True):
-                yield PullProgress(step.status or "", max(0, step.completed or 0), max(0, step.total or 0))
-        except ollama.ResponseError as error:
-            remedy = "check the name at ollama.com/library and the connection, then run the same command again"
-            raise ModelMissing(f"Ollama could not pull {model!r}: {error.error}.", remedy) from error
-        except (ConnectionError, httpx.TransportError) as error:
-            raise NoServer(f"No Ollama answers at {self.address}.", START) from error
-        except (AttributeError, TypeError, ValueError, RecursionError) as error:  # its JSON has another shape
-            raise self._not_ollama() from error
 
     async def _loaded_context(self, model: str) -> int:
         running = await self._running(model)

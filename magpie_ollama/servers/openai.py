@@ -6,9 +6,10 @@ template at ``/apply-template``, vLLM and SGLang by ``/tokenize`` of messages an
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote
 
 from magpie_ollama.decoding import Misshapen, decode
@@ -27,10 +28,11 @@ from magpie_ollama.errors import (
     Stalled,
     TransientError,
     Unauthorized,
+    UsageError,
 )
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
-from magpie_ollama.servers.base import Completion, Model, Sampling, Watch
+from magpie_ollama.servers.base import Completion, Model, Sampling, Server, ServerChoice, Watch
 from magpie_ollama.servers.connections import LOOK, Connections
 from magpie_ollama.servers.openai_dialect import Dialect
 from magpie_ollama.servers.openai_shapes import (
@@ -63,8 +65,10 @@ T = TypeVar("T")
 Renderer = Callable[[str, Sequence[Message]], Awaitable[str | None]]
 
 
-class OpenAIServer:
+class OpenAIServer(Server):
     kind = "openai"
+    # vLLM shows control tokens, llama-server's log-probabilities do; of others nothing is known
+    shown_by = "llama-server and vLLM (--server openai)"
     _renderers: list[Renderer]
 
     def __init__(self, host: str = "", options: Mapping[str, Any] | None = None, api_key: str = "") -> None:
@@ -74,6 +78,14 @@ class OpenAIServer:
         self._engine = ""
         self.notices: list[str] = []
         self._connect(base_url(host, DEFAULT_PORT).removesuffix("/v1"), api_key)
+
+    @classmethod
+    async def begin(cls, choice: ServerChoice, slots: int, on_step: Callable[[str], None]) -> Self:
+        if "num_ctx" in choice.options:
+            raise UsageError(
+                "--num-ctx has no effect on an OpenAI-compatible server.", "start that server with the context you want"
+            )
+        return cls(choice.host, choice.options, os.environ.get("OPENAI_API_KEY", ""))
 
     async def version(self) -> str:
         """Name and version of the engine, as far as it tells ("vllm 0.32.0", "llama-server")."""
@@ -154,9 +166,6 @@ class OpenAIServer:
         told = await self._optional("POST", "/tokenize", Tokens, body, aloud=False)
         # Where no count is told: the completions API tokenises as for a document, with BOS in front.
         return told is None or not told.tokens or len(told.tokens) > 1
-
-    async def hides(self, model: str, token: str) -> bool:
-        return False  # vLLM shows it, llama-server's log-probabilities do; of others nothing is known
 
     async def complete(
         self, model: str, prompt: str, sampling: Sampling, stops: Sequence[str], watch: Watch

@@ -12,12 +12,10 @@ from typing import Any
 
 from magpie_ollama.asking.opening import choose_model, connect
 from magpie_ollama.asking.retrying import NO_ANSWERS, broken, retrying
-from magpie_ollama.asking.settings import ServerChoice
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.errors import PromptTooLong, RequestRefused, ServerError, TransientError, Unfinished
-from magpie_ollama.servers.base import Sampling, Server
-from magpie_ollama.servers.ollama import PullProgress
+from magpie_ollama.servers.base import PullProgress, Sampling, Server, ServerChoice
 from magpie_ollama.tagging import scales
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.scales import Tags
@@ -205,12 +203,10 @@ class Judging:
 async def open_judge(choice: ServerChoice, parallel: int, progress: JudgingProgress) -> AsyncIterator[Judging]:
     """Connects, finds the model and loads it, each step told in ``progress``. Closes the server at the end.
 
-    The small model of the embedded engine is no judge that steps in by itself: "auto" is Ollama here.
+    The small model of the embedded engine is no judge that steps in by itself.
     """
-    if choice.kind == "auto" and choice.model_path is None:
-        choice = replace(choice, kind="ollama")
     progress.step = "Looking for the server"
-    server, _, _ = await connect(choice, parallel, None)
+    server, _, _ = await connect(choice, parallel, None, stands_in=False)
     server.notices = progress.notices
     try:
         progress.step = "Looking for the model"

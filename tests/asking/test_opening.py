@@ -14,9 +14,7 @@ from fake_ollama.base import FakeServer
 from fake_ollama.openai import FakeOpenAI
 from run.support import until
 
-from magpie_ollama.asking import opening as connecting
 from magpie_ollama.asking.opening import choose_model, connect
-from magpie_ollama.asking.settings import ServerChoice
 from magpie_ollama.corpus import Corpus
 from magpie_ollama.errors import (
     MagpieError,
@@ -29,17 +27,16 @@ from magpie_ollama.errors import (
     UsageError,
 )
 from magpie_ollama.method import languages
-from magpie_ollama.servers import embedded
-from magpie_ollama.servers.base import Model
-from magpie_ollama.servers.ollama import PullProgress
+from magpie_ollama.servers import embedded, weights
+from magpie_ollama.servers.base import Model, PullProgress, ServerChoice
+from magpie_ollama.servers.embedded import EmbeddedServer
 
 WEIGHTS = "tiny-model"
 
 
-class Engine:
+class Engine(EmbeddedServer):
     """Stands for the embedded engine, which these tests do not want to start."""
 
-    kind = "embedded"
     address = "http://127.0.0.1:1"
     made: list[Any] = []  # noqa: RUF012
 
@@ -63,9 +60,9 @@ class Engine:
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """An installed engine with its small model, and no Ollama at the default address."""
-    monkeypatch.setattr(embedded, "is_available", lambda: True)
-    monkeypatch.setattr(embedded, "packaged_weights", lambda: Path(f"/weights/{WEIGHTS}.gguf"))
-    monkeypatch.setattr(connecting, "EmbeddedServer", Engine)
+    monkeypatch.setattr(weights, "is_available", lambda: True)
+    monkeypatch.setattr(weights, "packaged_weights", lambda: Path(f"/weights/{WEIGHTS}.gguf"))
+    monkeypatch.setattr(embedded, "EmbeddedServer", Engine)
     monkeypatch.setattr("magpie_ollama.servers.ollama.DEFAULT_PORT", _free_port())
     Engine.made = []
     return Engine.made
@@ -176,8 +173,8 @@ def test_the_engine_does_not_step_in_where_something_was_named(
 def test_what_is_missing_has_its_own_remedy(
     monkeypatch: pytest.MonkeyPatch, missing: str, said: list[str], unsaid: list[str]
 ) -> None:
-    monkeypatch.setattr(embedded, "is_available", lambda: missing != "engine")
-    monkeypatch.setattr(embedded, "packaged_weights", lambda: None)
+    monkeypatch.setattr(weights, "is_available", lambda: missing != "engine")
+    monkeypatch.setattr(weights, "packaged_weights", lambda: None)
     for choice in (ServerChoice(), ServerChoice("embedded")):
         with pytest.raises(NoServer) as caught:
             ask(choice)
@@ -266,7 +263,7 @@ def test_what_does_not_go_together(choice: ServerChoice) -> None:
 
 
 def test_embedded_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "is_available", lambda: False)
+    monkeypatch.setattr(weights, "is_available", lambda: False)
     with pytest.raises(NoServer, match="not installed"):
         ask(ServerChoice("embedded"))
 
@@ -288,7 +285,7 @@ def test_what_is_fetched_from_the_hub_is_a_step_and_does_not_hold_up_ctrl_c(monk
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    monkeypatch.setattr(embedded, "find_weights", slow)
+    monkeypatch.setattr(weights, "find_weights", slow)
     asyncio.run(go())
     assert not ended.is_set()
     assert steps == ["Fetching maria/tiny from the Hugging Face Hub"]

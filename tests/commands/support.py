@@ -18,7 +18,7 @@ from corpus.support import PACKAGE
 from fake_ollama import FakeOpenAI
 
 from magpie_ollama import __main__
-from magpie_ollama.servers import embedded
+from magpie_ollama.servers import embedded, weights
 
 TARGET = "en.jsonl"
 
@@ -88,10 +88,10 @@ def check_error(done: Done, code: int, *words: str) -> None:
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, fake: FakeOpenAI) -> None:
     """``fake`` answers for the embedded engine, whatever weights that is given; any repository has "from-hub"."""
-    weights = Path("from-hub.gguf").absolute()
-    weights.write_bytes(b"GGUF")
-    monkeypatch.setattr(embedded, "is_available", lambda: True)
-    monkeypatch.setattr(embedded, "_from_hub", lambda model: weights)
+    path = Path("from-hub.gguf").absolute()
+    path.write_bytes(b"GGUF")
+    monkeypatch.setattr(weights, "is_available", lambda: True)
+    monkeypatch.setattr(weights, "_from_hub", lambda model: path)
     process = SimpleNamespace(returncode=None, pid=os.getpid(), kill=lambda: None, stdin=None, wait=_at_once)
 
     async def opened(server: object) -> tuple[SimpleNamespace, str]:

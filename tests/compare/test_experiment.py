@@ -13,7 +13,7 @@ import pytest
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, question
 from run.support import settings
 
-from magpie_ollama.asking.settings import ServerChoice, Settings
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.compare.experiment import Asked, Cell, Experiment, Results, Row, fingerprint
 from magpie_ollama.compare.findings import best_of, findings
 from magpie_ollama.corpus import MemoryCorpus, runs
@@ -22,6 +22,7 @@ from magpie_ollama.method import languages
 from magpie_ollama.run import measurements
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
+from magpie_ollama.servers.base import ServerChoice
 
 ITALIAN = languages.load("it")
 

@@ -15,13 +15,14 @@ import stamina
 from fake_ollama import Exchange
 from fake_ollama.base import FakeServer
 
-from magpie_ollama.asking.settings import ServerChoice, Settings
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus import Corpus
 from magpie_ollama.errors import MagpieError
 from magpie_ollama.method import languages
 from magpie_ollama.records import Record
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session, open_session
+from magpie_ollama.servers.base import ServerChoice
 
 GERMAN = "Wie kann ich meinen Garten im Winter vor dem Frost schützen und was brauche ich dafür?"
 QUESTION = "How can I grow tomatoes on a tiny balcony in a noisy city?"

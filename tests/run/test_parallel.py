@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fake_ollama import FakeOllama, Reply, question
 from fake_ollama.generation import Ask
+from fake_ollama.kind import Own
 
 from magpie_ollama.run import parallel
 from magpie_ollama.run.parallel import AGAIN, FORGET, MOST, SHORT, TICK, Ladder, Throttle, throttle_for
@@ -234,6 +235,7 @@ def test_slots_are_seen_by_who_writes(slots: int, curve: str) -> None:
     assert f"OLLAMA_NUM_PARALLEL={2 * slots}" in advice
     other = run.throttle.advice(OpenAIServer("http://127.0.0.1:1"))
     assert f"runs {slots} at once" in other and "OLLAMA" not in other
+    assert run.throttle.advice(Own({})) == f"The parrot has {slots} beaks", "each kind says its own"
 
 
 def test_a_machine_at_its_limit_is_no_matter_of_slots() -> None:

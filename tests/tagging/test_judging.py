@@ -14,9 +14,9 @@ from fake_ollama import Ask, FakeOllama, FakeOpenAI, Fault, Reply
 from fake_ollama.base import FakeServer
 from run.support import generating, impatient, read, until
 
-from magpie_ollama.asking.settings import ServerChoice
 from magpie_ollama.corpus.reading import Rows
 from magpie_ollama.errors import MagpieError, NoServer, RequestRefused, ServerError
+from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.tagging import scales
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.judging import BARREN, TRIES, Judging, JudgingProgress, open_judge

