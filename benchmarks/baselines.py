@@ -20,7 +20,8 @@ from magpie_ollama.method.languages import Language
 from magpie_ollama.records import Message, Record
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
-from magpie_ollama.servers.base import Completion, Model, Server
+from magpie_ollama.servers.base import Completion
+from magpie_ollama.servers.loaded import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,11 @@ class Round:
 class Baseline(ABC):
     """What both baselines share: the questions, without watching, screening or cutting anything."""
 
-    def __init__(self, server: Server, model: Model, language: Language, settings: Settings) -> None:
-        self._server = server
+    def __init__(self, model: LoadedModel, language: Language, settings: Settings) -> None:
         self._model = model
         self._language = language
         self._settings = settings
-        self._prompter = Prompter(server, model)
+        self._prompter = Prompter(model)
         self._seed = 0
         self._round = Round()
 
@@ -76,15 +76,15 @@ class Baseline(ABC):
         sampling = self._settings.instruction.seeded(seed)
         self._round.attempts += 1
         prompt = template.prefix + tail
-        ask = lambda: self._server.complete(self._model.name, prompt, sampling, template.stops, _never)  # noqa: E731
+        ask = lambda: self._model.complete(prompt, sampling, template.stops, _never)  # noqa: E731
         return await self._counted(ask), seed
 
     async def _response(self, messages: list[Message], seed: int) -> Completion:
         sampling = self._settings.response.seeded(seed)
-        return await self._counted(lambda: self._server.chat(self._model.name, messages, sampling, False, _never))
+        return await self._counted(lambda: self._model.chat(messages, sampling, False, _never))
 
     async def _counted(self, ask: Callable[[], Awaitable[Completion]]) -> Completion:
-        completion = await retrying(ask, self._server.address)
+        completion = await retrying(ask, self._model.address)
         self._round.tokens += completion.tokens
         return completion
 
@@ -120,10 +120,8 @@ class TwoPhases(Baseline):
     true one. ``parallel`` requests are in flight at once. An empty instruction costs it no response.
     """
 
-    def __init__(
-        self, server: Server, model: Model, language: Language, settings: Settings, parallel: int, batch: int
-    ) -> None:
-        super().__init__(server, model, language, settings)
+    def __init__(self, model: LoadedModel, language: Language, settings: Settings, parallel: int, batch: int) -> None:
+        super().__init__(model, language, settings)
         self._before: list[Message] = [{"role": "system", "content": language.system}]
         self._batch = batch
         self._room = asyncio.Semaphore(parallel)
@@ -146,16 +144,14 @@ class TwoPhases(Baseline):
 class Tool:
     """magpie-ollama as it is: a run into ``corpus``, interrupted after each round and continued in the next one."""
 
-    def __init__(self, server: Server, version: str, model: Model, corpus: Corpus, settings: Settings) -> None:
-        self._server = server
-        self._version = version
+    def __init__(self, model: LoadedModel, corpus: Corpus, settings: Settings) -> None:
         self._model = model
         self._corpus = corpus
         self._settings = settings
 
     async def run(self, seconds: float) -> Round:
         progress = Progress(target=self._settings.target)
-        session = Session(self._settings, self._server, self._version, self._model, self._corpus, progress)
+        session = Session(self._settings, self._model, self._corpus, progress)
         kept: list[Record] = []
         begun = time.monotonic()
         timer = asyncio.get_running_loop().call_later(seconds, session.stop)

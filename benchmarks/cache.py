@@ -35,6 +35,7 @@ from magpie_ollama.run.session import Session
 from magpie_ollama.servers import weights
 from magpie_ollama.servers.base import Completion, Sampling, ServerChoice, Watch
 from magpie_ollama.servers.embedded import EmbeddedServer
+from magpie_ollama.servers.loaded import LoadedModel
 
 _slot: ContextVar[int] = ContextVar("slot")
 
@@ -146,8 +147,9 @@ async def measure(given: argparse.Namespace, parallel: int) -> tuple[Sums, Sums]
     )
     try:
         version = await server.version()
-        model = await server.describe((await server.models())[0])
-        session = Session(settings, server, version, model, MemoryCorpus(), Progress(target=given.records))
+        facts = await server.describe((await server.models())[0])
+        model = LoadedModel.of(server, version, facts)
+        session = Session(settings, model, MemoryCorpus(), Progress(target=given.records))
         # The client closes the stream at the end of a user's turn, before its last event, which tells of the cache.
         with mock.patch("magpie_ollama.servers.openai_stream._is_hidden", return_value=False):
             await session.generate()

@@ -31,6 +31,7 @@ from magpie_ollama.run.session import Session
 from magpie_ollama.servers import weights
 from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.servers.embedded import EmbeddedServer
+from magpie_ollama.servers.loaded import LoadedModel
 
 from useful import ENDLESS, say  # isort: skip
 
@@ -69,8 +70,9 @@ async def measure(given: argparse.Namespace, parallel: int, seed: int, level: Le
     tokens = 0
     try:
         version = await server.version()
-        model = await server.describe((await server.models())[0])
-        session = Session(settings, server, version, model, MemoryCorpus(), progress)
+        facts = await server.describe((await server.models())[0])
+        model = LoadedModel.of(server, version, facts)
+        session = Session(settings, model, MemoryCorpus(), progress)
 
         def stop() -> None:
             nonlocal tokens

@@ -31,8 +31,9 @@ from magpie_ollama.method.detection import check
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.steering import default_way
 from magpie_ollama.servers import processors, weights
-from magpie_ollama.servers.base import Model, ServerChoice
+from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.servers.embedded import EmbeddedServer
+from magpie_ollama.servers.loaded import LoadedModel
 
 from baselines import Round, Sequential, Tool, TwoPhases  # isort: skip
 from chart import Bar, Group, bars  # isort: skip
@@ -149,28 +150,28 @@ async def measure(given: argparse.Namespace) -> tuple[str, dict[str, dict[str, A
     found: dict[str, dict[str, Account]] = {}
     try:
         version = await server.version()
-        model = await server.describe((await server.models())[0])
+        model = LoadedModel.of(server, version, await server.describe((await server.models())[0]))
         say(f"{model.name}, {version}")
         for code in given.languages.split(","):
             with tempfile.TemporaryDirectory() as folder, Corpus.open(Path(folder) / f"{code}.jsonl") as corpus:
-                found[code] = await compare(given, server, version, model, languages.find(code), corpus)
+                found[code] = await compare(given, server.slots, model, languages.find(code), corpus)
     finally:
         await server.close()
     return f"{model.name}, {given.threads or processors.threads()} threads", found
 
 
 async def compare(
-    given: argparse.Namespace, server: EmbeddedServer, version: str, model: Model, language: Language, corpus: Corpus
+    given: argparse.Namespace, slots: int, model: LoadedModel, language: Language, corpus: Corpus
 ) -> dict[str, Account]:
     choice = ServerChoice(kind="embedded", options={"num_thread": given.threads} if given.threads else {})
     way = default_way(language)
     settings = Settings(choice, language, way, ENDLESS, seed=0, parallel=given.parallel)
     systems: dict[str, System] = {
-        TOOL: Tool(server, version, model, corpus, settings),
-        SEQUENTIAL: Sequential(server, model, language, settings),
-        TWO_PHASES: TwoPhases(server, model, language, settings, server.slots, given.batch),
+        TOOL: Tool(model, corpus, settings),
+        SEQUENTIAL: Sequential(model, language, settings),
+        TWO_PHASES: TwoPhases(model, language, settings, slots, given.batch),
     }
-    template = await Prompter(server, model).template()
+    template = await Prompter(model).template()
     judges = {name: Judge(language, template) for name in systems}
     accounts = {name: Account() for name in systems}
     check("The detector is loaded before the clock starts.", language.code)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import magpie_ollama
+from magpie_ollama.servers import registry
 
 PACKAGE = Path(magpie_ollama.__file__).parent
 PAGE = Path(__file__).parent.parent / "docs" / "contributing.md"
@@ -46,6 +47,20 @@ def test_a_room_imports_only_those_below_it() -> None:
         below.add(room)
         for path in (PACKAGE / room).glob("*.py"):
             assert imported(path) <= may | {room} | SHARED, path.name
+
+
+def test_only_servers_knows_the_kinds_of_servers() -> None:
+    """What a kind can do is said by its class, so that another one changes nothing elsewhere."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name == "servers":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Compare):
+                words = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant)}
+                assert not words & set(registry.KINDS), f"{path.name}:{node.lineno} asks for a kind"
+            elif isinstance(node, ast.ImportFrom):
+                modules = {cls.rpartition(".")[0] for cls in registry.KINDS.values()}
+                assert node.module not in modules, f"{path.name}:{node.lineno} imports a kind"
 
 
 def test_what_every_room_speaks_in_imports_no_room() -> None:

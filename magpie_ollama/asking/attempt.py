@@ -22,7 +22,8 @@ from magpie_ollama.method.steering import Steered, steer
 from magpie_ollama.method.turns import without_end
 from magpie_ollama.method.unseen import clean, forbidden
 from magpie_ollama.records import Attempt, Message
-from magpie_ollama.servers.base import Completion, Model, Sampling, Server, Watch
+from magpie_ollama.servers.base import Completion, Sampling, Watch
+from magpie_ollama.servers.loaded import LoadedModel
 
 OTHER_SEEDS = 2
 """So many are tried where an answer breaks off. Ollama 0.33's does so at a token that is one byte of no letter, each
@@ -58,8 +59,7 @@ class Asker:
     def __init__(
         self,
         settings: Settings,
-        server: Server,
-        model: Model,
+        model: LoadedModel,
         prompter: Prompter,
         seen: DuplicateIndex,
         on_tokens: Callable[[int], None],
@@ -67,7 +67,6 @@ class Asker:
     ) -> None:
         self._settings = settings
         self._rules = settings.screening
-        self._server = server
         self._model = model
         self._prompter = prompter
         self._seen = seen
@@ -92,7 +91,7 @@ class Asker:
 
         def go_on(text: str, sampling: Sampling, look: Watch) -> Awaitable[Completion]:
             prompt = template.prefix + draft.steered.tail + text
-            return self._server.complete(self._model.name, prompt, sampling, template.stops, look)
+            return self._model.complete(prompt, sampling, template.stops, look)
 
         async def ask(seed: int) -> Completion:
             nonlocal watch
@@ -183,7 +182,7 @@ class Asker:
 
         before = self._answers
         try:
-            completion = await retrying(again, self._server.address)
+            completion = await retrying(again, self._model.address)
         except TransientError as error:
             if isinstance(error, Unfinished) and number < OTHER_SEEDS:
                 return await self._answer(draft, stage, ask, number + 1)

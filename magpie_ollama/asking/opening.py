@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Protocol
 
 from magpie_ollama.asking.retrying import retrying
 from magpie_ollama.corpus.corpus import Corpus
@@ -12,11 +15,41 @@ from magpie_ollama.errors import ModelMissing, NoServer, NotThisServer, ServerEr
 from magpie_ollama.method.languages import Language
 from magpie_ollama.servers import registry, weights
 from magpie_ollama.servers.base import Model, PullProgress, Server, ServerChoice
+from magpie_ollama.servers.loaded import LoadedModel
 
 registry.kinds()  # now, while Ctrl-C just ends the process: some of what they import hides it
 
 ENGLISH = "en"
 """All that the packaged weights speak."""
+
+
+class Steps(Protocol):
+    """Whoever shows what is under way, and what the user should read."""
+
+    notices: list[str]
+
+    def enter(self, step: str, detail: str = "", done: int = 0, total: int = 0) -> None: ...
+
+
+@asynccontextmanager
+async def opened(
+    choice: ServerChoice,
+    parallel: int,
+    steps: Steps,
+    corpus: Corpus | None = None,
+    spoken: Collection[Language] = (),
+    stands_in: bool = True,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> AsyncIterator[LoadedModel]:
+    """Connects (``connect``), finds the model and loads it (``load``). Closes the server at the end."""
+    steps.enter("Looking for the server")
+    server, version, notice = await connect(choice, parallel, corpus, steps.enter, spoken, stands_in)
+    try:
+        steps.notices += filter(None, [notice, *server.notices])
+        server.notices = steps.notices
+        yield await load(server, version, choice, steps, meanwhile)
+    finally:
+        await server.close()
 
 
 async def connect(
@@ -42,6 +75,27 @@ async def connect(
             raise
         notice = _stand_in(choice, error, corpus, spoken)
     return *await _begin(replace(choice, kind=registry.STAND_IN), parallel, on_step), notice
+
+
+async def load(
+    server: Server, version: str, choice: ServerChoice, steps: Steps, meanwhile: Callable[[], object] = lambda: None
+) -> LoadedModel:
+    """The model of ``choice`` in memory. ``meanwhile`` is done in a thread while it loads."""
+    steps.enter("Looking for the model")
+
+    def on_pull(step: PullProgress) -> None:
+        steps.enter(f"Pulling {choice.model}", step.status, step.completed, step.total)
+
+    model = await choose_model(server, choice.model, choice.pull, on_pull)
+    steps.enter(f"Loading {model.name}")
+    await asyncio.gather(
+        retrying(lambda: server.load(model.name), server.address),
+        asyncio.to_thread(meanwhile),
+    )
+    # Its context is known once it is loaded.
+    model = await retrying(lambda: server.describe(model.name), server.address)
+    steps.enter("")
+    return LoadedModel.of(server, version, model)
 
 
 async def check_models(choice: ServerChoice, models: Sequence[str]) -> None:

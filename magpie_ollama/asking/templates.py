@@ -21,7 +21,8 @@ from magpie_ollama.method.template import (
     preset_for,
 )
 from magpie_ollama.records import Message
-from magpie_ollama.servers.base import Completion, Model, Sampling, Server, Watch
+from magpie_ollama.servers.base import Completion, Sampling, Watch
+from magpie_ollama.servers.loaded import LoadedModel
 
 KEPT = 512
 """Templates that are kept, some kilobytes each: exemplars of the run itself (--bootstrap) make ever new ones."""
@@ -34,14 +35,13 @@ _CLOSED_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
 
 
 class Prompter:
-    """The templates of one model on one server. ``override`` is --template's preset or file, "" for none.
+    """The templates of one model. ``override`` is --template's preset or file, "" for none.
 
     ``raw`` is the preset by which responses are asked for as well, in raw mode: that of an override, and of a model
     whose template the server does not know. None: the server's chat renders them.
     """
 
-    def __init__(self, server: Server, model: Model, override: str = "") -> None:
-        self._server = server
+    def __init__(self, model: LoadedModel, override: str = "") -> None:
         self._model = model
         self.raw: Preset | None = load_preset(override) if override else None
         self._bos_added: dict[str, bool] = {}
@@ -72,7 +72,7 @@ class Prompter:
     async def reply(self, messages: Sequence[Message], sampling: Sampling, think: bool, watch: Watch) -> Completion:
         """The assistant's next turn. In raw mode the reasoning is amid the text, and ``watch`` sees both."""
         if self.raw is None:
-            return await self._server.chat(self._model.name, messages, sampling, think, watch)
+            return await self._model.chat(messages, sampling, think, watch)
         prompt = self.raw.render(messages)
         if think:
             prompt = _CLOSED_THOUGHT.sub("", prompt)
@@ -82,12 +82,12 @@ class Prompter:
         stops = self.raw.answer_stops(self._model.stops)
         # Another one than the instruction's, which was raw too: the same would draw alike.
         sampling = sampling.seeded(reseed(sampling.seed, RESPONSE_SEED))
-        return await self._server.complete(self._model.name, prompt, sampling, stops, watch)
+        return await self._model.complete(prompt, sampling, stops, watch)
 
     async def _make(self, before: Sequence[Message]) -> Template:
         conversations: list[list[Message]] = [[*before, {"role": "user", "content": text}] for text in SENTINELS]
         rendered: list[str] = []
-        source = f"rendered by {self._server.kind}"
+        source = f"rendered by {self._model.server.kind}"
         preset = self.raw
         if preset is None:
             try:
@@ -119,13 +119,13 @@ class Prompter:
 
         async def ask() -> str | None:
             try:
-                return await self._server.render(self._model.name, conversation)
+                return await self._model.render(conversation)
             except RequestRefused as error:
                 if roles in self._carried:  # then it is not the template that failed, but the server, for now
                     raise TransientError(error.cause, error.remedy) from error
                 raise
 
-        text = await retrying(ask, self._server.address)
+        text = await retrying(ask, self._model.address)
         self._carried.add(roles)
         return text
 
@@ -133,19 +133,19 @@ class Prompter:
         preset = preset_for(self._model.name)
         if preset is None:
             raise TemplateError(
-                f"{self._server.address} cannot render the template of {self._model.name}, and no preset fits it.",
+                f"{self._model.address} cannot render the template of {self._model.name}, and no preset fits it.",
                 "give it with --template NAME|FILE; `magpie-ollama template list` shows the presets",
             )
         return preset
 
     async def _adds(self, bos: str) -> bool:
         if bos not in self._bos_added:
-            ask = partial(self._server.adds_bos, self._model.name, bos)
-            self._bos_added[bos] = await retrying(ask, self._server.address)
+            ask = partial(self._model.adds_bos, bos)
+            self._bos_added[bos] = await retrying(ask, self._model.address)
         return self._bos_added[bos]
 
     async def _hides(self, token: str) -> bool:
         if token not in self._hidden:
-            ask = partial(self._server.hides, self._model.name, token)
-            self._hidden[token] = await retrying(ask, self._server.address)
+            ask = partial(self._model.hides, token)
+            self._hidden[token] = await retrying(ask, self._model.address)
         return self._hidden[token]

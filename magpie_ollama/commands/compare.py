@@ -214,7 +214,7 @@ async def _one_model(
         progress.begin()
         async with live.Showing(progress, console, mode, picture, line, seconds=REFRESH_SECONDS):
             await experiment.run()
-        return session.server.kind
+        return session.model.server.kind
 
 
 def _of_these(results: Results, models: Collection[str]) -> list[Finding]:

@@ -206,11 +206,9 @@ class Experiment:
         started = time.monotonic()
 
         def ask(seed: int) -> Awaitable[Completion]:
-            return session.server.complete(
-                session.model.name, template.prefix, sampling.seeded(seed), (), lambda _: False
-            )
+            return session.model.complete(template.prefix, sampling.seeded(seed), (), lambda _: False)
 
-        tries = (retrying(partial(ask, seed), session.server.address) for seed in range(session.settings.parallel))
+        tries = (retrying(partial(ask, seed), session.model.address) for seed in range(session.settings.parallel))
         completions = await asyncio.gather(*tries)
         return sum(completion.tokens for completion in completions) / max(time.monotonic() - started, 0.001)
 
@@ -262,7 +260,7 @@ class Experiment:
                 self._results.add(row)
 
         workers: list[asyncio.Task[None]] = []
-        async with watched(session.server, lambda: sum(not worker.done() for worker in workers)) as group:
+        async with watched(session.model.server, lambda: sum(not worker.done() for worker in workers)) as group:
             workers += [group.create_task(work()) for _ in range(session.settings.parallel)]
             await asyncio.wait(workers)
         if way != AUTO:

@@ -23,9 +23,9 @@ def show_plan(plan: Plan, session: Session, console: Console, as_json: bool) -> 
     steering = f"auto; shown with {way}" if session.settings.steering == AUTO else way
     if plan.steered.opener or plan.steered.exemplars:
         steering += " (openers and exemplars are drawn by each attempt's seed)"
-    version = f" ({session.version})" if session.version else ""
+    version = f" ({session.model.version})" if session.model.version else ""
     rows = {
-        "server": f"{session.server.kind}{version} at {session.server.address}",
+        "server": f"{session.model.server.kind}{version} at {session.model.server.address}",
         "model": f"{session.model.name}, context {session.model.context or 'unknown'}",
         "template": plan.template.source,
         "steering": steering,
@@ -63,9 +63,9 @@ def _values(plan: Plan, session: Session) -> dict[str, Any]:
     instruction, response = asdict(settings.instruction), asdict(settings.response)
     del instruction["seed"], response["seed"]
     return {
-        "server": session.server.kind,
-        "server_version": session.version,
-        "address": session.server.address,
+        "server": session.model.server.kind,
+        "server_version": session.model.version,
+        "address": session.model.server.address,
         "model": session.model.name,
         "language": settings.language.code,
         "steering": plan.steered.way,

@@ -29,8 +29,8 @@ def as_dict(session: Session) -> dict[str, Any]:
         "steering": session.settings.steering,
         "model": session.model.name,
         "model_digest": session.model.digest,
-        "server": session.server.kind,
-        "server_version": session.version,
+        "server": session.model.server.kind,
+        "server_version": session.model.version,
         "seconds": round(progress.seconds, 1),
         "kept_here": progress.kept_here,
         "attempts_here": progress.attempts_here,
@@ -76,8 +76,8 @@ def _rows(session: Session) -> dict[str, str]:
     if rates := session.progress.rates:
         measured = " · ".join(f"{level}: {found:.0f}" for level, found in rates.items())
         rows["in flight"] = f"{session.progress.level} (tokens/s with {measured})"
-    version = f" ({session.version})" if session.version else ""
-    rows["model"] = f"{session.model.name} on {session.server.kind}{version}"
+    version = f" ({session.model.version})" if session.model.version else ""
+    rows["model"] = f"{session.model.name} on {session.model.server.kind}{version}"
     if session.corpus.path is not None:
         rows["corpus"] = f"{session.corpus.path} ({counted(session.corpus.records, 'record')})"
     return rows

@@ -12,8 +12,7 @@ import shutil
 import urllib.request
 from pathlib import Path
 
-from magpie_ollama.asking.opening import choose_model, connect
-from magpie_ollama.asking.retrying import retrying
+from magpie_ollama.asking.opening import connect, load
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus import MemoryCorpus
@@ -24,7 +23,8 @@ from magpie_ollama.run import measurements
 from magpie_ollama.run.continuing import short
 from magpie_ollama.run.session import Session
 from magpie_ollama.servers.address import is_loopback, without_password
-from magpie_ollama.servers.base import Loaded, Model, PullProgress, Server
+from magpie_ollama.servers.base import InMemory, Model, Server
+from magpie_ollama.servers.loaded import LoadedModel
 
 LITTLE_DISK = 10**9
 """Bytes. A full disk ends a run."""
@@ -94,25 +94,17 @@ class _Doctor:
             self._diagnosis.warn("parameters", notice, remedy if "takes no" in notice else "")
 
     async def _open(self) -> None:
-        assert self.server is not None
         progress = self._diagnosis.progress
-        self._session = Session(self._settings, self.server, self._version, self._model, MemoryCorpus(), progress)
+        self._session = Session(self._settings, self._model, MemoryCorpus(), progress)
 
     async def _load(self) -> None:
         assert self.server is not None
-        server, wanted, progress = self.server, self._settings.server, self._diagnosis.progress
-
-        def on_pull(step: PullProgress) -> None:
-            progress.enter(f"Pulling {wanted.model}", step.status, step.completed, step.total)
-
-        model = await choose_model(server, wanted.model, wanted.pull, on_pull)
-        progress.enter(f"Loading {model.name}")
-        await retrying(lambda: server.load(model.name), server.address)
-        self._model = await retrying(lambda: server.describe(model.name), server.address)
-        loaded, gone = await _loaded(server, model.name)
-        self._diagnosis.ok("model", _described(self._model, loaded))
-        _context(self._diagnosis, self._model.context, server.more_context)
-        _memory(self._diagnosis, loaded, gone, server)
+        progress = self._diagnosis.progress
+        model = self._model = await load(self.server, self._version, self._settings.server, progress)
+        in_memory, gone = await _in_memory(model)
+        self._diagnosis.ok("model", _described(model, in_memory))
+        _context(self._diagnosis, model)
+        _memory(self._diagnosis, in_memory, gone, self.server)
 
 
 def _machine(diagnosis: Diagnosis) -> None:
@@ -134,7 +126,7 @@ def _machine(diagnosis: Diagnosis) -> None:
         diagnosis.ok("disk", f"{_size(free)} free here")
 
 
-def _described(model: Model, loaded: Loaded) -> str:
+def _described(model: Model, loaded: InMemory) -> str:
     parts = [model.name]
     if loaded.parameters or loaded.quantisation:
         parts.append(f"{loaded.parameters} {loaded.quantisation}".strip())
@@ -143,29 +135,30 @@ def _described(model: Model, loaded: Loaded) -> str:
     return ", ".join(parts)
 
 
-def _context(diagnosis: Diagnosis, context: int, remedy: str) -> None:
+def _context(diagnosis: Diagnosis, model: LoadedModel) -> None:
+    context = model.context
     if not context:
         diagnosis.ok("context", "the server does not tell it")
     elif context < LITTLE_CONTEXT:
         text = f"{context:,} tokens: little for an exemplar, an instruction and a response of up to 1,024"
-        diagnosis.warn("context", text, remedy)
+        diagnosis.warn("context", text, model.server.more_context)
     else:
         diagnosis.ok("context", f"{context:,} tokens")
 
 
-async def _loaded(server: Server, model: str) -> tuple[Loaded, bool]:
+async def _in_memory(model: LoadedModel) -> tuple[InMemory, bool]:
     """What the model takes, and whether it is gone after each request, although a request for it succeeds."""
-    loaded = await server.loaded(model)
-    if loaded is None:
+    found = await model.in_memory()
+    if found is None:
         try:
-            await server.render(model, HELLO)
+            await model.render(HELLO)
         except MagpieError:
-            return Loaded(), False
-        loaded = await server.loaded(model)
-    return loaded or Loaded(), loaded is None
+            return InMemory(), False
+        found = await model.in_memory()
+    return found or InMemory(), found is None
 
 
-def _memory(diagnosis: Diagnosis, loaded: Loaded, gone: bool, server: Server) -> None:
+def _memory(diagnosis: Diagnosis, loaded: InMemory, gone: bool, server: Server) -> None:
     machine = _machine_memory() if is_loopback(server.address) else 0  # of another one nothing is known
     of = f"; this machine has {_size(machine)}" if machine else ""
     if gone:

@@ -53,8 +53,8 @@ class Trial:
     def __init__(self, session: Session, diagnosis: Diagnosis) -> None:
         self._session = session
         self._diagnosis = diagnosis
-        self._server = session.server
         self._model = session.model
+        self._server = session.model.server
         self._language = session.settings.language
         self._template: Template | None = None
         self._samples: list[Sample] = []
@@ -111,7 +111,7 @@ class Trial:
             preset = load_preset(override) if override else preset_for(self._model.name)
             bos = preset.bos if preset else ""
         else:
-            bos = leading_bos(await self._server.render(self._model.name, HELLO) or "")
+            bos = leading_bos(await self._model.render(HELLO) or "")
         if not bos:
             self._diagnosis.ok("BOS", "the template writes none")
         elif template.prefix.startswith(bos):
@@ -140,7 +140,7 @@ class Trial:
         opened = self._template is not None and self._template.opens_reasoning
         think = opened and self._model.thinks is not False
         ask = partial(self._session.reply, HELLO, sampling, think, lambda _: False)
-        answer = await retrying(ask, self._server.address)
+        answer = await retrying(ask, self._model.address)
         told = {True: "this model can reason", False: "this model does not reason", None: "not told by the server"}
         off = f"{told[self._model.thinks]}; off for instructions, and for responses without --think"
         if "<think>" in answer.text:
@@ -194,8 +194,8 @@ class Trial:
     async def _complete(self, seed: int, watch: Watch) -> Completion:
         prompt = self._template.prefix if self._template else "The history of the town"
         sampling = replace(self._session.settings.instruction, max_tokens=PROBE_TOKENS, seed=seed)
-        ask = partial(self._server.complete, self._model.name, prompt, sampling, (), watch)
-        return await retrying(ask, self._server.address)
+        ask = partial(self._model.complete, prompt, sampling, (), watch)
+        return await retrying(ask, self._model.address)
 
     # What it writes.
 

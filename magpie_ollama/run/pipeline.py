@@ -23,7 +23,7 @@ from magpie_ollama.records import DROPPED, KEPT, Attempt, Record, new_id
 from magpie_ollama.run.parallel import TICK, Throttle, throttle_for
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.ways import Ways
-from magpie_ollama.servers.base import Model, Server
+from magpie_ollama.servers.loaded import LoadedModel
 
 POOL = 32
 """Accepted pairs of the run that may serve as exemplars (--bootstrap): the newest."""
@@ -41,8 +41,7 @@ class Pipeline:
     def __init__(
         self,
         settings: Settings,
-        server: Server,
-        model: Model,
+        model: LoadedModel,
         prompter: Prompter,
         ways: Ways,
         corpus: Corpus,
@@ -52,13 +51,13 @@ class Pipeline:
         keep: Keep = lambda record: None,
     ) -> None:
         self._settings = settings
-        self._server = server
+        self._server = model.server
         self._model = model
         self._ways = ways
         self._corpus = corpus
         self._run = run
         self._progress = progress
-        self._asker = Asker(settings, server, model, prompter, seen, self._count_tokens, self._refused)
+        self._asker = Asker(settings, model, prompter, seen, self._count_tokens, self._refused)
         self._keep = keep
         self._next_index = run.next_index
         self._attempts_left = settings.attempt_bound
@@ -69,7 +68,9 @@ class Pipeline:
         self._pool: deque[Exemplar] = deque(maxlen=POOL)
         self._throttle: Throttle | None = None
         if not settings.parallel:
-            self._throttle = throttle_for(server, run.target - run.kept, settings.think and model.thinks is not False)
+            self._throttle = throttle_for(
+                model.server, run.target - run.kept, settings.think and model.thinks is not False
+            )
         self._level = self._throttle.level if self._throttle else settings.parallel
         self._workers = 0
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from magpie_ollama.asking.attempt import Asker
-from magpie_ollama.asking.opening import choose_model, connect
-from magpie_ollama.asking.retrying import retrying
+from magpie_ollama.asking.opening import opened
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.corpus.corpus import Corpus
@@ -27,7 +26,8 @@ from magpie_ollama.run.pipeline import Keep, Pipeline
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.seen import index
 from magpie_ollama.run.ways import AUTO_WAYS, AutoWays, FixedWay
-from magpie_ollama.servers.base import Completion, Model, PullProgress, Sampling, Server, Watch
+from magpie_ollama.servers.base import Completion, Sampling, Watch
+from magpie_ollama.servers.loaded import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +48,16 @@ class Session:
     def __init__(
         self,
         settings: Settings,
-        server: Server,
-        version: str,
-        model: Model,
+        model: LoadedModel,
         corpus: Corpus,
         progress: Progress,
     ) -> None:
         self.settings = settings
-        self.server = server
-        self.version = version
         self.model = model
         self.corpus = corpus
         self.progress = progress
         self.run: Run | None = None
-        self._prompter = Prompter(server, model, settings.server.template)
+        self._prompter = Prompter(model, settings.server.template)
         self._pipeline: Pipeline | None = None
         self._stopped = False
         self._told = len(corpus.notices)
@@ -88,7 +84,7 @@ class Session:
         """The same server, model and templates for another language and way."""
         rules = replace(self.settings.screening, language=language)
         settings = replace(self.settings, language=language, steering=steering, rules=rules)
-        other = Session(settings, self.server, self.version, self.model, self.corpus, self.progress)
+        other = Session(settings, self.model, self.corpus, self.progress)
         other._prompter = self._prompter
         return other
 
@@ -106,7 +102,7 @@ class Session:
         def on_tokens(more: int) -> None:
             self.progress.tokens += more
 
-        return Asker(self.settings, self.server, self.model, self._prompter, seen, on_tokens)
+        return Asker(self.settings, self.model, self._prompter, seen, on_tokens)
 
     async def ways(self) -> list[str]:
         """The ways that the run may take. Auto leaves out, with a notice, those that the template cannot carry."""
@@ -152,9 +148,7 @@ class Session:
         settings = self.settings
         if template.opens_reasoning and self.model.thinks is not False:
             settings = replace(settings, think=True)  # which tells that much of a response is not seen
-        self._pipeline = Pipeline(
-            settings, self.server, self.model, self._prompter, ways, self.corpus, run, seen, progress, keep
-        )
+        self._pipeline = Pipeline(settings, self.model, self._prompter, ways, self.corpus, run, seen, progress, keep)
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()
         status: Status = "failed"
@@ -184,17 +178,17 @@ class Session:
 
     def _note(self, template: Template) -> None:
         """What is worth knowing of the model before a run."""
-        name = self.model.name
+        name, kind = self.model.name, self.model.server.kind
         if template.opens_reasoning and not self.settings.think:
             self.progress.notices.append(f"{name} reasons before each response, whatever is asked: that costs tokens.")
         if template.silent:
             self.progress.notices.append(
-                f"This {self.server.kind} hides {template.first_end}, which ends a user's turn of {name}: it is looked "
+                f"This {kind} hides {template.first_end}, which ends a user's turn of {name}: it is looked "
                 "for at the ends of sentences, by single tokens. Look whether answers stand in the instructions."
             )
         if template.guessed:
             self.progress.notices.append(
-                f"{name} brings no chat template that this {self.server.kind} tells: it renders ChatML, perhaps as a "
+                f"{name} brings no chat template that this {kind} tells: it renders ChatML, perhaps as a "
                 "guess. If the model was trained on another one, or on none, give it with --template."
             )
 
@@ -238,14 +232,14 @@ class Session:
         return unfinished if unfinished is not None and unfinished.kept <= self.settings.target else None
 
     def _identity(self) -> Mapping[str, Any]:
-        return self.settings.identity(self.model.name, self.server.kind)
+        return self.settings.identity(self.model.name, self.model.server.kind)
 
     def _manifest(self, template: Template, allowed: Sequence[str]) -> dict[str, Any]:
         steered = (message for way in allowed for message in self._steer(way, 0).messages)
         return {
-            "server": self.server.kind,
-            "server_version": self.version,
-            "address": self.server.address,
+            "server": self.model.server.kind,
+            "server_version": self.model.version,
+            "address": self.model.server.address,
             "model": self.model.name,
             "model_digest": self.model.digest,
             "context": self.model.context,
@@ -273,32 +267,15 @@ async def open_session(
     progress: Progress,
     spoken: Collection[Language] = (),
 ) -> AsyncIterator[Session]:
-    """Connects, finds the model and loads it, each as a visible step of ``progress``. Closes the server at the end.
-    ``spoken`` are the languages that will be asked for, where they are more than the settings'."""
+    """The model is opened by visible steps. ``spoken`` are the languages that will be asked for, where they are more
+    than the settings'."""
     progress.notices += corpus.notices
-    progress.enter("Looking for the server")
-    server, version, notice = await connect(
-        settings.server, settings.parallel, corpus, progress.enter, spoken or (settings.language,)
-    )
-    if notice:
-        progress.notices.append(notice)
-    progress.notices += server.notices
-    server.notices = progress.notices
-    try:
-        progress.enter("Looking for the model")
-
-        def on_pull(step: PullProgress) -> None:
-            progress.enter(f"Pulling {settings.server.model}", step.status, step.completed, step.total)
-
-        model = await choose_model(server, settings.server.model, settings.server.pull, on_pull)
-        progress.enter(f"Loading {model.name}")
-        await asyncio.gather(
-            retrying(lambda: server.load(model.name), server.address),
-            asyncio.to_thread(prepare, settings.language),
-        )
-        # Its context is known once it is loaded.
-        model = await retrying(lambda: server.describe(model.name), server.address)
-        progress.enter("")
-        yield Session(settings, server, version, model, corpus, progress)
-    finally:
-        await server.close()
+    async with opened(
+        settings.server,
+        settings.parallel,
+        progress,
+        corpus,
+        spoken or (settings.language,),
+        meanwhile=lambda: prepare(settings.language),
+    ) as model:
+        yield Session(settings, model, corpus, progress)

@@ -96,7 +96,7 @@ class PullProgress(NamedTuple):
     total: int
 
 
-class Loaded(NamedTuple):
+class InMemory(NamedTuple):
     """A model in memory: its bytes in all, and those of them on a GPU (what is left, the CPU computes). ``parameters``
     and ``quantisation`` are in the server's own words ("134.52M", "Q4_1"). 0 and "": it does not tell."""
 
@@ -171,9 +171,9 @@ class Server(Protocol):
     async def load(self, model: str) -> None:
         """Returns when the model is in memory: minutes, for a large one on a laptop."""
 
-    async def loaded(self, model: str) -> Loaded | None:
+    async def in_memory(self, model: str) -> InMemory | None:
         """What of the model is in memory; None where it is not."""
-        return Loaded()
+        return InMemory()
 
     async def render(self, model: str, messages: Sequence[Message]) -> str | None:
         """The exact prompt that this server makes of a conversation, with the assistant's header at its end.

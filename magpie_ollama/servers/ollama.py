@@ -34,7 +34,7 @@ from magpie_ollama.servers.address import base_url
 from magpie_ollama.servers.base import (
     BROKEN,
     Completion,
-    Loaded,
+    InMemory,
     Model,
     PullProgress,
     Sampling,
@@ -164,12 +164,12 @@ class OllamaServer(Server):
         await self._http.json("POST", "/api/generate", self._body(model, {}, stream=False))
         self._context = await self._loaded_context(model) or int(self._options.get("num_ctx") or 0)
 
-    async def loaded(self, model: str) -> Loaded | None:
+    async def in_memory(self, model: str) -> InMemory | None:
         running = await self._running(model)
         if running is None:
             return None
         details = running.details
-        return Loaded(
+        return InMemory(
             size=running.size or 0,
             on_gpu=running.size_vram or 0,
             parameters=(details and details.parameter_size) or "",

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from magpie_ollama.asking.opening import choose_model, connect
+from magpie_ollama.asking.opening import opened
 from magpie_ollama.asking.retrying import NO_ANSWERS, broken, retrying
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.errors import PromptTooLong, RequestRefused, ServerError, TransientError, Unfinished
-from magpie_ollama.servers.base import PullProgress, Sampling, Server, ServerChoice
+from magpie_ollama.servers.base import Sampling, ServerChoice
+from magpie_ollama.servers.loaded import LoadedModel
 from magpie_ollama.tagging import scales
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.scales import Tags
@@ -51,6 +52,9 @@ class JudgingProgress:
     started: float = 0.0
     notices: list[str] = field(default_factory=list)
 
+    def enter(self, step: str, detail: str = "", done: int = 0, total: int = 0) -> None:
+        self.step = f"{step}: {detail}" if detail else step
+
     @property
     def done(self) -> int:
         return self.judged + self.unjudged
@@ -70,12 +74,12 @@ class JudgingProgress:
 class Judging:
     """A model at work as a judge. ``stop`` has it begin no more; those in flight are finished."""
 
-    def __init__(self, server: Server, model: str, parallel: int, progress: JudgingProgress) -> None:
-        self.model = model
+    def __init__(self, model: LoadedModel, parallel: int, progress: JudgingProgress) -> None:
+        self.model = model.name
         self.judge = scales.load()
         self.stopped = False
         self._schema: dict[str, Any] | None = scales.schema(self.judge)
-        self._server = server
+        self._loaded = model
         self._parallel = parallel
         self._progress = progress
         self._no_answers = 0
@@ -116,7 +120,7 @@ class Judging:
     async def _judge_all(self, rows: Iterator[Row], judgements: Judgements) -> None:
         progress = self._progress
         progress.started = progress.started or time.monotonic()
-        async with watched(self._server, lambda: progress.in_flight) as group:
+        async with watched(self._loaded.server, lambda: progress.in_flight) as group:
             await asyncio.wait([group.create_task(self._work(rows, judgements)) for _ in range(self._parallel)])
 
     async def _work(self, rows: Iterator[Row], judgements: Judgements) -> None:
@@ -148,9 +152,9 @@ class Judging:
             messages = scales.request(self.judge, row, longest)
             sampling = replace(AGAIN.seeded(number) if number else FIRST, max_tokens=room)
             schema = None if refused else self._schema
-            ask = partial(self._server.chat, self.model, messages, sampling, think=False, watch=_never, schema=schema)
+            ask = partial(self._loaded.chat, messages, sampling, think=False, watch=_never, schema=schema)
             try:
-                completion = await retrying(ask, self._server.address)
+                completion = await retrying(ask, self._loaded.address)
             except PromptTooLong:
                 longest //= 2
                 continue
@@ -201,26 +205,12 @@ class Judging:
 
 @asynccontextmanager
 async def open_judge(choice: ServerChoice, parallel: int, progress: JudgingProgress) -> AsyncIterator[Judging]:
-    """Connects, finds the model and loads it, each step told in ``progress``. Closes the server at the end.
+    """Opens the judge, each step told in ``progress``.
 
     The small model of the embedded engine is no judge that steps in by itself.
     """
-    progress.step = "Looking for the server"
-    server, _, _ = await connect(choice, parallel, None, stands_in=False)
-    server.notices = progress.notices
-    try:
-        progress.step = "Looking for the model"
-
-        def on_pull(step: PullProgress) -> None:
-            progress.step = f"Pulling {choice.model}: {step.status}"
-
-        model = await choose_model(server, choice.model, choice.pull, on_pull)
-        progress.step = f"Loading {model.name}"
-        await retrying(lambda: server.load(model.name), server.address)
-        progress.step = ""
-        yield Judging(server, model.name, parallel, progress)
-    finally:
-        await server.close()
+    async with opened(choice, parallel, progress, stands_in=False) as model:
+        yield Judging(model, parallel, progress)
 
 
 def _never(text: str) -> bool:

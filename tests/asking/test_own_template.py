@@ -246,7 +246,7 @@ def test_the_doctor_on_an_unknown_renderer(monkeypatch: pytest.MonkeyPatch) -> N
     async def loaded(server: OllamaServer, model: str) -> None:
         return None
 
-    monkeypatch.setattr(OllamaServer, "loaded", loaded)
+    monkeypatch.setattr(OllamaServer, "in_memory", loaded)
     monkeypatch.setattr(speed, "MOST", 1)
     with FakeOllama(models=[FakeModel("glm", renderer="glm-4.6")], script=script) as fake, impatient():
         found = diagnosed(settings(fake, 1))

@@ -10,6 +10,7 @@ import pytest
 from commands.support import Runner, check_error, records
 from fake_ollama.kind import NAME
 
+from magpie_ollama.doctor import speed
 from magpie_ollama.servers import registry
 
 
@@ -51,7 +52,11 @@ def test_generate_stats_and_tag(run: Runner, own_folder: Path) -> None:
     assert records()[0]["tags"]["judge"] == NAME
 
 
-def test_the_doctor_tells_what_the_kind_says_of_itself(run: Runner) -> None:
+def test_the_doctor_tells_what_the_kind_says_of_itself(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def measure(ask: speed.Ask, most: int) -> speed.Speed:
+        return speed.Speed({1: 50.0, 2: 50.0}, 1, False, 2, 1, (1, 1, 1))
+
+    monkeypatch.setattr(speed, "measure", measure)
     done = run("doctor", "-l", "it", "--server", "own", "-m", NAME, "--pull", "--json")
     found = {one["name"]: one for one in json.loads(done.out)["findings"]}
     assert found["server"]["text"] == "own 3 at own://here: it cannot fly"

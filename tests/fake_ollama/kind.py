@@ -1,4 +1,4 @@
-"""A kind of server that the package does not know: in this process, without an address, one request at a time."""
+"""A kind of server that the package does not know: in this process, without an address."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ class Own(Server):
         self.notices: list[str] = []
         self.wanted = wanted
         self._there = False
-        self._one = asyncio.Lock()
 
     @classmethod
     async def begin(cls, choice: ServerChoice, slots: int, on_step: Callable[[str], None]) -> Self:
@@ -88,14 +87,12 @@ class Own(Server):
         return await self._say(text, watch)
 
     async def _say(self, text: str, watch: Watch) -> Completion:
-        async with self._one:
-            said = ""
-            for word in text.split(" "):
-                await asyncio.sleep(0.004)
-                said = f"{said} {word}" if said else word
-                if watch(said):
-                    return Completion(said, finish_reason="cancelled", tokens=len(said.split()))
-            return Completion(said, finish_reason="stop", tokens=len(said.split()) + 1)
+        words = text.split(" ")
+        for n in range(1, len(words) + 1):
+            await asyncio.sleep(0)
+            if watch(" ".join(words[:n])):
+                return Completion(" ".join(words[:n]), finish_reason="cancelled", tokens=n)
+        return Completion(text, finish_reason="stop", tokens=len(words) + 1)
 
     def silent_for(self) -> float:
         return 0.0

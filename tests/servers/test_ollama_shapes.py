@@ -230,7 +230,7 @@ def test_answers_with_places_of_another_type(block: int) -> None:
     async def all_calls(server: OllamaServer) -> None:
         for call in (
             server.version, server.models, lambda: server.describe(MODEL), lambda: server.load(MODEL),
-            lambda: server.loaded(MODEL), lambda: server.render(MODEL, []), lambda: server.adds_bos(MODEL, "<s>"),
+            lambda: server.in_memory(MODEL), lambda: server.render(MODEL, []), lambda: server.adds_bos(MODEL, "<s>"),
             lambda: server.hides(MODEL, "[/INST]"), lambda: pulled(server), lambda: complete()(server),
             lambda: chat()(server),
         ):  # fmt: skip
