@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from magpie_ollama.asking.opening import check_models
+from magpie_ollama.asking.opening import check_models, opened
 from magpie_ollama.asking.settings import HIDDEN, INSTRUCTION, Settings, without_secrets
 from magpie_ollama.commands.options import (
     FloatRange,
@@ -28,7 +28,6 @@ from magpie_ollama.commands.options import (
 )
 from magpie_ollama.compare.experiment import Asked, Experiment, Results, Row, fingerprint
 from magpie_ollama.compare.findings import Finding, findings
-from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.corpus.runs import MAX_SEED
 from magpie_ollama.display import consoles, live
 from magpie_ollama.display.characters import inline
@@ -37,11 +36,12 @@ from magpie_ollama.display.report import page
 from magpie_ollama.display.words import counted, duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
+from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import EXEMPLARS, parse_way
 from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.parallel import USUAL
+from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.session import open_session
 from magpie_ollama.servers import registry
 
 DEFAULT_WAYS = "prefix,system,system+opener,exemplar,exemplar+opener"
@@ -187,16 +187,22 @@ async def _one_model(
     title = f"Comparing {settings.server.model}" if settings.server.model else ""
     async with (
         live.Display(progress, title, console, mode) as steps,
-        open_session(settings, MemoryCorpus(), progress, asked.languages) as session,
+        opened(
+            settings.server,
+            settings.parallel,
+            progress,
+            spoken=asked.languages,
+            meanwhile=lambda: prepare(settings.language),
+        ) as model,
     ):
-        asked_as[session.model.name] = settings.server.model
-        experiment = Experiment(session, asked, results, progress)
+        asked_as[model.name] = settings.server.model
+        experiment = Experiment(Prepared(settings, model, progress), asked, results)
         progress.enter("Measuring the server's speed")
         expected = experiment.seconds_expected(await experiment.tokens_per_second())
         await steps.close()
         if mode != "quiet":
             cells = f"{counted(len(experiment.cells()), 'cell')} of {asked.attempts} attempts"
-            consoles.say(console, Text(f"{session.model.name}: {cells}, about {duration(expected)} left"))
+            consoles.say(console, Text(f"{model.name}: {cells}, about {duration(expected)} left"))
 
         def rows() -> list[Row]:
             return [row for cell in experiment.cells() for row in results.of(cell)[: asked.attempts]]
@@ -214,7 +220,7 @@ async def _one_model(
         progress.begin()
         async with live.Showing(progress, console, mode, picture, line, seconds=REFRESH_SECONDS):
             await experiment.run()
-        return session.model.server.kind
+        return model.server.kind
 
 
 def _of_these(results: Results, models: Collection[str]) -> list[Finding]:

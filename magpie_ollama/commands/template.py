@@ -7,19 +7,16 @@ from typing import Any
 import click
 
 from magpie_ollama import prompts
-from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.opening import opened
+from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.commands.options import debug_option, option, server_choice, server_options
-from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.display import consoles
 from magpie_ollama.display.live import Display
 from magpie_ollama.display.plan import visible
-from magpie_ollama.method import languages
-from magpie_ollama.method.steering import NONE
 from magpie_ollama.method.template import SENTINELS, Template, cut, load_preset
 from magpie_ollama.records import Message
 from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.session import open_session
 from magpie_ollama.servers.base import ServerChoice
 
 
@@ -62,12 +59,11 @@ def list_presets(as_json: bool) -> None:
 async def _template(choice: ServerChoice, before: list[Message]) -> tuple[str, Template]:
     console = consoles.stderr()
     progress = Progress()
-    settings = Settings(choice, languages.find("en"), NONE, 1, parallel=1)
     async with (
         Display(progress, f"Template {choice.model}".strip(), console, "live" if console.is_interactive else "notices"),
-        open_session(settings, MemoryCorpus(), progress) as session,
+        opened(choice, 1, progress) as model,
     ):
-        return session.model.name, await session.template(before)
+        return model.name, await Prompter(model, choice.template).template(before)
 
 
 def _print(name: str, template: Template, as_json: bool) -> None:

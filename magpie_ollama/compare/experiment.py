@@ -32,8 +32,7 @@ from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.steering import AUTO
 from magpie_ollama.records import KEPT, Attempt, Index, Name
 from magpie_ollama.run import measurements
-from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.session import Session
+from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.ways import AutoWays, FixedWay, Tally, passed
 from magpie_ollama.servers.base import Completion, Model, ServerChoice
 
@@ -187,28 +186,28 @@ def fingerprint(settings: Settings, with_responses: bool) -> str:
 class Experiment:
     """Runs the cells of one model after another, a language and a way at a time."""
 
-    def __init__(self, session: Session, asked: Asked, results: Results, progress: Progress) -> None:
-        self._session = session
+    def __init__(self, prepared: Prepared, asked: Asked, results: Results) -> None:
+        self._prepared = prepared
         self._asked = asked
         self._results = results
-        self._progress = progress
-        if others := results.only(session.model):
-            progress.notices.append(
-                f"{session.model.name} is another model than it was in {others:,} attempts of {results.path}: "
+        self._progress = prepared.progress
+        if others := results.only(prepared.model):
+            self._progress.notices.append(
+                f"{prepared.model.name} is another model than it was in {others:,} attempts of {results.path}: "
                 "they stay there, and its cells begin anew."
             )
 
     async def tokens_per_second(self) -> float:
         """Of the server with all its attempts in flight, by a short probe."""
-        session = self._session
-        template = await session.template()
-        sampling = replace(session.settings.instruction, max_tokens=PROBE_TOKENS)
+        prepared = self._prepared
+        template = await prepared.prompter.template()
+        sampling = replace(prepared.settings.instruction, max_tokens=PROBE_TOKENS)
         started = time.monotonic()
 
         def ask(seed: int) -> Awaitable[Completion]:
-            return session.model.complete(template.prefix, sampling.seeded(seed), (), lambda _: False)
+            return prepared.model.complete(template.prefix, sampling.seeded(seed), (), lambda _: False)
 
-        tries = (retrying(partial(ask, seed), session.model.address) for seed in range(session.settings.parallel))
+        tries = (retrying(partial(ask, seed), prepared.model.address) for seed in range(prepared.settings.parallel))
         completions = await asyncio.gather(*tries)
         return sum(completion.tokens for completion in completions) / max(time.monotonic() - started, 0.001)
 
@@ -219,7 +218,7 @@ class Experiment:
         return left * tokens / max(tokens_per_second, 0.1)
 
     def cells(self) -> list[Cell]:
-        model = self._session.model.name
+        model = self._prepared.model.name
         return [Cell(model, language.code, way) for language in self._asked.languages for way in self._asked.ways]
 
     async def run(self) -> None:
@@ -228,18 +227,18 @@ class Experiment:
                 await self._cell(language, way)
 
     async def _cell(self, language: Language, way: str) -> None:
-        session = self._session.speaking(language, way)
-        rows = self._results.of(Cell(session.model.name, language.code, way))
+        prepared = self._prepared.speaking(language, way)
+        rows = self._results.of(Cell(prepared.model.name, language.code, way))
         done = {row.index for row in rows}
         missing = [index for index in range(self._asked.attempts) if index not in done]
         if not missing:
             return
         try:
-            allowed = await session.ways()
+            allowed = await prepared.ways()
         except TemplateError as error:
             self._progress.notices.append(f"{way} is left out: {error.cause}")
             return
-        first = session.settings.seed or 0
+        first = prepared.settings.seed or 0
         ways: FixedWay | AutoWays = FixedWay(allowed[0])
         if way == AUTO:
             # From the shipped prior alone: what the experiment's other cells found must not help it.
@@ -249,27 +248,27 @@ class Experiment:
         for row in rows:
             if row.useful:
                 seen.add(row.text)
-        asker = session.asker(seen)
+        asker = prepared.asker(seen)
         queue = iter(missing)
 
         async def work() -> None:
             for index in queue:
                 draft = asker.draft(index, first + index, ways.choose())
-                row = await self._attempt(asker, draft, session, way)
+                row = await self._attempt(asker, draft, prepared, way)
                 ways.learn(row.attempt)
                 self._results.add(row)
 
         workers: list[asyncio.Task[None]] = []
-        async with watched(session.model.server, lambda: sum(not worker.done() for worker in workers)) as group:
-            workers += [group.create_task(work()) for _ in range(session.settings.parallel)]
+        async with watched(prepared.model.server, lambda: sum(not worker.done() for worker in workers)) as group:
+            workers += [group.create_task(work()) for _ in range(prepared.settings.parallel)]
             await asyncio.wait(workers)
         if way != AUTO:
             tally = Tally()
             for row in rows[-len(missing) :]:
                 tally.count(row.attempt)
-            measurements.add(session.model, session.settings.measured_as, {way: tally})
+            measurements.add(prepared.model, prepared.settings.measured_as, {way: tally})
 
-    async def _attempt(self, asker: Asker, draft: Draft, session: Session, way: str) -> Row:
+    async def _attempt(self, asker: Asker, draft: Draft, prepared: Prepared, way: str) -> Row:
         started = time.monotonic()
         reason = await asker.instruction(draft)
         outcome, response = str(reason or KEPT), ""
@@ -281,11 +280,11 @@ class Experiment:
                 response = answered.text
         if passed(draft.end(outcome)):
             self._progress.newest = draft.text
-        language = session.settings.language
+        language = prepared.settings.language
         verdict = draft.language or str(check(draft.text, language.code, scripts=language.scripts))
         return Row(
             settings=self._results.settings,
-            model=session.model.name,
+            model=prepared.model.name,
             language=language.code,
             way=way,
             index=draft.index,
@@ -300,5 +299,5 @@ class Experiment:
             seconds=round(time.monotonic() - started, 3),
             text=draft.text,
             response=response,
-            digest=session.model.digest,
+            digest=prepared.model.digest,
         )

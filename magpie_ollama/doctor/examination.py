@@ -15,13 +15,12 @@ from pathlib import Path
 from magpie_ollama.asking.opening import connect, load
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.asking.watchdog import watched
-from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.doctor.findings import Diagnosis
 from magpie_ollama.doctor.trial import HELLO, Trial
 from magpie_ollama.errors import MagpieError, Stalled
 from magpie_ollama.run import measurements
 from magpie_ollama.run.continuing import short
-from magpie_ollama.run.session import Session
+from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.servers.address import is_loopback, without_password
 from magpie_ollama.servers.base import InMemory, Model, Server
 from magpie_ollama.servers.loaded import LoadedModel
@@ -86,7 +85,7 @@ class _Doctor:
             return
         try:
             async with watched(server, lambda: 1):
-                await Trial(self._session, self._diagnosis).run()
+                await Trial(self._asked, self._diagnosis).run()
         except Stalled as error:
             self._diagnosis.fail("server", error)
         for notice in server.notices:
@@ -94,8 +93,7 @@ class _Doctor:
             self._diagnosis.warn("parameters", notice, remedy if "takes no" in notice else "")
 
     async def _open(self) -> None:
-        progress = self._diagnosis.progress
-        self._session = Session(self._settings, self._model, MemoryCorpus(), progress)
+        self._asked = Prepared(self._settings, self._model, self._diagnosis.progress)
 
     async def _load(self) -> None:
         assert self.server is not None

@@ -21,7 +21,7 @@ from magpie_ollama.method.reasons import EXPLANATIONS, Reason
 from magpie_ollama.method.steering import AUTO, NONE, default_way
 from magpie_ollama.method.template import CONTROL, Template, leading_bos, load_preset, preset_for
 from magpie_ollama.records import Message
-from magpie_ollama.run.session import Session
+from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.ways import AUTO_WAYS, PRIOR_ATTEMPTS
 from magpie_ollama.servers import registry
 from magpie_ollama.servers.base import Completion, Sampling, Watch
@@ -50,12 +50,12 @@ class Sample:
 class Trial:
     """The checks that ask a model, in their order."""
 
-    def __init__(self, session: Session, diagnosis: Diagnosis) -> None:
-        self._session = session
+    def __init__(self, asked: Prepared, diagnosis: Diagnosis) -> None:
+        self._asked = asked
         self._diagnosis = diagnosis
-        self._model = session.model
-        self._server = session.model.server
-        self._language = session.settings.language
+        self._model = asked.model
+        self._server = asked.model.server
+        self._language = asked.settings.language
         self._template: Template | None = None
         self._samples: list[Sample] = []
         self._answers: list[tuple[int, bool]] = []
@@ -81,8 +81,8 @@ class Trial:
     # What the server makes of a conversation.
 
     async def _ask_template(self) -> None:
-        override = self._session.settings.server.template
-        template = self._template = await self._session.template()
+        override = self._asked.settings.server.template
+        template = self._template = await self._asked.prompter.template()
         text = f"{template.source}: {_quoted(template.prefix)}"
         if template.guessed:
             remedy = "if the model was trained on another template, or on none, give it with --template"
@@ -107,7 +107,7 @@ class Trial:
 
     async def _bos(self, template: Template) -> None:
         if template.source.startswith("preset"):
-            override = self._session.settings.server.template
+            override = self._asked.settings.server.template
             preset = load_preset(override) if override else preset_for(self._model.name)
             bos = preset.bos if preset else ""
         else:
@@ -121,7 +121,7 @@ class Trial:
 
     async def _system_role(self) -> None:
         try:
-            prefix = (await self._session.template([{"role": "system", "content": MARK}])).prefix
+            prefix = (await self._asked.prompter.template([{"role": "system", "content": MARK}])).prefix
             carried, why = MARK in prefix, "it leaves the text out"
         except (RequestRefused, TransientError, TemplateError) as error:
             carried, why = False, error.cause.rstrip(".")
@@ -139,7 +139,7 @@ class Trial:
         sampling = Sampling(temperature=0.0, max_tokens=48)
         opened = self._template is not None and self._template.opens_reasoning
         think = opened and self._model.thinks is not False
-        ask = partial(self._session.reply, HELLO, sampling, think, lambda _: False)
+        ask = partial(self._asked.prompter.reply, HELLO, sampling, think, lambda _: False)
         answer = await retrying(ask, self._model.address)
         told = {True: "this model can reason", False: "this model does not reason", None: "not told by the server"}
         off = f"{told[self._model.thinks]}; off for instructions, and for responses without --think"
@@ -193,20 +193,20 @@ class Trial:
 
     async def _complete(self, seed: int, watch: Watch) -> Completion:
         prompt = self._template.prefix if self._template else "The history of the town"
-        sampling = replace(self._session.settings.instruction, max_tokens=PROBE_TOKENS, seed=seed)
+        sampling = replace(self._asked.settings.instruction, max_tokens=PROBE_TOKENS, seed=seed)
         ask = partial(self._model.complete, prompt, sampling, (), watch)
         return await retrying(ask, self._model.address)
 
     # What it writes.
 
     async def _sample(self, way: str, seed: int, seen: DuplicateIndex) -> None:
-        session = self._session.speaking(self._language, way)
+        asked = self._asked.speaking(self._language, way)
         try:
-            await session.ways()
+            await asked.ways()
         except TemplateError as error:
             self._diagnosis.warn(way, error.cause, error.remedy)
             return
-        asker = session.asker(seen)
+        asker = asked.asker(seen)
         draft = asker.draft(0, seed, way)
         reason = await asker.instruction(draft)
         self._samples.append(Sample(asker, draft, reason is None))
@@ -260,7 +260,7 @@ class Trial:
 
     def _command(self, name: str, *more: str) -> str:
         """A command to copy that asks the same model in the same way."""
-        choice = self._session.settings.server
+        choice = self._asked.settings.server
         # As it was given: the embedded engine has another name for a repository's model, and finds none by that.
         words = [*more] if choice.model_path else [*more, "-m", choice.model or self._model.name]
         words += registry.option(self._server.kind)

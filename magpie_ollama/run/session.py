@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from magpie_ollama.asking.attempt import Asker
 from magpie_ollama.asking.opening import opened
 from magpie_ollama.asking.settings import Settings
-from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run, Status
-from magpie_ollama.errors import RequestRefused, ShortOfTarget, TemplateError, TransientError
-from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.languages import Language
+from magpie_ollama.errors import ShortOfTarget
 from magpie_ollama.method.screening import prepare
-from magpie_ollama.method.steering import AUTO, Steered, steer
+from magpie_ollama.method.steering import AUTO, Steered
 from magpie_ollama.method.template import Template
-from magpie_ollama.records import Funnel, Message
+from magpie_ollama.records import Funnel
 from magpie_ollama.run import continuing, measurements
 from magpie_ollama.run.pipeline import Keep, Pipeline
+from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.seen import index
-from magpie_ollama.run.ways import AUTO_WAYS, AutoWays, FixedWay
-from magpie_ollama.servers.base import Completion, Sampling, Watch
+from magpie_ollama.run.ways import AutoWays, FixedWay
 from magpie_ollama.servers.loaded import LoadedModel
 
 
@@ -42,8 +38,8 @@ class Plan:
     continues: str
 
 
-class Session:
-    """A server with its model loaded and its template known, and a corpus to write to."""
+class Session(Prepared):
+    """With a corpus to write to."""
 
     def __init__(
         self,
@@ -52,12 +48,9 @@ class Session:
         corpus: Corpus,
         progress: Progress,
     ) -> None:
-        self.settings = settings
-        self.model = model
+        super().__init__(settings, model, progress)
         self.corpus = corpus
-        self.progress = progress
         self.run: Run | None = None
-        self._prompter = Prompter(model, settings.server.template)
         self._pipeline: Pipeline | None = None
         self._stopped = False
         self._told = len(corpus.notices)
@@ -69,8 +62,8 @@ class Session:
         if unfinished is None:
             self._tell_of_corpus()
         seed = unfinished.seed + unfinished.next_index if unfinished else self.settings.seed or 0
-        steered = self._steer(way, seed)
-        template = await self._prompter.template(steered.messages)
+        steered = self.steer(way, seed)
+        template = await self.prompter.template(steered.messages)
         return Plan(
             steered,
             template,
@@ -80,54 +73,10 @@ class Session:
             unfinished.id if unfinished else "",
         )
 
-    def speaking(self, language: Language, steering: str) -> Session:
-        """The same server, model and templates for another language and way."""
-        rules = replace(self.settings.screening, language=language)
-        settings = replace(self.settings, language=language, steering=steering, rules=rules)
-        other = Session(settings, self.model, self.corpus, self.progress)
-        other._prompter = self._prompter
-        return other
-
-    async def template(self, before: Sequence[Message] = ()) -> Template:
-        """The model's template without any steering, or behind other messages."""
-        return await self._prompter.template(before)
-
-    def reply(
-        self, messages: Sequence[Message], sampling: Sampling, think: bool, watch: Watch
-    ) -> Awaitable[Completion]:
-        """The assistant's next turn, as a response is asked for."""
-        return self._prompter.reply(messages, sampling, think, watch)
-
-    def asker(self, seen: DuplicateIndex) -> Asker:
-        def on_tokens(more: int) -> None:
-            self.progress.tokens += more
-
-        return Asker(self.settings, self.model, self._prompter, seen, on_tokens)
-
-    async def ways(self) -> list[str]:
-        """The ways that the run may take. Auto leaves out, with a notice, those that the template cannot carry."""
-        if self.settings.steering != AUTO:
-            await self._carry(self.settings.steering)
-            return [self.settings.steering]
-        await self._prompter.template()  # a model without any template is refused for that
-        carried = []
-        refused = None
-        for way in AUTO_WAYS:
-            try:
-                await self._carry(way)
-            except TemplateError as error:
-                refused = error
-                self.progress.notices.append(f"Auto leaves out {way}: {error.cause}")
-            else:
-                carried.append(way)
-        if not carried and refused is not None:
-            raise refused
-        return carried
-
     async def generate(self, keep: Keep = lambda record: None) -> Run:
         """Makes the records. Raises the ``MagpieError`` that ended the run short; what was kept stays."""
         allowed = await self.ways()
-        template = await self._prompter.template(self._steer(allowed[0], 0).messages)
+        template = await self.prompter.template(self.steer(allowed[0], 0).messages)
         self._note(template)
         run = self.run = self._begin(template, allowed)
         ways: FixedWay | AutoWays = FixedWay(allowed[0])
@@ -148,7 +97,7 @@ class Session:
         settings = self.settings
         if template.opens_reasoning and self.model.thinks is not False:
             settings = replace(settings, think=True)  # which tells that much of a response is not seen
-        self._pipeline = Pipeline(settings, self.model, self._prompter, ways, self.corpus, run, seen, progress, keep)
+        self._pipeline = Pipeline(settings, self.model, self.prompter, ways, self.corpus, run, seen, progress, keep)
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()
         status: Status = "failed"
@@ -192,18 +141,6 @@ class Session:
                 "guess. If the model was trained on another one, or on none, give it with --template."
             )
 
-    async def _carry(self, way: str) -> None:
-        try:
-            await self._prompter.carries(self._steer(way, 0).messages)
-        except (RequestRefused, TransientError) as error:
-            # Templates without a system role raise an error when they are rendered with one.
-            raise TemplateError(
-                f"The chat template of {self.model.name} cannot carry {way} ({error.cause})",
-                "leave out --system, or give --template"
-                if self.settings.system
-                else "choose another --steering, for example opener, or auto",
-            ) from error
-
     def _begin(self, template: Template, allowed: Sequence[str]) -> Run:
         settings = self.settings
         unfinished = self._unfinished()
@@ -235,7 +172,7 @@ class Session:
         return self.settings.identity(self.model.name, self.model.server.kind)
 
     def _manifest(self, template: Template, allowed: Sequence[str]) -> dict[str, Any]:
-        steered = (message for way in allowed for message in self._steer(way, 0).messages)
+        steered = (message for way in allowed for message in self.steer(way, 0).messages)
         return {
             "server": self.model.server.kind,
             "server_version": self.model.version,
@@ -252,30 +189,16 @@ class Session:
             "system": next((message["content"] for message in steered if message["role"] == "system"), ""),
         }
 
-    def _steer(self, way: str, seed: int) -> Steered:
-        settings = self.settings
-        return steer(way, settings.language, seed, system=settings.system, exemplars=settings.exemplars)
-
     def _seconds(self, run: Run) -> float:
         return round(float(run.manifest.get("seconds", 0.0)) + self.progress.seconds, 1)
 
 
 @asynccontextmanager
-async def open_session(
-    settings: Settings,
-    corpus: Corpus,
-    progress: Progress,
-    spoken: Collection[Language] = (),
-) -> AsyncIterator[Session]:
-    """The model is opened by visible steps. ``spoken`` are the languages that will be asked for, where they are more
-    than the settings'."""
+async def open_session(settings: Settings, corpus: Corpus, progress: Progress) -> AsyncIterator[Session]:
+    """The model is opened by visible steps of ``progress``."""
     progress.notices += corpus.notices
+    language = settings.language
     async with opened(
-        settings.server,
-        settings.parallel,
-        progress,
-        corpus,
-        spoken or (settings.language,),
-        meanwhile=lambda: prepare(settings.language),
+        settings.server, settings.parallel, progress, corpus, [language], meanwhile=lambda: prepare(language)
     ) as model:
         yield Session(settings, model, corpus, progress)

@@ -13,15 +13,16 @@ import pytest
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, question
 from run.support import settings
 
+from magpie_ollama.asking.opening import opened
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.compare.experiment import Asked, Cell, Experiment, Results, Row, fingerprint
 from magpie_ollama.compare.findings import best_of, findings
-from magpie_ollama.corpus import MemoryCorpus, runs
+from magpie_ollama.corpus import runs
 from magpie_ollama.errors import CorpusError
 from magpie_ollama.method import languages
 from magpie_ollama.run import measurements
+from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.session import open_session
 from magpie_ollama.servers.base import ServerChoice
 
 ITALIAN = languages.load("it")
@@ -48,10 +49,11 @@ def run(
     async def go() -> Results:
         results = Results(path, fingerprint(asked_settings, False))
         try:
-            async with open_session(asked_settings, MemoryCorpus(), Progress()) as session:
-                await Experiment(session, asked, results, session.progress).run()
+            progress = Progress()
+            async with opened(asked_settings.server, asked_settings.parallel, progress) as model:
+                await Experiment(Prepared(asked_settings, model, progress), asked, results).run()
                 if told is not None:
-                    told.extend(session.progress.notices)
+                    told.extend(progress.notices)
         finally:
             results.close()
         return results
@@ -162,8 +164,8 @@ def test_a_cell_with_more_rows_than_asked_takes_no_time_from_the_others(tmp_path
     row = Row("s", "m", "it", "system", 0, 0, "system", "kept", "yes", True, 0.5, 20, 0, 1.0, "", "")
     results = Results(tmp_path / "c.jsonl", "s")
     results.of(Cell("m", "it", "system")).extend(replace(row, index=number) for number in range(9))
-    session: Any = SimpleNamespace(model=SimpleNamespace(name="m", digest=""))
-    experiment = Experiment(session, Asked([ITALIAN], ("system", "none"), 2, False), results, Progress())
+    prepared: Any = SimpleNamespace(model=SimpleNamespace(name="m", digest=""), progress=Progress())
+    experiment = Experiment(prepared, Asked([ITALIAN], ("system", "none"), 2, False), results)
     assert experiment.seconds_expected(10.0) == pytest.approx(2 * 70 / 10)
 
 
