@@ -15,7 +15,7 @@ import secrets
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +23,7 @@ from typing import Any, Self
 from magpie_ollama.errors import ConnectionLost, ModelMissing, NoServer, OutOfMemory, TemplateError, UsageError
 from magpie_ollama.records import Message
 from magpie_ollama.servers import engine, gguf, processors, weights
-from magpie_ollama.servers.base import Completion, Model, Sampling, ServerChoice, Watch
+from magpie_ollama.servers.base import Completion, Model, ServerChoice, Watch
 from magpie_ollama.servers.connections import LOOK, json_object
 from magpie_ollama.servers.openai import OpenAIServer
 
@@ -125,38 +125,22 @@ class EmbeddedServer(OpenAIServer):
                 f"The chat template in {self._weights.name} comes to no end.", "choose another model"
             ) from None
 
-    async def complete(
-        self, model: str, prompt: str, sampling: Sampling, stops: Sequence[str], watch: Watch
-    ) -> Completion:
-        complete = super().complete
-        return await self._asked(lambda watch: complete(model, prompt, sampling, stops, watch), watch)
-
-    async def chat(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        think: bool,
-        watch: Watch,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
-        chat = super().chat
-        return await self._asked(lambda watch: chat(model, messages, sampling, think, watch, schema), watch)
-
     async def close(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
         await self._stop()
 
-    async def _asked(self, ask: Callable[[Watch], Awaitable[Completion]], watch: Watch) -> Completion:
-        """What ``ask`` gives, with the engine begun where it is not there. One that ends meanwhile, to begin with fewer
-        threads, ends its requests as a connection that was lost: they are asked again."""
+    async def _ask(
+        self, path: str, body: dict[str, Any], watch: Watch, stops: Sequence[str] | None = None
+    ) -> Completion:
+        """With the engine begun where it is not there. One that ends meanwhile, to begin with fewer threads, ends its
+        requests as a connection that was lost: they are asked again."""
         await self._start()
         self._in_flight += 1
         self._idle.clear()
         try:
-            completion = await ask(lambda text: self._leaving or watch(text))
+            completion = await super()._ask(path, body, lambda text: self._leaving or watch(text), stops)
         finally:
             self._in_flight -= 1
             if not self._in_flight:

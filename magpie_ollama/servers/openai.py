@@ -248,7 +248,7 @@ class OpenAIServer(Server):
     def _connect(self, address: str, api_key: str) -> None:
         self.address = address
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = Connections(address, self._refusal, headers)
+        self._http = Connections(address, self._failure, headers)
         self._dialect = Dialect(address, lambda notice: self.notices.append(notice))
         self._router = False
         self._renderers = [self._by_template, self._by_tokens]
@@ -297,9 +297,6 @@ class OpenAIServer(Server):
 
     def _missing(self, model: str) -> ModelMissing:
         return ModelMissing(f"{self.address} has no model {model!r}.", "choose one of those it lists at /v1/models")
-
-    def _refusal(self, status: int, body: str) -> MagpieError:
-        return self._failure(status, body)
 
     def _failure(self, status: int, failure: object) -> MagpieError:
         """The error that an HTTP status means, with what the server says of it, as text or as decoded JSON."""

@@ -10,7 +10,9 @@ import pytest
 from commands.support import Runner, check_error, records
 from fake_ollama.kind import NAME
 
+from magpie_ollama import generate
 from magpie_ollama.doctor import speed
+from magpie_ollama.errors import UsageError
 from magpie_ollama.servers import registry
 
 
@@ -35,6 +37,9 @@ def test_an_unknown_kind_is_refused(run: Runner) -> None:
     done = run("doctor", "--server", "parrot")
     assert done.code == 2
     assert "'own'" in done.err
+    with pytest.raises(UsageError, match="no kind of server 'parrot'") as caught:
+        next(generate(n=1, server="parrot"))
+    assert "auto, ollama, openai, embedded, own" in caught.value.remedy
 
 
 def test_generate_stats_and_tag(run: Runner, own_folder: Path) -> None:

@@ -413,7 +413,7 @@ async def ask_for_facts(seed: int) -> None:
 
     async def read(method: str, at: str, body: Any = None) -> bytes:
         if at not in bodies:
-            raise server._refusal(404, "")
+            raise server._failure(404, "")
         return bodies[at]
 
     server._http.read = read  # type: ignore[method-assign]
