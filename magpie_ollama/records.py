@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal, TypedDict
 
+import msgspec
 from msgspec import Meta
 
 from magpie_ollama.decoding import Count
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the record's keys. A reader that meets a higher one must be newer than this tool."""
 
 
@@ -21,33 +22,65 @@ class Message(TypedDict):
     content: str
 
 
-@dataclass(frozen=True, slots=True)
+class Tags(TypedDict):
+    """What a judge says of a record, and who it is; "" where nobody was asked."""
+
+    quality: str
+    difficulty: str
+    category: str
+    safety: str
+    intent: str
+    language: str
+    judge: str
+
+
+def tags(given: Mapping[str, str] | None = None) -> Tags:
+    """All of them, those that are not given as ""."""
+    given = given or {}
+    made: Any = {name: given.get(name, "") for name in Tags.__annotations__}
+    return made  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One line of a corpus. Every line has the same keys with values of the same types, and no nulls:
-    ``datasets`` takes its columns from the first lines it reads and fails where later ones vary.
+    ``datasets`` takes its columns from the first lines it reads and fails where later ones vary. What differs from
+    record to record in its form (alternatives, rejected responses) has files of its own beside the corpus.
 
-    ``messages`` is TRL's conversational form, one user turn and one assistant turn.
+    ``messages`` is TRL's conversational form. ``response_model`` wrote the responses, "" where ``model`` did.
+    ``temperature`` is the instruction's. ``source`` is the row, document or topic file that the record came from,
+    ``opener`` the first words of the instruction, where they were given to the model and not written by it.
     ``instruction_tokens`` and ``response_tokens`` are what the server counted as generated, ``finish_reason`` is the
     response's: "stop" or "length". ``created_at`` is in UTC (ISO 8601, seconds), ``reasoning`` what a model thought
     before it answered. Imported records have "" and 0 for what the other tool did not tell.
-    ``confidence`` is exp(mean log-probability per UTF-8 byte of the instruction that the model itself wrote);
-    0.0 means "not measured".
+    ``confidence`` is exp(mean log-probability per UTF-8 byte of the instruction that the model itself wrote).
+    In ``confidence``, ``fluency``, ``known_words`` and ``response_known_words`` 0.0 means "not measured".
     """
 
     id: str
     messages: list[Message]
     language: str
     model: str
+    response_model: str = ""
     server: str
     steering: str
+    temperature: float = 0.0
     seed: int
     run: str
+    source: str = ""
+    topic: str = ""
+    opener: str = ""
     created_at: str
     instruction_tokens: int
     response_tokens: int
     finish_reason: str
     reasoning: str
     confidence: float
+    fluency: float = 0.0
+    known_words: float = 0.0
+    response_known_words: float = 0.0
+    tags: Tags = field(default_factory=tags)
+    reward: float = 0.0
     schema: int = SCHEMA
 
     @property
@@ -63,6 +96,21 @@ class Record:
 
 
 KEYS = frozenset(field.name for field in fields(Record))
+
+FIRST = tuple(one.name for one in fields(Record) if one.default is one.default_factory or one.name == "schema")
+"""The keys of schema 1, in its order: those that a record cannot be without."""
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a line of a corpus, as ``record.schema.json`` has it."""
+    made = msgspec.json.schema(Record)
+    record = made["$defs"]["Record"]
+    record["required"] = [one.name for one in fields(Record)]
+    record["properties"] = {name: record["properties"][name] for name in record["required"]}
+    for value in record["properties"].values():
+        value.pop("default", None)  # a line has every key
+    record["properties"]["schema"] = {"const": SCHEMA}
+    return made
 
 
 Name = Annotated[str, Meta(pattern=r"\A[a-z_+]{0,100}\Z")]

@@ -24,8 +24,8 @@ from magpie_ollama.display import consoles, removals
 from magpie_ollama.display.progress import reading
 from magpie_ollama.display.words import counted
 from magpie_ollama.errors import MagpieError, UsageError
-from magpie_ollama.records import Record
-from magpie_ollama.tagging.scales import own_tags
+from magpie_ollama.records import FIRST, KEYS, SCHEMA, Record
+from magpie_ollama.tagging import scales
 
 
 @click.command()
@@ -81,13 +81,13 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
     ):
         rows = Rows(file, skip_bad=given["skip_bad"], columns=columns, on_progress=on_progress)
         with Corpus.open(output) as corpus:
-            with_tags = _has_tags(output) if corpus.records else None
+            first = corpus.schema < SCHEMA
+            keys = {*FIRST, *(["tags"] if _has_tags(output) else ())} if first else KEYS
             for row, made in _made(rows, importer, None if given["keep_duplicates"] else corpus):
                 if isinstance(made, Record):
-                    tags = own_tags(row.data.get("tags"))
-                    with_tags = bool(tags) if with_tags is None else with_tags
-                    corpus.append(made, **({"tags": tags} if tags and with_tags else {}))
-                    importer.take_note(row, tags=bool(tags and with_tags))
+                    judged = {name: text for name, text in made.tags.items() if name in (*scales.KEYS, "judge")}
+                    corpus.append(made, **({"tags": judged} if first and "tags" in keys else {}))
+                    importer.take_note(row, keys)
                 counts.count(made if isinstance(made, str) else None)
             notices, records = corpus.notices, corpus.records
     counts.count(BAD_LINE, len(rows.bad))
@@ -146,7 +146,7 @@ def _made(rows: Rows, importer: Importer, corpus: Corpus | None) -> Iterator[tup
 
 def _has_tags(corpus: Path) -> bool:
     """Whether its first record has them: `datasets` refuses a file that has a further column behind."""
-    return any(own_tags(row.data.get("tags")) for row in islice(Rows(corpus, skip_bad=True), 1))
+    return any("judge" in row.tags for row in islice(Rows(corpus, skip_bad=True), 1))
 
 
 def _code(name: str) -> str:

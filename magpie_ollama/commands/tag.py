@@ -118,9 +118,9 @@ def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingPro
         for row in rows:
             runs.add(row.text("run"))
             tags = judgements.tags(scales.key(row)) or scales.unjudged(model)
-            same = row.data.get("tags") == tags
-            target.write(row.line if same else scales.tagged(row, tags))
-            changed = changed or not same
+            line = scales.tagged(row, tags)
+            target.write(line)
+            changed = changed or line is not row.line
             for key in scales.KEYS:
                 counts[key][tags[key] or "unjudged"] += 1
         target.unchanged = given["in_place"] and not changed

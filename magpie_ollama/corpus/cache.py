@@ -20,7 +20,7 @@ from magpie_ollama.corpus.scan import Contents, Tally, digest
 from magpie_ollama.decoding import Count, Misshapen, decode
 from magpie_ollama.records import SCHEMA
 
-_FORMAT = (2, SCHEMA)
+_FORMAT = (3, SCHEMA)
 """This tool's version of the file, and the records it knows: a newer record has to be met and refused again."""
 
 _NEWEST = ("seed", "steering", "instruction_tokens", "response_tokens")
@@ -36,6 +36,7 @@ class _Head(msgspec.Struct):
     lines: Count
     digest: str
     records: Count
+    schema: Count
     models: list[str]
     runs: dict[str, tuple[Count, int, dict[str, Any]]]
 
@@ -65,7 +66,7 @@ class Cache:
         if head.format != _FORMAT or checked != _checksum(text):
             return None
         runs = {run: Tally(*values) for run, values in head.runs.items()}
-        known = Contents(head.records, set(head.models), runs, b"", head.size, head.lines, head.digest)
+        known = Contents(head.records, head.schema, set(head.models), runs, b"", head.size, head.lines, head.digest)
         self._state = (len(line), head.state)
         self._state_covers = (known.size, known.lines)
         self._known = known
@@ -116,6 +117,7 @@ def _values(contents: Contents) -> dict[str, Any]:
         "lines": contents.lines,
         "digest": contents.digest,
         "records": contents.records,
+        "schema": contents.schema,
         "models": sorted(contents.models),
         "runs": {
             run: [tally.kept, tally.top_seed, {key: tally.newest[key] for key in _NEWEST if key in tally.newest}]

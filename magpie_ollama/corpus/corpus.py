@@ -28,7 +28,7 @@ from magpie_ollama.corpus.lock import CorpusLock
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.corpus.scan import Contents, instructions, scan
 from magpie_ollama.errors import CorpusError, UsageError
-from magpie_ollama.records import Record
+from magpie_ollama.records import FIRST, SCHEMA, Record
 
 _OTHER_FILE = "choose another file with -o"
 
@@ -78,6 +78,11 @@ class Corpus(ABC):
         """The number of records in the corpus, of all runs."""
         return self._contents.records
 
+    @property
+    def schema(self) -> int:
+        """Of the records that are appended: an older corpus goes on with the keys that it has."""
+        return self._contents.schema
+
     def models(self) -> set[str]:
         """The models that wrote the records."""
         return set(self._contents.models)
@@ -99,11 +104,14 @@ class Corpus(ABC):
 
     def append(self, record: Record, **more: Any) -> None:
         """Add a record: it is in the file, whole, when this returns, and counted in its run's ``kept``. ``more`` are
-        further keys of its line.
+        further keys of its line, or other values.
 
         Raises CorpusError, and then nothing of it is in the file; BrokenPipeError for a closed stream.
         """
-        fields = {**lines.values(record), **more} if more else lines.values(record)
+        fields = lines.values(record)
+        if self.schema < SCHEMA:
+            fields = {key: fields[key] for key in FIRST} | {"schema": self.schema}
+        fields |= more
         self._write(lines.encode(fields))
         self._contents.count(fields)
 
@@ -262,6 +270,11 @@ class _FileCorpus(Corpus):
                 ) from error
             self._contents = self._scan(known=self._cache.contents())
             self._cache.opened(self._contents)
+            if self.schema < SCHEMA:
+                self._mended.append(
+                    f"{self.path.name} has records of schema {self.schema}, and goes on with it. "
+                    f"`magpie-ollama upgrade {quote(str(self.path))}` gives it the keys of schema {SCHEMA}"
+                )
             if self._contents.torn:
                 self._set_aside(appender)
             elif appender.end_line():

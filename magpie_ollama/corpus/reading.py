@@ -113,6 +113,14 @@ class Row:
         return self.text("model") or self.text("model_name")
 
     @property
+    def tags(self) -> dict[str, str]:
+        """What a judge said, by name: in a record of any schema, or in another tool's table of that kind. What nobody
+        judged, "", is left out."""
+        table = self.data.get("tags")
+        pairs = table.items() if type(table) is dict else ()
+        return {name: str(value) for name, value in pairs if isinstance(value, str | int) and value != ""}
+
+    @property
     def confidence(self) -> float:
         """0 to 1; 0.0 where it was not measured, or is anything else."""
         value = self.data.get("confidence")

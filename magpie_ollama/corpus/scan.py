@@ -12,7 +12,7 @@ import jsonlines
 
 from magpie_ollama.corpus import lines, sniffing
 from magpie_ollama.errors import CorpusError, NotACorpus
-from magpie_ollama.records import SCHEMA
+from magpie_ollama.records import FIRST, SCHEMA
 
 _OTHER_FILE = "write to another file with -o"
 
@@ -38,11 +38,13 @@ class Tally:
 class Contents:
     """What is in a corpus. ``torn`` is its last line where that is not whole.
 
+    ``schema`` is the oldest of this tool's records, the newest where there are none: what is added has its keys.
     ``size`` and ``lines`` are how far it was read, ``digest`` the SHA-256 of those bytes (in hexadecimal digits); it is
     "" where they do not end with a line.
     """
 
     records: int = 0
+    schema: int = SCHEMA
     models: set[str] = field(default_factory=set)
     runs: dict[str, Tally] = field(default_factory=dict)
     torn: bytes = b""
@@ -53,6 +55,8 @@ class Contents:
     def count(self, record: Mapping[str, Any]) -> None:
         """Add one record, of this tool or of another that writes ``messages``."""
         self.records += 1
+        if record.get("schema") == 1 < self.schema and record.keys() >= set(FIRST):
+            self.schema = 1
         model = record.get("model")
         if type(model) is str and model:
             self.models.add(model)

@@ -132,10 +132,7 @@ def language_code(name: str) -> str:
 
 def tag(row: Row, name: str) -> str:
     """A record's tag, of ``magpie-ollama tag`` or in the columns of Magpie's own datasets; "" where it has none."""
-    tags = row.data.get("tags")
-    value: Any = tags.get(name) if isinstance(tags, dict) else None
-    if value is None:
-        value = row.data.get(_MAGPIE_COLUMNS.get(name, name))
+    value: Any = row.tags.get(name) or row.data.get(_MAGPIE_COLUMNS.get(name, name))
     return value.strip().lower() if isinstance(value, str) else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from magpie_ollama.corpus import names, shapes
 from magpie_ollama.corpus.reading import IMPORT, Row
 from magpie_ollama.curation.filters import language_code
 from magpie_ollama.method.writing import SCRIPTS
-from magpie_ollama.records import KEYS, Record, new_id
+from magpie_ollama.records import FIRST, KEYS, Record, Tags, new_id, tags
 
 EXPLANATIONS = {
     **shapes.REASONS,
@@ -26,18 +27,15 @@ EXPLANATIONS = {
 }
 
 _OTHERS: dict[str, Any] = {
-    "id": "",
+    **dict.fromkeys(("id", "response_model", "steering", "source", "topic", "opener", "created_at"), ""),
+    **dict.fromkeys(("seed", "instruction_tokens", "response_tokens"), 0),
+    **dict.fromkeys(("temperature", "confidence", "fluency", "known_words", "response_known_words", "reward"), 0.0),
     "server": IMPORT,
-    "steering": "",
-    "seed": 0,
-    "created_at": "",
-    "instruction_tokens": 0,
-    "response_tokens": 0,
     "finish_reason": "",
 }
 """What another tool's record does not say; one of ours keeps its own. Its run is left behind with its corpus."""
 
-_READ = KEYS | {"model_name", *names.REASONING}
+_READ = {*FIRST, "model_name", *names.REASONING}
 """Keys that nothing is lost of, beside the columns that were read."""
 
 
@@ -63,8 +61,8 @@ class Importer:
         language = self._language(row)
         if language in EXPLANATIONS:
             return language
-        own = row.data if row.data.keys() >= KEYS else {}
-        kept = {key: own[key] if type(own.get(key)) is type(default) else default for key, default in _OTHERS.items()}
+        own = row.data if row.data.keys() >= set(FIRST) else {}
+        kept = {key: _like(default, own.get(key)) for key, default in _OTHERS.items()}
         kept["confidence"] = row.confidence if own else 0.0
         return Record(
             **{
@@ -78,16 +76,20 @@ class Importer:
                 "model": self.model or row.model,
                 "run": "",
                 "reasoning": row.said.reasoning,
+                "tags": tags(_judged(row)),
                 "created_at": kept["created_at"] or datetime.now(UTC).isoformat(timespec="seconds"),
             }
         )
 
-    def take_note(self, row: Row, *, tags: bool = False) -> None:
-        """Count what is left out of a row that became a record; with ``tags``, these were kept."""
-        said = row.said
+    def take_note(self, row: Row, keys: Collection[str] = KEYS) -> None:
+        """Count what is left out of a row that became a record; ``keys`` are those of its line."""
+        said, own = row.said, row.data.keys() >= set(FIRST)
+        kept = {*said.columns, *_READ, *(keys if own else ())} - {"tags"}
+        if "tags" in keys and (_judged(row) or (own and row.data.get("tags") == tags())):
+            kept.add("tags")
         for key, value in row.data.items():
-            kept = key in said.columns or (tags and key == "tags")
-            if key not in _READ and value is not None and not kept:
+            nothing = value is None or (own and value in ("", 0, tags()))
+            if key not in kept and not nothing:
                 self.left_out[str(key)] += 1
         system = said.turns[0].role == "system"
         self.left_out["(system message)"] += system
@@ -108,3 +110,15 @@ class Importer:
         if check(row.instruction, named) is Verdict.NO:
             return "wrong_language"
         return "response_wrong_language" if check(row.response, named) is Verdict.NO else named
+
+
+def _judged(row: Row) -> dict[str, str]:
+    """The tags of this tool's judge; {} where nobody judged, or another tool."""
+    return row.tags if {"judge"} <= row.tags.keys() <= Tags.__annotations__.keys() else {}
+
+
+def _like(default: Any, value: Any) -> Any:
+    """The value where it is of the default's type, and can be written; jq writes 1.0 as 1."""
+    if type(default) is float:
+        return float(value) if type(value) in (int, float) and abs(value) < 2**63 else default  # NaN is neither
+    return value if type(value) is type(default) else default

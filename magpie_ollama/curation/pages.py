@@ -64,7 +64,10 @@ def page(number: int, line: bytes) -> Page:
     if thought := shapes.thought(value):
         texts.insert(-1, ("reasoning", thought))
     hidden = {"reasoning", "schema", *(found.columns[:1] if found.detail else found.columns)}
-    return Page(number, {key: v for key, v in value.items() if key not in hidden}, texts)
+    fields = {key: v for key, v in value.items() if key not in hidden}
+    if type(fields.get("tags")) is dict:
+        fields["tags"] = {key: v for key, v in fields["tags"].items() if v != ""}  # not judged
+    return Page(number, fields, texts)
 
 
 def _turns(turns: list[Any]) -> list[tuple[str, str]]:

@@ -104,7 +104,7 @@ class Statistics:
             self.without_response += 1
         self.unwanted += row.unwanted
         if not _TAG_KEYS.isdisjoint(data):
-            self._count_tags(data)
+            self._count_tags(row)
         self._hashes.append(hash(" ".join(words).casefold()))
 
     @property
@@ -193,9 +193,9 @@ class Statistics:
             part = self.parts.setdefault((language, unit), Part(language, unit))
         return part
 
-    def _count_tags(self, data: Mapping[str, Any]) -> None:
-        table = dict(_table(data))
-        for name, value in (*table.items(), *_columns(data)):
+    def _count_tags(self, row: Row) -> None:
+        table = row.tags
+        for name, value in (*table.items(), *_columns(row.data)):
             _add_tag(self.tags, name, value)
         if "judge" in table:
             for name, value in table.items():
@@ -271,13 +271,6 @@ def _spaceless(text: str) -> bool:
     """Whether a text of unknown language is written without spaces between words: a quarter of it is in such scripts,
     each of whose characters says much."""
     return not text.isascii() and 4 * len(_SPACELESS.findall(text)) >= len(text)
-
-
-def _table(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    given = data.get("tags")
-    for name, value in (given if isinstance(given, dict) else {}).items():
-        if isinstance(value, str | int) and value != "":
-            yield name, str(value)
 
 
 def _columns(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

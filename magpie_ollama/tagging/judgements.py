@@ -14,7 +14,7 @@ from typing import Self
 from magpie_ollama.corpus import files, lines, system
 from magpie_ollama.corpus.appender import Appender, cause_and_remedy, failure
 from magpie_ollama.errors import CorpusError
-from magpie_ollama.tagging.scales import Judge, Tags, check
+from magpie_ollama.tagging.scales import Judge, Judgement, check
 
 
 class Judgements:
@@ -26,7 +26,7 @@ class Judgements:
         self._judge = judge
         self._model = model
         self._appender: Appender | None = None
-        self._found: dict[str, Tags] = {}
+        self._found: dict[str, Judgement] = {}
         try:
             self._read()
         except FileNotFoundError:
@@ -46,12 +46,12 @@ class Judgements:
         if self._appender is not None:
             self._appender.close()
 
-    def tags(self, key: str) -> Tags | None:
+    def tags(self, key: str) -> Judgement | None:
         """Those written down for a record; None where this judge gave none. Those that stand in its line do not count:
         they do not say for which prompt or text they were given."""
         return self._found.get(key)
 
-    def add(self, key: str, tags: Tags) -> None:
+    def add(self, key: str, tags: Judgement) -> None:
         """Write a judgement down: it is in the file, whole, when this returns. Raises CorpusError."""
         if self._appender is None:
             try:

@@ -19,7 +19,7 @@ from magpie_ollama.servers.base import Sampling, ServerChoice
 from magpie_ollama.servers.loaded import LoadedModel
 from magpie_ollama.tagging import scales
 from magpie_ollama.tagging.judgements import Judgements
-from magpie_ollama.tagging.scales import Tags
+from magpie_ollama.tagging.scales import Judgement
 
 TRIES = 4
 """The first greedy; the others at ``AGAIN``, each with its seed: a greedy judge would only repeat itself."""
@@ -145,7 +145,7 @@ class Judging:
                 self._judges = True
             progress.total = max(progress.total, progress.done)  # the file may have grown since it was counted
 
-    async def _tags(self, row: Row) -> Tags | None:
+    async def _tags(self, row: Row) -> Judgement | None:
         longest, room = scales.LONGEST, FIRST.max_tokens
         refused: RequestRefused | None = None
         for number in range(TRIES):

@@ -18,14 +18,14 @@ from typing import Any
 from magpie_ollama import prompts
 from magpie_ollama.corpus.lines import whole_text, with_value
 from magpie_ollama.corpus.reading import Row, free_name
-from magpie_ollama.decoding import Misshapen, convert, decode
+from magpie_ollama.decoding import Misshapen, decode
 from magpie_ollama.errors import CorpusError
-from magpie_ollama.records import Message
+from magpie_ollama.records import SCHEMA, Message, tags
 
 KEYS = ("quality", "difficulty", "category", "safety")
 """The tags of a record, in the order of its line. "judge" follows them: the model that gave them."""
 
-Tags = dict[str, str]
+Judgement = dict[str, str]
 """A value for each of ``KEYS``, and ``judge``. Values are "" where the judge gave no valid one: a line without the key
 would give ``datasets`` another column."""
 
@@ -91,7 +91,7 @@ def request(judge: Judge, row: Row, longest: int = LONGEST) -> list[Message]:
     return [{"role": "system", "content": judge.system}, {"role": "user", "content": whole_text(content)}]
 
 
-def parse(answer: str, judge: Judge, model: str) -> Tags | None:
+def parse(answer: str, judge: Judge, model: str) -> Judgement | None:
     """The tags in a judge's answer: those of the last JSON object in it that has our keys; what stands around it (a
     fence, a sentence, a thought with a draft) does not count, nor do case and signs in names and values.
 
@@ -129,20 +129,20 @@ def _folded(text: str) -> str:
     return next(("".join(word for word in part if word != "and") for part in parts if part), "")
 
 
-def check(found: Any, judge: Judge, model: str) -> Tags | None:
+def check(found: Any, judge: Judge, model: str) -> Judgement | None:
     """The tags among some values, as ``model`` gave them; None where one is missing or not on its scale."""
     if not isinstance(found, dict):
         return None
-    tags = {}
+    given = {}
     for key in KEYS:
         value = found.get(key)
         if not isinstance(value, str) or value not in judge.scales[key]:
             return None
-        tags[key] = sys.intern(value)
-    return {**tags, "judge": model}
+        given[key] = sys.intern(value)
+    return {**given, "judge": model}
 
 
-def unjudged(model: str) -> Tags:
+def unjudged(model: str) -> Judgement:
     return {**dict.fromkeys(KEYS, ""), "judge": model}
 
 
@@ -153,18 +153,12 @@ def key(row: Row) -> str:
     return digest.hexdigest()
 
 
-def tagged(row: Row, tags: Tags) -> bytes:
-    """The row's line, with its tags."""
-    return with_value(row.line, "tags", tags)
-
-
-def own_tags(value: Any) -> Tags | None:
-    """The value of a row's key "tags" where it is a judge's of this tool."""
-    try:
-        tags = convert(value, Tags)
-    except Misshapen:
-        return None
-    return tags if "judge" in tags else None
+def tagged(row: Row, judgement: Judgement) -> bytes:
+    """The row's line with its tags; as it stands where it has them."""
+    placed: Mapping[str, Any] = judgement
+    if row.data.get("schema") == SCHEMA and type(row.data.get("tags")) is dict:  # where all are always there
+        placed = tags(judgement)
+    return row.line if row.data.get("tags") == placed else with_value(row.line, "tags", placed)
 
 
 def check_no_other_tags(row: Row, path: Path) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import click
 import pytest
 from commands.support import Runner, check_error, records
-from corpus.support import record
+from corpus.support import first, record
 
 from magpie_ollama.commands import import_
 from magpie_ollama.corpus import Corpus, lines
 from magpie_ollama.curation import deduplication
 from magpie_ollama.method import languages
-from magpie_ollama.records import KEYS
+from magpie_ollama.records import KEYS, tags
 
 SOURCE = Path("other.jsonl")
 TARGET = Path("it.jsonl")
@@ -57,9 +57,23 @@ def test_every_shape_becomes_a_record(run: Runner, row: dict[str, Any], model: s
 
 
 def test_records_of_our_own_keep_what_they_say_but_for_their_run(run: Runner) -> None:
-    ours = record("20260101-000000-abcd", 7, "Chi sei?").to_dict()
+    ours = record("20260101-000000-abcd", 7, "Chi sei?", opener="Chi", topic="io", reward=-1.5).to_dict()
     assert run("import", write(ours), "-o", TARGET).code == 0
     assert records(TARGET) == [ours | {"run": ""}]
+
+
+def test_a_record_of_schema_1_becomes_one_of_schema_2(run: Runner) -> None:
+    (old,) = first(SOURCE, {"tags": {"quality": "good", "judge": "m"}})
+    assert "Left out" not in run("import", SOURCE, "-o", TARGET).err
+    expected = lines.values(record()) | old | {"schema": 2, "tags": tags(old["tags"])}
+    assert records(TARGET) == [expected]
+
+
+def test_columns_of_others_by_the_names_of_ours_are_not_taken_for_them(run: Runner) -> None:
+    source = write(PAIR | {"source": "web", "topic": 3, "reward": 1.5, "tags": {"quality": "good"}, "id": "x"})
+    told = json.loads(run("import", source, "-o", TARGET, "-l", "it", "--json").out)
+    assert told["left_out"] == {"source": 1, "topic": 1, "reward": 1, "tags": 1}
+    assert (records(TARGET)[0]["source"], records(TARGET)[0]["tags"]) == ("", tags())
 
 
 def test_what_the_corpus_has_is_passed_over(run: Runner) -> None:
@@ -196,9 +210,13 @@ def test_an_answer_that_needs_a_tool_is_no_record(run: Runner) -> None:
 
 
 def test_a_confidence_of_1_is_kept_however_it_is_written(run: Runner) -> None:
-    source = write(record(text="Chi sei?").to_dict() | {"confidence": 1})
+    line = lines.encode(record(text="Chi sei?").to_dict() | {"confidence": 1, "fluency": 1, "reward": "x"})
+    source = write(line.replace(b'"x"', b"1e400"))
     assert run("import", source, "-o", TARGET).code == 0
-    assert records(TARGET)[0]["confidence"] == 1.0
+    (made,) = records(TARGET)
+    assert [(type(made[key]), made[key]) for key in ("confidence", "fluency", "reward")] == [
+        (float, 1.0), (float, 1.0), (float, 0.0),
+    ]  # fmt: skip
 
 
 def test_reasoning_is_kept_and_a_bad_answer_is_not(run: Runner) -> None:

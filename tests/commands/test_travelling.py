@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from commands.support import Runner, check_error, records
+from corpus.support import first
 from fake_ollama import FakeOllama, Reply
 
 from magpie_ollama.corpus import rewriting
+from magpie_ollama.records import tags
 
 TAGS = {"quality": "good", "difficulty": "easy", "category": "Math", "safety": "safe"}
 NEW = Path("new.jsonl")
@@ -66,7 +68,7 @@ def test_manifests_judgements_and_operations_travel(run: Runner, corpus: Path, c
     assert (told["operations"][1]["read"], told["operations"][1]["kept"]) == (6, told["records"])
     assert told["operations"][1]["rules"] == RULES[command]
     assert f"{command} {RULES[command]}: {told['records']} of 6" in " ".join(run("stats", NEW).out.split())
-    assert all(record["tags"] == {**TAGS, "judge": "smollm2:135m"} for record in records(NEW))
+    assert all(record["tags"] == tags({**TAGS, "judge": "smollm2:135m"}) for record in records(NEW))
     card = run("push", NEW, "maria/x", "--dry-run").out
     assert "What was done with it since" in card and f"`{command} " in card
     assert "gave 6 records" in card
@@ -134,10 +136,25 @@ def test_another_tools_file_gets_no_folder(run: Runner) -> None:
 def test_import_keeps_this_tools_tags(run: Runner, corpus: Path) -> None:
     done = run("import", corpus, "-o", NEW)
     assert done.code == 0 and "tags" not in done.err
-    assert [record["tags"] for record in records(NEW)] == [{**TAGS, "judge": "smollm2:135m"}] * 6
+    assert [record["tags"] for record in records(NEW)] == [tags({**TAGS, "judge": "smollm2:135m"})] * 6
     assert [one["command"] for one in stats(run)["operations"]] == ["import"]
     Path("plain.jsonl").write_text('{"instruction": "Chi sei?", "output": "Boh.", "language": "en", "tags": ["a"]}\n')
     assert "tags (1)" in run("import", "plain.jsonl", "-o", "other.jsonl").err
-    done = run("import", corpus, "-o", "other.jsonl")
-    assert "tags (6)" in done.err, "`datasets` would refuse a file with a column that begins in its midst"
-    assert all("tags" not in record for record in records("other.jsonl"))
+    assert "tags" not in run("import", corpus, "-o", "other.jsonl").err
+    assert [record["tags"]["judge"] for record in records("other.jsonl")] == ["", *["smollm2:135m"] * 6]
+
+
+def test_import_into_a_corpus_of_schema_1_adds_no_column_amid_it(run: Runner, corpus: Path) -> None:
+    for tagged in (False, True):
+        target = Path(f"old-{tagged}.jsonl")
+        first(target, {"tags": {**TAGS, "judge": "m"}} if tagged else {})
+        done = run("import", corpus, "-o", target)
+        assert ("tags (6)" in done.err) != tagged, (
+            "`datasets` would refuse a file with a column that begins in its midst"
+        )
+        assert "temperature (6)" in done.err and "reward" not in done.err, (
+            "what has no place is told, what is empty not"
+        )
+        old, *new = records(target)
+        assert len(new) == 6 and all(record.keys() == old.keys() and record["schema"] == 1 for record in new)
+        assert not tagged or new[0]["tags"] == {**TAGS, "judge": "smollm2:135m"}

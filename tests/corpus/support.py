@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from magpie_ollama import errors
-from magpie_ollama.records import Record, new_id
+from magpie_ollama.corpus import lines
+from magpie_ollama.records import FIRST, Record, new_id
 
 PACKAGE = Path(errors.__file__).parents[1]
 """Where magpie_ollama was imported from, checkout or wheel: other processes take it from there too."""
@@ -38,6 +39,16 @@ def record(run: str = "r", seed: int = 0, text: str = "Come posso?", **changes: 
         "confidence": 0.5,
     }
     return Record(**{**values, **changes})
+
+
+def first(path: Path, *more: dict[str, Any], run: str = "") -> list[dict[str, Any]]:
+    """A corpus of schema 1: a line for each of ``more``, which are added to it or replace what it says."""
+    made = []
+    for number, changes in enumerate(more):
+        values = lines.values(record(run, number, f"Come posso fare {number} volte?"))
+        made.append({key: values[key] for key in FIRST} | {"schema": 1} | changes)
+    path.write_bytes(b"".join(map(lines.encode, made)))
+    return made
 
 
 def ids(path: Path) -> list[str]:

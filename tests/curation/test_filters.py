@@ -12,6 +12,7 @@ from magpie_ollama.corpus import shapes
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation.filters import EXPLANATIONS, Criteria, first_reason, rules
 from magpie_ollama.errors import UsageError
+from magpie_ollama.records import tags
 
 
 def row(instruction: str = "Come si fa il pane?", response: str = "Con farina e acqua.", **data: Any) -> Row:
@@ -52,6 +53,8 @@ def reason(row: Row, **criteria: Any) -> str | None:
         ({"tags": {"quality": "good"}}, {"tags": (("quality", ("good", "excellent")),)}, None),
         ({"tags": {"quality": "poor"}}, {"tags": (("quality", ("good", "excellent")),)}, "other_tag"),
         ({"tags": {"safety": "safe"}}, {"tags": (("quality", ("good",)),)}, "untagged"),
+        ({"tags": tags()}, {"tags": (("quality", ("good",)),)}, "untagged"),
+        ({"tags": tags({"quality": "good"})}, {"tags": (("quality", ("good",)),)}, None),
         ({"input_quality": "Good"}, {"tags": (("quality", ("good",)),)}, None),
         ({"difficulty": "hard"}, {"tags": (("difficulty", ("hard",)),)}, None),
         ({"task_category": "Math"}, {"tags": (("category", ("math",)),)}, None),

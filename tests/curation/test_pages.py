@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus.support import record
 
-from magpie_ollama.corpus import reading
+from magpie_ollama.corpus import lines, reading
 from magpie_ollama.curation import pages
 from magpie_ollama.curation.pages import Page, Search, opened, page
+from magpie_ollama.display.record import fields
+from magpie_ollama.records import tags
 
 PAIR = [("instruction", "Chi?"), ("response", "Io.")]
 
@@ -30,6 +33,15 @@ def line(value: Any, **options: Any) -> bytes:
 )
 def test_the_pair_of_each_shape_with_its_fields(value: dict[str, Any]) -> None:
     assert page(3, line({"id": "a", **value, "language": "it"})) == Page(3, {"id": "a", "language": "it"}, PAIR)
+
+
+def test_what_nobody_judged_is_not_shown() -> None:
+    made = lines.values(record())
+    assert page(1, lines.encode(made)).fields["tags"] == {}
+    judged = page(1, lines.encode(made | {"tags": tags({"quality": "good", "judge": "m"})}))
+    assert judged.fields["tags"] == {"quality": "good", "judge": "m"}
+    assert not {"tags {}", "reward 0.0", "fluency 0.0"} & set(fields(page(1, lines.encode(made))))
+    assert "tags quality good, judge m" in fields(judged)
 
 
 def test_all_turns_and_the_reasoning() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from magpie_ollama.corpus.reading import Rows
 from magpie_ollama.curation import statistics
 from magpie_ollama.curation.statistics import OTHERS, QUANTILES, Statistics, bins, quantiles
+from magpie_ollama.records import tags
 
 
 def counted(folder: Path, *values: dict[str, Any], near: bool = False) -> Statistics:
@@ -26,7 +27,7 @@ def test_fields_are_counted(tmp_path: Path) -> None:
     mine = {"instruction": "Chi è lui?", "language": "it", "steering": "system", "model": "m", "server": "ollama"}
     found = counted(
         tmp_path,
-        {**mine, "finish_reason": "stop", "run": "r1", "tags": {"quality": "good", "judge": "j"}},
+        {**mine, "finish_reason": "stop", "run": "r1", "tags": tags({"quality": "good", "judge": "j"})},
         {**mine, "finish_reason": "length", "run": "r1", "steering": "opener"},
         {"instruction": "Who?", "language": "English", "model_name": "n", "input_quality": "poor", "output": ""},
         {"instruction": "Why?", "model": ["not", "text"]},

@@ -393,5 +393,6 @@ def test_records_are_json_that_others_read(tmp_path: Path) -> None:
     for line in made.path.read_text("utf-8").splitlines():
         record = json.loads(line)
         assert [type(value).__name__ for value in record.values()] == [
-            "str", "list", "str", "str", "str", "str", "int", "str", "str", "int", "int", "str", "str", "float", "int",
+            "str", "list", "str", "str", "str", "str", "str", "float", "int", "str", "str", "str", "str", "str", "int",
+            "int", "str", "str", "float", "float", "float", "float", "dict", "float", "int",
         ]  # fmt: skip

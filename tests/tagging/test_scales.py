@@ -12,6 +12,7 @@ from corpus.support import without_privileges
 
 from magpie_ollama.corpus.reading import Row, Rows
 from magpie_ollama.errors import CorpusError
+from magpie_ollama.records import tags
 from magpie_ollama.tagging import scales
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.scales import KEYS, LONGEST, parse
@@ -102,8 +103,8 @@ def test_what_stands_around_the_object_and_how_its_values_are_spelled_does_not_c
     ],
 )
 def test_a_category_in_other_words_is_the_one_that_can_be_meant(given: str, meant: str | None) -> None:
-    tags = parse(json.dumps({**GOOD, "category": given}), JUDGE, "m")
-    assert (tags and tags["category"]) == meant
+    found = parse(json.dumps({**GOOD, "category": given}), JUDGE, "m")
+    assert (found and found["category"]) == meant
 
 
 def test_of_two_objects_the_last_counts_even_where_it_is_wrong() -> None:
@@ -135,8 +136,18 @@ def test_the_schema_asks_for_what_parse_takes() -> None:
 
 def test_tags_are_a_key_more_in_the_line(tmp_path: Path) -> None:
     plain = row(tmp_path / "a.jsonl", "x", "y", n=1)
-    tags = {**GOOD, "judge": "m"}
-    assert json.loads(scales.tagged(plain, tags)) == {"instruction": "x", "output": "y", "n": 1, "tags": tags}
+    given = {**GOOD, "judge": "m"}
+    assert json.loads(scales.tagged(plain, given)) == {"instruction": "x", "output": "y", "n": 1, "tags": given}
+
+
+def test_tags_have_their_place_in_a_record_of_schema_2(tmp_path: Path) -> None:
+    before = {"tags": {**tags(), "intent": "to know"}, "reward": 0.0, "schema": 2}
+    plain = row(tmp_path / "a.jsonl", "x", "y", **before)
+    line = json.loads(scales.tagged(plain, {**GOOD, "judge": "m"}))
+    assert list(line) == ["instruction", "output", *before], "no key more, and none in another place"
+    assert line["tags"] == {**tags(), **GOOD, "judge": "m"}, "what another judge said does not stand under this one"
+    again = row(tmp_path / "b.jsonl", "x", "y", tags=line["tags"], schema=2)
+    assert scales.tagged(again, {**GOOD, "judge": "m"}) is again.line
 
 
 class TestJudgements:
