@@ -51,6 +51,7 @@ COMMANDS = {
     "drop": "Remove records by id or line.",
     "tag": "Let a local model judge quality, difficulty, category and safety.",
     "import": "Turn other tools' instruction data into records of a corpus.",
+    "upgrade": "Give a corpus of an older version the keys of this one.",
     "export": "Write the form that a trainer wants: messages, prompt/completion, Alpaca, ShareGPT, Parquet.",
     "push": "Publish a corpus on the Hugging Face Hub, with its dataset card.",
     "languages": "List the languages that have steering data.",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands.support import Runner, finished, process
-from corpus.support import PACKAGE, python
+from corpus.support import PACKAGE, first, python
 from fake_ollama import FakeOllama
 from faults.trial import INSIDE, TALLY, Trial, check_left, paced, wait_for
 
@@ -145,3 +145,29 @@ def test_what_a_killed_command_was_writing_is_swept_by_the_next(run: Runner, own
         check_left(own_folder)
     assert moment > 2
     assert kept, "there was something to sweep"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_upgrade(run: Runner, own_folder: Path) -> None:
+    """At each of its calls that changes what is on the disk: the corpus is the old one or the new one, whole."""
+    source = Path("it.jsonl")
+    first(source, *({"score": number} for number in range(3)), run="20260101-000000-abcd")
+    old = source.read_bytes()
+    assert run("upgrade", source, "-q").code == 0
+    new = source.read_bytes()
+    for moment in range(1, 19):
+        for left in own_folder.glob("it.jsonl.bak*"):
+            left.unlink()
+        source.write_bytes(old)
+        environment = {"PYTHONPATH": f"{INSIDE}{os.pathsep}{PACKAGE}", "FAULT_INSIDE": f"dies_at:{moment}"}
+        done = finished(process("upgrade", source, environment=environment))
+        if done.code >= 0:
+            break
+        TALLY.rounds["kill -9 of upgrade"] += 1
+        there = source.read_bytes()
+        assert there in (old, new)
+        assert there == old or Path("it.jsonl.bak").read_bytes() == old, "what it was is kept before it is replaced"
+        assert run("upgrade", source, "-q").code == 0
+        assert source.read_bytes() == new
+        check_left(own_folder)
+    assert moment > 3
