@@ -38,6 +38,12 @@ class Reason(StrEnum):
     TOO_SHORT = "too_short", _ASKED, "fewer words than --min-words"
     TOO_LONG = "too_long", _ASKED, "more words than --max-words"
     WRONG_LANGUAGE = "wrong_language", _ASKED, "the instruction is not in the language asked for"
+    INVENTED_WORDS = (
+        "invented_words",
+        _ASKED,
+        "too many words of the instruction do not exist in the language, or one mixes scripts",
+        "a larger model or a lower --temperature makes fewer such",
+    )
     NOT_A_USER = "not_a_user", _ASKED, "an assistant or a system message speaks, not a user"
     RUN_ON = "run_on", _ASKED, "the instruction runs on into reasoning, an answer or another turn"
     CONTROL_CHARACTERS = (
@@ -81,6 +87,12 @@ class Reason(StrEnum):
         "response_wrong_language",
         _ANSWERED,
         "the response is not in the language asked for",
+    )
+    RESPONSE_INVENTED_WORDS = (
+        "response_invented_words",
+        _ANSWERED,
+        "too many words of the response do not exist in the language, or one mixes scripts",
+        "a larger model or a lower --temperature makes fewer such",
     )
     RESPONSE_REASONING = (
         "response_reasoning",

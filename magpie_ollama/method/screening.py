@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from magpie_ollama.method import checks, unseen
+from magpie_ollama.method import checks, unseen, vocabulary
 from magpie_ollama.method.detection import Verdict, check, drifted
 from magpie_ollama.method.duplicates import DuplicateIndex, normalise, similarity
 from magpie_ollama.method.extraction import ended
@@ -71,11 +71,17 @@ class Verdicts:
     language: str = ""
 
 
-def prepare(language: Language) -> None:
-    """Loads the voices' patterns and the language model: for a thread, or the first text that is being written keeps
-    all others waiting for a second."""
+def prepare(language: Language) -> str:
+    """Loads the voices' patterns, the language model and the list of words: for a thread, or the first text that is
+    being written keeps all others waiting for two seconds. What cannot be checked for want of its data, or ``""``."""
     speaks_as_assistant("")
     check(language.system, language.code, scripts=language.scripts)
+    if trouble := vocabulary.trouble(language.code):
+        return (
+            f"Invented words are not looked for: the list of {language.english} cannot be read ({trouble}). "
+            "`pip install --force-reinstall wordfreq` brings it back."
+        )
+    return ""
 
 
 def count_words(text: str, spaces: bool = True) -> int:
@@ -100,6 +106,8 @@ def screen_instruction(text: str, rules: Rules, steered: Steered, seen: Duplicat
     verdict = _language(text, rules.language)
     if verdict is Verdict.NO:
         return Verdicts(Reason.WRONG_LANGUAGE, verdict)
+    if vocabulary.invented(_sampled(text), rules.language.code):
+        return Verdicts(Reason.INVENTED_WORDS, verdict)
     if _copies(text, (message["content"] for message in steered.messages if message["role"] == "system")):
         return Verdicts(Reason.NOT_A_USER, verdict)
     if _copies(text, (exemplar.instruction for exemplar in steered.exemplars)):
@@ -138,6 +146,8 @@ def screen_response(
         return Reason.RESPONSE_COPY
     if _language(text, rules.language) is Verdict.NO:
         return Reason.RESPONSE_WRONG_LANGUAGE
+    if vocabulary.invented(_sampled(text), rules.language.code):
+        return Reason.RESPONSE_INVENTED_WORDS
     return None
 
 
@@ -174,6 +184,8 @@ class InstructionWatch:
                 self.reason = Reason.REPETITION
             elif _lost(text, self._language):
                 self.reason = Reason.WRONG_LANGUAGE
+            elif vocabulary.invented(text, self._language.code, unfinished=True):
+                self.reason = Reason.INVENTED_WORDS
         self._looked = len(raw)
         self._next = len(raw) + max(EVERY, len(raw) // 8)
         return self.reason is not None
@@ -205,6 +217,8 @@ class ResponseWatch:
                 self.reason = Reason.RESPONSE_WRONG_LANGUAGE
             elif lost:
                 self._next_language = len(text) + QUOTE
+            elif vocabulary.invented(_sampled(text), self._language.code, unfinished=True):
+                self.reason = Reason.RESPONSE_INVENTED_WORDS
             self._doubted = lost
         if self.reason is None and len(text) >= self._next:
             # A response is longer than an instruction and loops late: the looks grow rarer with its length.
@@ -225,11 +239,16 @@ def _lost(text: str, language: Language) -> bool:
 
 
 def _language(text: str, language: Language) -> Verdict:
-    """The detector's verdict on a text; on a long one, by four places of it."""
-    if len(text) > 4 * SAMPLED:
-        step = (len(text) - SAMPLED) // 3
-        text = "\n".join(text[start : start + SAMPLED] for start in (0, step, 2 * step, len(text) - SAMPLED))
-    return check(text, language.code, scripts=language.scripts)
+    """The detector's verdict on a text."""
+    return check(_sampled(text), language.code, scripts=language.scripts)
+
+
+def _sampled(text: str) -> str:
+    """A text, or four places of a long one."""
+    if len(text) <= 4 * SAMPLED:
+        return text
+    step = (len(text) - SAMPLED) // 3
+    return "\n".join(text[start : start + SAMPLED] for start in (0, step, 2 * step, len(text) - SAMPLED))
 
 
 def _says_something(char: str) -> bool:

@@ -198,7 +198,10 @@ async def open_session(settings: Settings, corpus: Corpus, progress: Progress) -
     """The model is opened by visible steps of ``progress``."""
     progress.notices += corpus.notices
     language = settings.language
-    async with opened(
-        settings.server, settings.parallel, progress, corpus, [language], meanwhile=lambda: prepare(language)
-    ) as model:
+
+    def load_data() -> None:
+        if unchecked := prepare(language):
+            progress.notices.append(unchecked)
+
+    async with opened(settings.server, settings.parallel, progress, corpus, [language], meanwhile=load_data) as model:
         yield Session(settings, model, corpus, progress)

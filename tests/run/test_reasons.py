@@ -21,6 +21,9 @@ from magpie_ollama.servers.base import Sampling
 GENERATIONS = pytest.mark.parametrize("version", ["0.24.0", "0.33.0"])
 
 
+BABBLE = (
+    "How can the thermally procested word in a hould stranism be the evelopited of an institution and its prodution?"
+)
 LOOP = "Why is the sky so very blue and " * 30
 
 
@@ -37,6 +40,8 @@ def spoiled(reason: Reason) -> tuple[dict[str, Any], Any, Any]:
             return {"rules": Rules(languages.find("en"), max_words=30)}, f"{QUESTION} {ANSWER} " * 2, ANSWER
         case Reason.WRONG_LANGUAGE:
             return {}, GERMAN, ANSWER
+        case Reason.INVENTED_WORDS:
+            return {}, BABBLE, ANSWER
         case Reason.NOT_A_USER:
             return {}, "As an AI language model, I cannot do that for you.", ANSWER
         case Reason.RUN_ON:
@@ -52,6 +57,8 @@ def spoiled(reason: Reason) -> tuple[dict[str, Any], Any, Any]:
             return {"response": Sampling(0.0, 10)}, QUESTION, ANSWER
         case Reason.RESPONSE_WRONG_LANGUAGE:
             return {}, QUESTION, f"{GERMAN} Das weiß ich leider auch nicht so genau, aber ich werde es versuchen."
+        case Reason.RESPONSE_INVENTED_WORDS:
+            return {}, QUESTION, BABBLE
         case Reason.RESPONSE_REPETITION:
             return {}, QUESTION, "Because it is so and so it is, my dear friend. " * 40
         case Reason.RESPONSE_ECHO:
