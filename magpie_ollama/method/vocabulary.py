@@ -8,6 +8,7 @@ are those of the package wordfreq, read from its files: they hold the words that
 
 from __future__ import annotations
 
+import errno
 import gzip
 import re
 import unicodedata
@@ -135,6 +136,8 @@ def _words(name: str) -> Words:
         if not len(every):
             raise ValueError("it is empty")
     except (OSError, EOFError, zlib.error, ValueError) as error:  # of msgspec too
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise  # nothing is wrong with the list
         return Words(np.zeros(1, np.int64), np.zeros(1, np.float32), str(error) or type(error).__name__)
     order = np.argsort(every)
     return Words(every[order], np.concatenate(worths)[order])
