@@ -68,6 +68,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
         ["FILE", "-o", f"f{NAME}", "--match", "Chi"],
         ["FILE", "--tag", EVIL],
     ],
+    "upgrade": [["FILE"], ["FILE", "--json"], [f"none{NAME}"]],
     "dedup": [["FILE", "--show"], ["FILE", "--show", "--json"], ["FILE", "-o", f"d{NAME}"]],
     "drop": [
         ["FILE", "--line", "1", "--json"],
@@ -95,8 +96,8 @@ def script(ask: Ask) -> Reply:
     return Reply(f"{default_script(ask).text} {EVIL}")
 
 
-ENDS = {"generate": 4, "tag": 3}
-"""Exit codes where all that a model writes is of no use."""
+ENDS = {"generate": 4, "tag": 3, "upgrade": 1}
+"""Exit codes where all that a model writes is of no use, or a file is not this tool's."""
 
 
 @dataclass

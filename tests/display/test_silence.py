@@ -22,6 +22,11 @@ __all__ = ["own_folder"]
 AWAY = r"no answer from http://127\.0\.0\.1:\d+ since \d\d:\d\d:\d\d, trying again"
 
 
+@pytest.fixture(autouse=True)
+def nothing_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "_silent", {})
+
+
 @pytest.mark.anyio
 async def test_since_the_first_of_all_tries_and_until_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "WORTH_SECONDS", 0.0)

