@@ -31,7 +31,8 @@ class Language:
 
     ``scripts`` are ISO 15924 codes. ``prefix`` is Manuel Romero's form (the English name and a colon),
     ``system`` the seed article's message in the language, ``system_multi_turn`` the same for conversations
-    of several turns.
+    of several turns. ``follow_ups`` are first words of a user's later turn, ``closings`` what a user writes who
+    thanks or takes leave; a language may be without them.
     """
 
     code: str
@@ -46,6 +47,8 @@ class Language:
     system_multi_turn: str
     openers: Mapping[str, tuple[str, ...]]
     exemplars: tuple[Exemplar, ...]
+    follow_ups: tuple[str, ...] = ()
+    closings: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -133,6 +136,8 @@ def load_file(path: Path) -> Language:
         system_multi_turn=_text(data, "system_multi_turn", path),
         openers={kind: tuple(openers[kind]) for kind in OPENER_KINDS},
         exemplars=tuple(pairs),
+        follow_ups=_texts({"follow_ups": [], **data}, "follow_ups", path, empty=True),
+        closings=_texts({"closings": [], **data}, "closings", path, empty=True),
     )
 
 
@@ -143,6 +148,7 @@ def check_texts(language: Language, path: Path) -> None:
     """
     texts = {"system": language.system, "system_multi_turn": language.system_multi_turn}
     texts |= {f"openers.{kind}": " ... ".join(openers) for kind, openers in language.openers.items()}
+    texts |= {"follow_ups": " ... ".join(language.follow_ups), "closings": " ... ".join(language.closings)}
     for number, exemplar in enumerate(language.exemplars, 1):
         texts |= {f"exemplars[{number}].{key}": text for key, text in exemplar._asdict().items()}
     for key, text in texts.items():

@@ -11,7 +11,17 @@ import pytest
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages, steering
 from magpie_ollama.method.languages import Exemplar
-from magpie_ollama.method.steering import BLOCK, EXEMPLARS, NONE, PARTS, Steered, default_way, parse_way, steer
+from magpie_ollama.method.steering import (
+    BLOCK,
+    EXEMPLARS,
+    NONE,
+    OPENER_SHARES,
+    PARTS,
+    Steered,
+    default_way,
+    parse_way,
+    steer,
+)
 
 ITALIAN = languages.load("it")
 OPENERS = {opener for group in ITALIAN.openers.values() for opener in group}
@@ -100,13 +110,14 @@ def test_other_seeds_draw_others() -> None:
     assert len(drawn) > 30
 
 
-def test_every_opener_and_exemplar_comes_up_and_no_kind_of_opener_outweighs_another() -> None:
+def test_every_opener_and_exemplar_comes_up_and_each_kind_of_opener_has_its_share() -> None:
     steered = [steer("exemplar+opener", ITALIAN, seed) for seed in range(4000)]
     assert {one.opener for one in steered} == OPENERS
     assert {one.exemplars[0] for one in steered} == {one.exemplars[-1] for one in steered} == set(ITALIAN.exemplars)
     kind_of = {opener: kind for kind, group in ITALIAN.openers.items() for opener in group}
     kinds = Counter(kind_of[one.opener] for one in steered)
-    assert all(900 <= count <= 1100 for count in kinds.values())
+    assert kinds.keys() == OPENER_SHARES.keys()
+    assert all(abs(kinds[kind] / 4000 - share) < 0.03 for kind, share in OPENER_SHARES.items())
 
 
 def test_a_block_of_seeds_shares_the_beginning_of_the_prompt() -> None:
