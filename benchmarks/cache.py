@@ -28,7 +28,7 @@ from magpie_ollama.asking.settings import RESPONSE, Settings
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import Rules
-from magpie_ollama.method.steering import parse_way
+from magpie_ollama.method.steering import parse_steering
 from magpie_ollama.records import Message
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
@@ -134,11 +134,11 @@ async def measure(given: argparse.Namespace, parallel: int) -> tuple[Sums, Sums]
     options = {"num_thread": given.threads} if given.threads else {}
     server = Recording(weights.find_weights("", given.model_path), given.slots or parallel, options, given.pin)
     choice = ServerChoice(kind="embedded", options=options)
-    language, way = languages.find(given.language), parse_way(given.steering)
+    language, steering = languages.find(given.language), parse_steering(given.steering)
     settings = Settings(
         choice,
         language,
-        way,
+        steering,
         given.records,
         seed=0,
         parallel=parallel,

@@ -25,7 +25,7 @@ from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.detection import check
-from magpie_ollama.method.steering import default_way
+from magpie_ollama.method.steering import default_steering
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
 from magpie_ollama.servers import weights
@@ -61,7 +61,7 @@ async def measure(given: argparse.Namespace, parallel: int, seed: int, level: Le
     settings = Settings(
         ServerChoice(kind="embedded", options=options),
         language,
-        default_way(language),
+        default_steering(language),
         ENDLESS,
         seed=seed,
         parallel=parallel,

@@ -29,7 +29,7 @@ from magpie_ollama.corpus import Corpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.detection import check
 from magpie_ollama.method.languages import Language
-from magpie_ollama.method.steering import default_way
+from magpie_ollama.method.steering import default_steering
 from magpie_ollama.servers import processors, weights
 from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.servers.embedded import EmbeddedServer
@@ -164,8 +164,8 @@ async def compare(
     given: argparse.Namespace, slots: int, model: LoadedModel, language: Language, corpus: Corpus
 ) -> dict[str, Account]:
     choice = ServerChoice(kind="embedded", options={"num_thread": given.threads} if given.threads else {})
-    way = default_way(language)
-    settings = Settings(choice, language, way, ENDLESS, seed=0, parallel=given.parallel)
+    steering = default_steering(language)
+    settings = Settings(choice, language, steering, ENDLESS, seed=0, parallel=given.parallel)
     systems: dict[str, System] = {
         TOOL: Tool(model, corpus, settings),
         SEQUENTIAL: Sequential(model, language, settings),

@@ -43,7 +43,7 @@ COMMANDS = {
     "generate": "Make instruction data: the model writes users' instructions, then answers them.",
     "compare": "Measure which steering works for which language, on your own models.",
     "doctor": "Check server, model and template, and what a run would take; each finding with its remedy.",
-    "stats": "What is in a corpus: languages, ways, lengths, duplicates, and what its runs cost.",
+    "stats": "What is in a corpus: languages, steerings, lengths, duplicates, and what its runs cost.",
     "view": "Read a corpus, one record a page.",
     "sample": "Draw some records at random.",
     "filter": "Keep the records that pass: by language, length, confidence, tag, or the Magpie paper's rules.",

@@ -114,7 +114,7 @@ def json_schema() -> dict[str, Any]:
 
 
 Name = Annotated[str, Meta(pattern=r"\A[a-z_+]{0,100}\Z")]
-"""Of an outcome or a way, as this tool writes it."""
+"""Of an outcome or a steering, as this tool writes it."""
 
 Index = Annotated[int, Meta(ge=0, le=10**9)]
 """Behind the highest seed that may be given there is room for as many attempts."""
@@ -149,12 +149,12 @@ DROPPED = "dropped"
 
 @dataclass(slots=True)
 class Funnel:
-    """Counts and generated tokens of attempts, by outcome: "kept", a ``Reason``, or "dropped". ``ways`` counts those
-    that came to an end."""
+    """Counts and generated tokens of attempts, by outcome: "kept", a ``Reason``, or "dropped". ``steerings``
+    counts those that came to an end."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
-    ways: Counter[str] = field(default_factory=Counter)
+    steerings: Counter[str] = field(default_factory=Counter)
     unknown_language: int = 0
 
     @classmethod
@@ -167,7 +167,7 @@ class Funnel:
     def count(self, attempt: Attempt) -> None:
         self.outcomes[attempt.outcome] += 1
         self.tokens[attempt.outcome] += attempt.tokens
-        self.ways[attempt.steering] += attempt.outcome != DROPPED
+        self.steerings[attempt.steering] += attempt.outcome != DROPPED
         if attempt.outcome == KEPT and attempt.language == "unknown":
             self.unknown_language += 1
 
@@ -194,7 +194,7 @@ class Funnel:
             "kept": self.kept,
             "outcomes": dict(self.outcomes.most_common()),
             "tokens": dict(self.tokens.most_common()),
-            "ways": dict(self.ways.most_common()),
+            "steerings": dict(self.steerings.most_common()),
             "unknown_language": self.unknown_language,
         }
 

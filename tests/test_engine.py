@@ -82,7 +82,7 @@ def test_a_cell_of_the_experiment(tmp_path: Path) -> None:
     done = _run(tmp_path, "compare", "-l", "es", "-s", "exemplar+opener", "-n", 8, "-o", tmp_path / "es", "--json")
     result = json.loads(done.stdout)
     (cell,) = result["cells"]
-    assert (cell["attempts"], cell["way"]) == (8, "exemplar+opener")
+    assert (cell["attempts"], cell["steering"]) == (8, "exemplar+opener")
     assert cell["language"] == "es"
     assert cell["identified"] >= 4
     assert cell["useful"] >= 2

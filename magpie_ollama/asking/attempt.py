@@ -39,7 +39,7 @@ class Draft:
 
     index: int
     seed: int
-    way: str
+    steering: str
     steered: Steered
     text: str = ""
     complete: bool = False
@@ -49,7 +49,7 @@ class Draft:
     response_tokens: int = 0
 
     def end(self, outcome: str) -> Attempt:
-        return Attempt(self.index, outcome, self.way, self.instruction_tokens, self.response_tokens, self.language)
+        return Attempt(self.index, outcome, self.steering, self.instruction_tokens, self.response_tokens, self.language)
 
 
 class Asker:
@@ -76,13 +76,13 @@ class Asker:
         self._answers = 0
         self._no_answers = 0
 
-    def draft(self, index: int, seed: int, way: str, pool: Sequence[Exemplar] = ()) -> Draft:
-        """Attempt ``index``, with what its way draws by ``seed``."""
+    def draft(self, index: int, seed: int, steering: str, pool: Sequence[Exemplar] = ()) -> Draft:
+        """Attempt ``index``, with what its steering draws by ``seed``."""
         settings = self._settings
         steered = steer(
-            way, settings.language, seed, system=settings.system, exemplars=settings.exemplars, pool=tuple(pool)
+            steering, settings.language, seed, system=settings.system, exemplars=settings.exemplars, pool=tuple(pool)
         )
-        return Draft(index, seed, way, steered)
+        return Draft(index, seed, steering, steered)
 
     async def instruction(self, draft: Draft) -> Reason | None:
         """Has the instruction written into ``draft``. None: it is accepted, and counts as seen from here on."""

@@ -24,8 +24,8 @@ RESPONSE = Sampling(temperature=0.0, max_tokens=1024, repeat_penalty=1.1)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that makes a run what it is. ``steering`` is a way's canonical name or "auto"; ``system`` is the user's own
-    system message; ``target`` records are wanted; at most ``max_attempts`` are tried in one go (0: ten for each
+    """All that makes a run what it is. ``steering`` is a canonical name or "auto"; ``system`` is the user's own system
+    message; ``target`` records are wanted; at most ``max_attempts`` are tried in one go (0: ten for each
     record, at least 100); ``seed`` None draws one; ``parallel`` attempts are in flight (0: as many as it pays to have,
     found by the run).
     """
@@ -55,8 +55,8 @@ class Settings:
 
     @property
     def measured_as(self) -> str:
-        """What its ways are measured as: the language's code; with a digest behind it where the prompts or the sampling
-        of instructions are not those that the package ships."""
+        """What its steerings are measured as: the language's code; with a digest behind it where the prompts or the
+        sampling of instructions are not those that the package ships."""
         code = self.language.code
         shipped = code in languages.codes() and self.language == languages.load(code)
         given = (self.system, self.exemplars, self.instruction.seeded(0), None if shipped else self.language)

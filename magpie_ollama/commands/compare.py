@@ -37,14 +37,14 @@ from magpie_ollama.display.words import counted, duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import prepare
-from magpie_ollama.method.steering import EXEMPLARS, parse_way
+from magpie_ollama.method.steering import EXEMPLARS, parse_steering
 from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers import registry
 
-DEFAULT_WAYS = "prefix,system,system+opener,exemplar,exemplar+opener"
+DEFAULT_STEERINGS = "prefix,system,system+opener,exemplar,exemplar+opener"
 REFRESH_SECONDS = 0.5
 """Of the table, whose intervals cost up to 0.1 s."""
 
@@ -61,9 +61,9 @@ REFRESH_SECONDS = 0.5
 @option(
     "-s",
     "--steering",
-    default=DEFAULT_WAYS,
+    default=DEFAULT_STEERINGS,
     envvar="MAGPIE_OLLAMA_COMPARE_STEERING",
-    help="Ways, separated by commas; auto is one too.",
+    help="Steerings, separated by commas; auto is one too.",
 )
 @option(
     "-n",
@@ -82,15 +82,15 @@ REFRESH_SECONDS = 0.5
 )
 @server_options()
 @option("--with-responses", is_flag=True, help="Ask for the responses of useful instructions too.")
-@option("--system", default="", help="A system message of your own, in front whatever the way.")
-@option("--exemplars", type=click.IntRange(1, 8), default=EXEMPLARS, help="Exchanges that an exemplar way shows.")
+@option("--system", default="", help="A system message of your own, in front whatever the steering.")
+@option("--exemplars", type=click.IntRange(1, 8), default=EXEMPLARS, help="Exchanges that an exemplar steering shows.")
 @option("--temperature", type=FloatRange(0, 5), default=INSTRUCTION.temperature, help="Of instructions.")
 @option("--max-instruction-tokens", type=click.IntRange(min=1), default=INSTRUCTION.max_tokens, help="Their limit.")
 @option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of each cell's first attempt.")
 @option("--parallel", type=in_flight, metavar="auto|N", default="auto", help="Attempts in flight; auto is 4 here.")
 @output_options
 def command(**given: Any) -> int:
-    """Measure which steering works for which language: as many attempts for each model, language and way.
+    """Measure which steering works for which language: as many attempts for each model, language and steering.
 
     -m may name several models, separated by commas. The same command again continues. What it finds
     is used by `generate --steering auto`.
@@ -98,14 +98,14 @@ def command(**given: Any) -> int:
     codes = dict.fromkeys(languages.find(name).code for name in _list(given["spoken"], "-l"))
     asked = Asked(
         [languages.load(code) for code in codes],
-        list(dict.fromkeys(parse_way(way) for way in _list(given["steering"], "-s"))),
+        list(dict.fromkeys(parse_steering(steering) for steering in _list(given["steering"], "-s"))),
         given["count"],
         given["with_responses"],
     )
     settings = Settings(
         server=replace(server_choice(given), model=""),
         language=asked.languages[0],
-        steering=asked.ways[0],
+        steering=asked.steerings[0],
         target=asked.attempts,
         system=given["system"],
         exemplars=given["exemplars"],

@@ -14,13 +14,13 @@ from magpie_ollama.display.diagnosis import show_end, show_finding, under_way
 from magpie_ollama.doctor.examination import examine
 from magpie_ollama.doctor.findings import Diagnosis, Finding
 from magpie_ollama.method import languages
-from magpie_ollama.method.steering import default_way
+from magpie_ollama.method.steering import default_steering
 from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.progress import Progress
 
 
 @click.command()
-@option("-l", "--language", default="en", help="Whose ways are sampled: code, English or native name.")
+@option("-l", "--language", default="en", help="Whose steerings are sampled: code, English or native name.")
 @server_options()
 @option("--json", "as_json", is_flag=True, help="The findings as JSON on stdout.")
 @debug_option
@@ -30,7 +30,7 @@ def command(**given: Any) -> int:
     Every warning and error comes with what to do about it. Nothing is written.
     """
     language = languages.find(given["language"])
-    settings = Settings(server_choice(given), language, default_way(language), 1)
+    settings = Settings(server_choice(given), language, default_steering(language), 1)
     return run(_examine(settings, given["as_json"]))
 
 

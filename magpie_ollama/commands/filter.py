@@ -25,10 +25,12 @@ from magpie_ollama.errors import UsageError
     "spoken",
     multiple=True,
     envvar="MAGPIE_OLLAMA_FILTER_LANGUAGE",
-    help="Of these languages, by what the record names: it,nl. Repeatable, as are --way, --model, --tag and --match.",
+    help="Of these languages, by what the record names: it,nl. Repeatable, like --steering, --model, --tag, --match.",
 )
 @option("--redetect", is_flag=True, help="Read both texts to find whether they are in -l, or else in what it names.")
-@option("--way", envvar="MAGPIE_OLLAMA_FILTER_WAY", multiple=True, help="Of these ways of steering: system,exemplar.")
+@option(
+    "--steering", envvar="MAGPIE_OLLAMA_FILTER_STEERING", multiple=True, help="Of these steerings: system,exemplar."
+)
 @option(
     "-m",
     "--model",
@@ -150,7 +152,7 @@ def _check_found(strange: set[tuple[str, str]]) -> None:
 
 def _criteria(given: dict[str, Any]) -> Criteria:
     from magpie_ollama.method import languages
-    from magpie_ollama.method.steering import parse_way
+    from magpie_ollama.method.steering import parse_steering
 
     def code(name: str) -> str:
         # The detector has no verdict on a language that it does not know: everything would pass.
@@ -159,7 +161,7 @@ def _criteria(given: dict[str, Any]) -> Criteria:
     return Criteria(
         languages=tuple(code(name) for name in _values(given["spoken"])),
         redetect=given["redetect"],
-        ways=tuple(parse_way(way) for way in _values(given["way"])),
+        steerings=tuple(parse_steering(steering) for steering in _values(given["steering"])),
         models=tuple(_values(given["model"])),
         min_confidence=given["min_confidence"],
         min_words=given["min_words"],

@@ -25,7 +25,7 @@ from magpie_ollama.display.words import counted
 from magpie_ollama.errors import INTERRUPTED, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import Rules
-from magpie_ollama.method.steering import EXEMPLARS, default_way, parse_way
+from magpie_ollama.method.steering import EXEMPLARS, default_steering, parse_steering
 from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
@@ -160,7 +160,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     return Settings(
         server=server_choice(given),
         language=language,
-        steering=parse_way(given["steering"] or default_way(language)),
+        steering=parse_steering(given["steering"] or default_steering(language)),
         target=given["count"],
         system=given["system"],
         exemplars=given["exemplars"],

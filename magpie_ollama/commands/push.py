@@ -56,9 +56,9 @@ def command(
 ) -> None:
     """Publish a corpus on the Hugging Face Hub, with its dataset card.
 
-    The card tells models, languages, ways and what was rejected, and how much of the data is known to be synthetic;
-    it is written anew with each push, but for what others wrote in it. The token is the one of HF_TOKEN or of
-    `hf auth login`.
+    The card tells models, languages, steerings and what was rejected, and how much of the data is known to be
+    synthetic; it is written anew with each push, but for what others wrote in it. The token is the one of HF_TOKEN or
+    of `hf auth login`.
     """
     if is_stream(file):
         raise UsageError("Push uploads a file, and stdin or a pipe is none", "write it to a file first")

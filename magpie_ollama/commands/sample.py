@@ -30,10 +30,10 @@ from magpie_ollama.errors import UsageError
 @option("--seed", envvar="MAGPIE_OLLAMA_SAMPLE_SEED", type=int, help="The same one draws the same. Default: drawn.")
 @option("-l", "--language", envvar="MAGPIE_OLLAMA_SAMPLE_LANGUAGE", default="", help="Only of this language.")
 @option(
-    "--way",
-    envvar="MAGPIE_OLLAMA_SAMPLE_WAY",
+    "--steering",
+    envvar="MAGPIE_OLLAMA_SAMPLE_STEERING",
     default="",
-    help="Only of this way of steering, for example system+opener.",
+    help="Only of this steering, for example system+opener.",
 )
 @option(
     "-o",
@@ -52,7 +52,7 @@ def command(
     count: int,
     seed: int | None,
     language: str,
-    way: str,
+    steering: str,
     output: Path | None,
     force: bool,
     skip_bad: bool,
@@ -62,10 +62,10 @@ def command(
     """Draw some records at random, and print them to read. FILE is any JSONL file of instruction data; - is stdin."""
     if as_json and output not in (None, Path("-")):
         raise UsageError("--json and -o both say where the lines go", "leave out one of the two")
-    if way:
-        from magpie_ollama.method.steering import parse_way
+    if steering:
+        from magpie_ollama.method.steering import parse_steering
 
-        way = parse_way(way)
+        steering = parse_steering(steering)
     output = Path("-") if as_json else output
     if output not in (None, Path("-")):
         if same_file(output, file):
@@ -73,10 +73,10 @@ def command(
         check_new(output, force)  # before a long reading, not after
     seed = secrets.randbelow(2**30) if seed is None else seed
     with reading_rows(file, skip_bad=skip_bad, quiet=quiet) as rows:
-        drawn = draw(_wanted(rows, language, way), count, seed)
+        drawn = draw(_wanted(rows, language, steering), count, seed)
     if not drawn:
         raise UsageError(
-            f"{file} has no records of {' and '.join(filter(None, (language, way)))}",
+            f"{file} has no records of {' and '.join(filter(None, (language, steering)))}",
             f"magpie-ollama stats {quote(str(file))} shows which there are",
         )
     if output is not None:
@@ -97,8 +97,10 @@ def command(
         consoles.say(consoles.stderr(), Text(told))
 
 
-def _wanted(rows: Rows, language: str, way: str) -> Iterator[Row]:
+def _wanted(rows: Rows, language: str, steering: str) -> Iterator[Row]:
     code = language_code(language)
     for row in rows:
-        if (not code or language_code(row.text("language")) == code) and (not way or row.text("steering") == way):
+        if (not code or language_code(row.text("language")) == code) and (
+            not steering or row.text("steering") == steering
+        ):
             yield row

@@ -26,7 +26,7 @@ from magpie_ollama.display.words import size
 @option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
 @debug_option
 def command(file: Path, near: bool, skip_bad: bool, as_json: bool, quiet: bool) -> None:
-    """Tell what is in a corpus: languages, ways, models, lengths, duplicates; and what its runs cost.
+    """Tell what is in a corpus: languages, steerings, models, lengths, duplicates; and what its runs cost.
 
     FILE is any JSONL file of instruction data; - is stdin. Lengths are in words, or in characters for languages
     without spaces. A duplicate has the instruction of a record before it, but for case and spaces.

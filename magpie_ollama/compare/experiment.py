@@ -1,4 +1,4 @@
-"""The language experiment: the same number of attempts for each model, language and way, and what they came to."""
+"""The language experiment: the same number of attempts for each model, language and steering, and what they came to."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.steering import AUTO
 from magpie_ollama.records import KEPT, Attempt, Index, Name
 from magpie_ollama.run import measurements
+from magpie_ollama.run.choosing import AutoSteering, FixedSteering, Tally, passed
 from magpie_ollama.run.prepared import Prepared
-from magpie_ollama.run.ways import AutoWays, FixedWay, Tally, passed
 from magpie_ollama.servers.base import Completion, Model, ServerChoice
 
 PROBE_TOKENS = 24
@@ -43,7 +43,7 @@ ATTEMPT_TOKENS = 70
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One attempt of an experiment, as it stands in its JSONL file. ``way`` is the cell's, ``drawn`` what it took
+    """One attempt of an experiment, as it stands in its JSONL file. ``steering`` is the cell's, ``drawn`` what it took
     (another one only in a cell of auto). ``verdict`` is the detector's word on the text: "yes", "no", "unknown".
     ``settings`` tells the rows of one experiment from those of another in the same file, ``digest`` those of a model
     from those of another that had its name ("": not told, as in files of earlier versions).
@@ -52,7 +52,7 @@ class Row:
     settings: str
     model: str
     language: str
-    way: Name
+    steering: Name
     index: Index
     seed: int
     drawn: Name
@@ -80,7 +80,7 @@ class Row:
 class Cell:
     model: str
     language: str
-    way: str
+    steering: str
 
 
 class Results:
@@ -96,7 +96,7 @@ class Results:
             system.check_kind(path.resolve(), stat.S_IFREG)
             for row in self._read():
                 if row.settings == settings:
-                    self.of(Cell(row.model, row.language, row.way)).append(row)
+                    self.of(Cell(row.model, row.language, row.steering)).append(row)
         except OSError as error:
             raise self._unusable(error.strerror) from error
         if not path.exists() and not os.access(path.parent, os.W_OK):  # now, and not after the model was loaded
@@ -110,7 +110,7 @@ class Results:
         if self._file is None:  # nothing is made before there is something to write
             self._file = self._open()
         self._file.append(encode(asdict(row)))
-        self.of(Cell(row.model, row.language, row.way)).append(row)
+        self.of(Cell(row.model, row.language, row.steering)).append(row)
 
     def only(self, model: Model) -> int:
         """Leaves out the rows of another model that had this one's name; they stay in the file. Returns how many."""
@@ -165,7 +165,7 @@ class Asked:
     """What an experiment is asked to do, besides the settings that all its cells share."""
 
     languages: Sequence[Language]
-    ways: Sequence[str]
+    steerings: Sequence[str]
     attempts: int
     with_responses: bool
 
@@ -184,7 +184,7 @@ def fingerprint(settings: Settings, with_responses: bool) -> str:
 
 
 class Experiment:
-    """Runs the cells of one model after another, a language and a way at a time."""
+    """Runs the cells of one model after another, a language and a steering at a time."""
 
     def __init__(self, prepared: Prepared, asked: Asked, results: Results) -> None:
         self._prepared = prepared
@@ -219,31 +219,35 @@ class Experiment:
 
     def cells(self) -> list[Cell]:
         model = self._prepared.model.name
-        return [Cell(model, language.code, way) for language in self._asked.languages for way in self._asked.ways]
+        return [
+            Cell(model, language.code, steering)
+            for language in self._asked.languages
+            for steering in self._asked.steerings
+        ]
 
     async def run(self) -> None:
         for language in self._asked.languages:
-            for way in self._asked.ways:
-                await self._cell(language, way)
+            for steering in self._asked.steerings:
+                await self._cell(language, steering)
 
-    async def _cell(self, language: Language, way: str) -> None:
-        prepared = self._prepared.speaking(language, way)
-        rows = self._results.of(Cell(prepared.model.name, language.code, way))
+    async def _cell(self, language: Language, steering: str) -> None:
+        prepared = self._prepared.speaking(language, steering)
+        rows = self._results.of(Cell(prepared.model.name, language.code, steering))
         done = {row.index for row in rows}
         missing = [index for index in range(self._asked.attempts) if index not in done]
         if not missing:
             return
         try:
-            allowed = await prepared.ways()
+            allowed = await prepared.steerings()
         except TemplateError as error:
-            self._progress.notices.append(f"{way} is left out: {error.cause}")
+            self._progress.notices.append(f"{steering} is left out: {error.cause}")
             return
         first = prepared.settings.seed or 0
-        ways: FixedWay | AutoWays = FixedWay(allowed[0])
-        if way == AUTO:
+        steerings: FixedSteering | AutoSteering = FixedSteering(allowed[0])
+        if steering == AUTO:
             # From the shipped prior alone: what the experiment's other cells found must not help it.
-            ways = AutoWays(allowed, first)
-            ways.recall(row.attempt for row in rows)
+            steerings = AutoSteering(allowed, first)
+            steerings.recall(row.attempt for row in rows)
         seen = DuplicateIndex()
         for row in rows:
             if row.useful:
@@ -253,22 +257,22 @@ class Experiment:
 
         async def work() -> None:
             for index in queue:
-                draft = asker.draft(index, first + index, ways.choose())
-                row = await self._attempt(asker, draft, prepared, way)
-                ways.learn(row.attempt)
+                draft = asker.draft(index, first + index, steerings.choose())
+                row = await self._attempt(asker, draft, prepared, steering)
+                steerings.learn(row.attempt)
                 self._results.add(row)
 
         workers: list[asyncio.Task[None]] = []
         async with watched(prepared.model.server, lambda: sum(not worker.done() for worker in workers)) as group:
             workers += [group.create_task(work()) for _ in range(prepared.settings.parallel)]
             await asyncio.wait(workers)
-        if way != AUTO:
+        if steering != AUTO:
             tally = Tally()
             for row in rows[-len(missing) :]:
                 tally.count(row.attempt)
-            measurements.add(prepared.model, prepared.settings.measured_as, {way: tally})
+            measurements.add(prepared.model, prepared.settings.measured_as, {steering: tally})
 
-    async def _attempt(self, asker: Asker, draft: Draft, prepared: Prepared, way: str) -> Row:
+    async def _attempt(self, asker: Asker, draft: Draft, prepared: Prepared, steering: str) -> Row:
         started = time.monotonic()
         reason = await asker.instruction(draft)
         outcome, response = str(reason or KEPT), ""
@@ -286,10 +290,10 @@ class Experiment:
             settings=self._results.settings,
             model=prepared.model.name,
             language=language.code,
-            way=way,
+            steering=steering,
             index=draft.index,
             seed=draft.seed,
-            drawn=draft.way,
+            drawn=draft.steering,
             outcome=outcome,
             verdict="no" if reason is Reason.WRONG_LANGUAGE else verdict,
             complete=draft.complete,

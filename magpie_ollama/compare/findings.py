@@ -1,4 +1,4 @@
-"""What an experiment found: the figures of each cell, the best way of each language, what cannot be told from it."""
+"""What an experiment found: the figures of each cell, each language's best steering, what cannot be told from it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class _Settings(msgspec.Struct):
 class _Counts(msgspec.Struct):
     outcomes: dict[Name, Count] = {}
     tokens: dict[Name, Count] = {}
-    ways: dict[Name, Count] = {}
+    steerings: dict[Name, Count] = {}
     unknown_language: Count = 0
 
 
@@ -90,8 +90,8 @@ def _past(run: Run, told: _Manifest, there: int) -> PastRun:
     if counts is None:
         funnel = Funnel.of(run.attempts())
     else:
-        outcomes, tokens, ways = map(Counter, (counts.outcomes, counts.tokens, counts.ways))
-        funnel = Funnel(outcomes, tokens, ways, counts.unknown_language)
+        outcomes, tokens, steerings = map(Counter, (counts.outcomes, counts.tokens, counts.steerings))
+        funnel = Funnel(outcomes, tokens, steerings, counts.unknown_language)
     return PastRun(
         id=run.id,
         status=run.status,

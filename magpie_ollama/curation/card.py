@@ -155,7 +155,7 @@ def _tags(statistics: Statistics) -> str:
 
 
 def _making(statistics: Statistics, runs: Sequence[Mapping[str, Any]]) -> str:
-    kinds = {"model": "models", "server": "servers", "steering": "ways"}
+    kinds = {"model": "models", "server": "servers", "steering": "steerings"}
     facts = [(name, told) for name, kind in kinds.items() if (told := _named(statistics, kind))]
     if not facts:
         return ""

@@ -26,7 +26,7 @@ EXPLANATIONS = {
     "other_language": "names another language than -l",
     "wrong_language": "the instruction is in another language",
     "response_wrong_language": "the response is in another language",
-    "other_way": "of another way than --way",
+    "other_steering": "of another steering than --steering",
     "other_model": "of another model than --model",
     "low_confidence": "below --min-confidence",
     "too_short": "an instruction of fewer words than --min-words",
@@ -65,13 +65,13 @@ _MAGPIE_TWINS = (("min_similar_conversation_id", "conversation_id"), ("min_simil
 class Criteria:
     """What a record has to be; what is empty, None or 0 is not asked for.
 
-    One of ``languages`` (codes), ``ways``, ``models``; all of ``match``, none of ``not_match``; of each tag in ``tags``
-    one of its values. Words are counted as ``generate`` counts them.
+    One of ``languages`` (codes), ``steerings``, ``models``; all of ``match``, none of ``not_match``; of each tag in
+    ``tags`` one of its values. Words are counted as ``generate`` counts them.
     """
 
     languages: tuple[str, ...] = ()
     redetect: bool = False
-    ways: tuple[str, ...] = ()
+    steerings: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     min_confidence: float = 0.0
     min_words: int = 0
@@ -89,8 +89,8 @@ def rules(criteria: Criteria) -> list[Rule]:
     found: list[Rule] = [_wanted]
     if criteria.languages and not criteria.redetect:
         found.append(_language(frozenset(criteria.languages)))
-    if criteria.ways:
-        found.append(lambda row: None if row.text("steering") in criteria.ways else "other_way")
+    if criteria.steerings:
+        found.append(lambda row: None if row.text("steering") in criteria.steerings else "other_steering")
     if criteria.models:
         found.append(lambda row: None if _is_model(row.model, criteria.models) else "other_model")
     if criteria.min_confidence:

@@ -30,7 +30,7 @@ OTHERS = "(others)"
 TAGS = ("quality", "difficulty", "category", "safety", "input_quality", "task_category", "llama_guard_2")
 """Fields that hold tags, beside the table ``tags``: those of Magpie's own data sets too."""
 
-_FIELDS = {"ways": "steering", "servers": "server", "finish_reasons": "finish_reason", "runs": "run"}
+_FIELDS = {"steerings": "steering", "servers": "server", "finish_reasons": "finish_reason", "runs": "run"}
 _KEYS = ("language", *_FIELDS.values())
 _TAG_KEYS = frozenset(("tags", *TAGS))
 
@@ -113,7 +113,7 @@ class Statistics:
 
     @property
     def kinds(self) -> dict[str, Counter[str]]:
-        """Counts of the values of "forms" (keys that the pairs stand under), "models", "ways", "servers",
+        """Counts of the values of "forms" (keys that the pairs stand under), "models", "steerings", "servers",
         "finish_reasons" and "runs"."""
         for group in self._groups.values():
             for name, value in group.values.items():

@@ -15,12 +15,12 @@ from magpie_ollama.display.words import duration, share
 from magpie_ollama.method import languages
 from magpie_ollama.run.progress import Progress
 
-LEGEND = "★ the best way of its language; ≈ cannot be told from it (95 %). Brackets: 95 % intervals."
+LEGEND = "★ the best steering of its language; ≈ cannot be told from it (95 %). Brackets: 95 % intervals."
 
 
 def table(found: Sequence[Finding], width: int) -> RenderableType:
-    """A table a language and model: a way a line, the best marked; with the figures that decide only where the whole
-    tables need more than ``width`` columns."""
+    """A table a language and model: a steering a line, the best marked; with the figures that decide only where the
+    whole tables need more than ``width`` columns."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in found:
         groups.setdefault((finding.cell.model, finding.cell.language), []).append(finding)
@@ -47,19 +47,19 @@ def so_far(rows: Collection[Row], total: int, before: int, progress: Progress) -
 def next_commands(
     found: Sequence[Finding], languages_asked: Sequence[str], models: Mapping[str, str], carried: Sequence[str]
 ) -> list[str]:
-    """For each language, the ``generate`` command of its best way with the words ``carried`` over; last, where any is.
+    """For each language, the ``generate`` command of its best steering with the words ``carried`` over.
 
-    ``models`` has the ``-m`` by which each model of ``found`` was asked ("" for none). A line of words where no way had
-    any success.
+    ``models`` has the ``-m`` by which each model of ``found`` was asked ("" for none). A line of words where no
+    steering had any success.
     """
     lines = []
     for code in languages_asked:
         best = best_of(found, code)
         if best is None:
-            lines.append(f"{_name(code)}: no way gave a useful instruction; try another model")
+            lines.append(f"{_name(code)}: no steering gave a useful instruction; try another model")
             continue
         model = [] if "--model-path" in carried else ["-m", models[best.cell.model] or best.cell.model]
-        words = ["magpie-ollama", "generate", "-l", code, *model, "-s", best.cell.way, "-n", "100", *carried]
+        words = ["magpie-ollama", "generate", "-l", code, *model, "-s", best.cell.steering, "-n", "100", *carried]
         lines.append(shlex.join(words))
     return sorted(lines, key=lambda line: line.startswith("magpie-ollama"))
 
@@ -67,7 +67,7 @@ def next_commands(
 def _table(rows: Sequence[Finding], wide: bool) -> Table:
     shown = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     shown.add_column("", no_wrap=True)
-    shown.add_column("way", no_wrap=True)
+    shown.add_column("steering", no_wrap=True)
     for name in ("n", "language", "complete") if wide else ("n", "lang.", "compl."):
         shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("useful/1,000 tokens" if wide else "useful/1k tok", justify="right", no_wrap=True)
@@ -77,7 +77,7 @@ def _table(rows: Sequence[Finding], wide: bool) -> Table:
     for row in rows:
         cells = [
             "★" if row.best else "≈" if row.like_best else "",
-            row.cell.way,
+            row.cell.steering,
             str(row.attempts),
             _share(row.identified, row.attempts, row.identified_interval, wide),
             _share(row.complete, row.attempts, row.complete_interval, wide),

@@ -172,7 +172,7 @@ def _picture(progress: Progress, title: str, width: int) -> RenderableType:
     lines.append(_funnel(progress))
     if progress.shares:
         best = sorted(progress.shares.items(), key=lambda item: -item[1])[:3]
-        shares = " · ".join(f"{way} {share(part, 1)}" for way, part in best)
+        shares = " · ".join(f"{steering} {share(part, 1)}" for steering, part in best)
         lines.append(Text(f"steering: {shares}", overflow="ellipsis", no_wrap=True))
     if progress.newest:
         lines.append(Text(f"“{inline(progress.newest)}”", style="italic green", overflow="ellipsis", no_wrap=True))

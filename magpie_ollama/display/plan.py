@@ -19,8 +19,8 @@ def show_plan(plan: Plan, session: Session, console: Console, as_json: bool) -> 
     if as_json:
         show_json(values)
         return
-    way = plan.steered.way
-    steering = f"auto; shown with {way}" if session.settings.steering == AUTO else way
+    steering = plan.steered.steering
+    steering = f"auto; shown with {steering}" if session.settings.steering == AUTO else steering
     if plan.steered.opener or plan.steered.exemplars:
         steering += " (openers and exemplars are drawn by each attempt's seed)"
     version = f" ({session.model.version})" if session.model.version else ""
@@ -68,7 +68,7 @@ def _values(plan: Plan, session: Session) -> dict[str, Any]:
         "address": session.model.server.address,
         "model": session.model.name,
         "language": settings.language.code,
-        "steering": plan.steered.way,
+        "steering": plan.steered.steering,
         "template_source": plan.template.source,
         "prompt": plan.prompt,
         "messages": list(plan.steered.messages),

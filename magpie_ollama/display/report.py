@@ -16,7 +16,7 @@ COLUMNS = (
     "language: texts that the detector identified; complete: ended by themselves; useful: passed the whole screen. "
     "distinct, apart: share of the identified and complete texts that are no duplicates, no near-duplicates; spread: "
     "distinct words in windows of 50; confidence: how sure the model was, exp(mean log-probability per byte), median; "
-    "it compares only within one language, way and temperature."
+    "it compares only within one language, steering and temperature."
 )
 
 SAMPLES = 6
@@ -79,7 +79,7 @@ def _chart(cells: Sequence[Finding]) -> str:
         end = left + cell.useful_per_1000_tokens * scale
         middle = y + 10
         parts.append(
-            f'<text x="{left - 10}" y="{y + 15}" text-anchor="end">{_text(cell.cell.way)}</text>'
+            f'<text x="{left - 10}" y="{y + 15}" text-anchor="end">{_text(cell.cell.steering)}</text>'
             f'<rect class="{"best" if cell.best else "bar"}" x="{left}" y="{y}" width="{max(end - left, 1):.1f}" '
             f'height="20" rx="2"/>'
             f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>'
@@ -87,18 +87,18 @@ def _chart(cells: Sequence[Finding]) -> str:
         )
     return (
         f'<div class="wide"><svg viewBox="0 0 {width} {len(cells) * height + 6}" role="img" '
-        f'aria-label="Useful instructions per 1,000 tokens, by way">{"".join(parts)}</svg></div>'
+        f'aria-label="Useful instructions per 1,000 tokens, by steering">{"".join(parts)}</svg></div>'
         '<p class="note">Useful instructions per 1,000 generated tokens; lines: 95 % intervals.</p>'
     )
 
 
 def _table(cells: Sequence[Finding]) -> str:
-    head = ("way", "attempts", "language", "complete", "useful", "per 1,000 tokens", "distinct", "apart", "spread")
+    head = ("steering", "attempts", "language", "complete", "useful", "per 1,000 tokens", "distinct", "apart", "spread")
     lines = [f"<tr>{''.join(f'<th>{name}</th>' for name in (*head, 'confidence', 'seconds'))}</tr>"]
     for cell in cells:
         mark = "★ " if cell.best else "≈ " if cell.like_best else ""
         values = (
-            mark + cell.cell.way,
+            mark + cell.cell.steering,
             str(cell.attempts),
             f"{share(cell.identified, cell.attempts)} {_percent(cell.identified_interval)}",
             f"{share(cell.complete, cell.attempts)} {_percent(cell.complete_interval)}",
@@ -126,7 +126,9 @@ def _samples(cell: Finding, rows: Sequence[Row]) -> str:
         texts = (row.text, f"→ {row.response}") if row.response else (row.text,)
         written = "".join(f'<div lang="{_text(row.language)}" dir="auto">{_text(text)}</div>' for text in texts)
         items.append(f'<li class="{kind}"><span class="dim">{_text(word)}{sure}</span>{written}</li>')
-    return f'<h3>{_text(cell.cell.way)}</h3><ul class="samples">{"".join(items) or "<li>nothing written</li>"}</ul>'
+    return (
+        f'<h3>{_text(cell.cell.steering)}</h3><ul class="samples">{"".join(items) or "<li>nothing written</li>"}</ul>'
+    )
 
 
 def _text(text: str) -> str:

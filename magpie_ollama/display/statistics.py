@@ -36,7 +36,7 @@ FORMS = {
 
 _NAMES = {
     "models": "model",
-    "ways": "steering",
+    "steerings": "steering",
     "servers": "server",
     "finish_reasons": "finish reason",
 }

@@ -64,8 +64,10 @@ def _rows(session: Session) -> dict[str, str]:
     rows = {"attempts": f"{tried}: {' · '.join(outcomes)}"}
     if funnel.unknown_language:
         rows["language"] = f"{funnel.unknown_language} kept whose text is too short, or all code, to tell it"
-    if len(funnel.ways) > 1:
-        rows["steering"] = " · ".join(f"{way} {share(n, funnel.ways.total())}" for way, n in funnel.ways.most_common())
+    if len(funnel.steerings) > 1:
+        rows["steering"] = " · ".join(
+            f"{steering} {share(n, funnel.steerings.total())}" for steering, n in funnel.steerings.most_common()
+        )
     if funnel.kept:
         rows["tokens"] = (
             f"{funnel.all_tokens:,} generated, {funnel.all_tokens / funnel.kept:,.0f} a record, "

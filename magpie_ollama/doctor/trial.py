@@ -18,11 +18,11 @@ from magpie_ollama.doctor.findings import Diagnosis
 from magpie_ollama.errors import MagpieError, NoServer, RequestRefused, TemplateError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.reasons import EXPLANATIONS, Reason
-from magpie_ollama.method.steering import AUTO, NONE, default_way
+from magpie_ollama.method.steering import AUTO, NONE, default_steering
 from magpie_ollama.method.template import CONTROL, Template, leading_bos, load_preset, preset_for
 from magpie_ollama.records import Message
+from magpie_ollama.run.choosing import AUTO_STEERINGS, PRIOR_ATTEMPTS
 from magpie_ollama.run.prepared import Prepared
-from magpie_ollama.run.ways import AUTO_WAYS, PRIOR_ATTEMPTS
 from magpie_ollama.servers import registry
 from magpie_ollama.servers.base import Completion, Sampling, Watch
 
@@ -67,12 +67,15 @@ class Trial:
             ("slots", "Measuring how many requests run at once", self._measure),
             ("confidence", "Asking for log-probabilities", self._log_probabilities),
         ]
-        ways = (*((NONE,) if default_way(self._language) == NONE else ()), *AUTO_WAYS)
+        steerings = (*((NONE,) if default_steering(self._language) == NONE else ()), *AUTO_STEERINGS)
         seen = DuplicateIndex()
-        checks += [(way, f"One sample: {way}", partial(self._sample, way, n, seen)) for n, way in enumerate(ways)]
+        checks += [
+            (steering, f"One sample: {steering}", partial(self._sample, steering, n, seen))
+            for n, steering in enumerate(steerings)
+        ]
         checks.append(("response", "Asking for responses", self._respond))
         for name, step, check in checks:
-            if name in (*ways, "response") and self._template is None:
+            if name in (*steerings, "response") and self._template is None:
                 break  # nothing can be sampled, for the reason that was told
             if isinstance(await self._diagnosis.check(name, step, check), NoServer):
                 return
@@ -127,7 +130,9 @@ class Trial:
             carried, why = False, error.cause.rstrip(".")
         if not carried:
             text = f"the template carries no system message ({why})"
-            self._diagnosis.warn("system role", text, "steer with opener or prefix; auto leaves the other ways out")
+            self._diagnosis.warn(
+                "system role", text, "steer with opener or prefix; auto leaves the other steerings out"
+            )
         elif CONTROL.search(prefix.partition(MARK)[2]):
             self._diagnosis.ok("system role", "carried, in a turn of its own")
         else:
@@ -199,22 +204,22 @@ class Trial:
 
     # What it writes.
 
-    async def _sample(self, way: str, seed: int, seen: DuplicateIndex) -> None:
-        asked = self._asked.speaking(self._language, way)
+    async def _sample(self, steering: str, seed: int, seen: DuplicateIndex) -> None:
+        asked = self._asked.speaking(self._language, steering)
         try:
-            await asked.ways()
+            await asked.steerings()
         except TemplateError as error:
-            self._diagnosis.warn(way, error.cause, error.remedy)
+            self._diagnosis.warn(steering, error.cause, error.remedy)
             return
         asker = asked.asker(seen)
-        draft = asker.draft(0, seed, way)
+        draft = asker.draft(0, seed, steering)
         reason = await asker.instruction(draft)
         self._samples.append(Sample(asker, draft, reason is None))
         text = f"{draft.instruction_tokens} tokens: {_excerpt(draft.text)}"
         if reason is None:
-            self._diagnosis.ok(way, f"accepted, {text}")
+            self._diagnosis.ok(steering, f"accepted, {text}")
         else:
-            self._diagnosis.warn(way, f"rejected as {reason}, {text}", _remedy(reason, self._measuring()))
+            self._diagnosis.warn(steering, f"rejected as {reason}, {text}", _remedy(reason, self._measuring()))
 
     async def _respond(self) -> None:
         reasons = []
@@ -244,7 +249,8 @@ class Trial:
             self._diagnosis.warn("1,000 records", f"no estimate: {missing}", remedy)
             return
         chance = chance_of_passing(
-            [(sample.draft.way, sample.accepted) for sample in self._samples], default_way(self._language) == AUTO
+            [(sample.draft.steering, sample.accepted) for sample in self._samples],
+            default_steering(self._language) == AUTO,
         )
         spent = [sample.draft.instruction_tokens for sample in self._samples]
         tokens = tokens_a_record(fmean(spent), chance, self._answers)
@@ -273,10 +279,10 @@ class Trial:
 
 
 def chance_of_passing(samples: Sequence[tuple[str, bool]], auto: bool) -> float:
-    """The share of instructions that will be accepted, from one sample each way and whether it was.
+    """The share of instructions that will be accepted, from one sample each steering and whether it was.
 
-    Auto soon draws from the best way alone, of which one sample says little: with it, the best by what auto expects of
-    each way together with its sample.
+    Auto soon draws from the best steering alone, of which one sample says little: with it, the best by what auto
+    expects of each together with its sample.
 
     >>> chance_of_passing([("none", True), ("prefix", True), ("system", False), ("opener", True)], auto=False)
     0.75
@@ -285,7 +291,9 @@ def chance_of_passing(samples: Sequence[tuple[str, bool]], auto: bool) -> float:
     """
     if not auto:
         return fmean(accepted for _, accepted in samples)
-    return max((PRIOR_ATTEMPTS * AUTO_WAYS[way] + accepted) / (PRIOR_ATTEMPTS + 1) for way, accepted in samples)
+    return max(
+        (PRIOR_ATTEMPTS * AUTO_STEERINGS[steering] + accepted) / (PRIOR_ATTEMPTS + 1) for steering, accepted in samples
+    )
 
 
 def tokens_a_record(instruction: float, chance: float, answers: Sequence[tuple[int, bool]]) -> float:
@@ -307,11 +315,11 @@ def _remedy(reason: Reason, measuring: str) -> str:
     match reason:
         case Reason.WRONG_LANGUAGE:
             return (
-                "steer in a way that was accepted, or with auto, which finds it; "
+                "choose a steering that was accepted, or with auto, which finds it; "
                 f"where none was, choose another model, or measure with `{measuring}`"
             )
         case Reason.TRUNCATED:
-            return "one is no proof; if it stays so, raise --max-instruction-tokens, or steer another way"
+            return "one is no proof; if it stays so, raise --max-instruction-tokens, or choose another steering"
         case Reason.RESPONSE_TRUNCATED:
             return "raise --max-response-tokens, or keep such responses with --keep-truncated"
     return reason.remedy or f"one is no proof; `{measuring}` measures it"

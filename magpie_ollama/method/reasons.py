@@ -8,7 +8,7 @@ from enum import StrEnum
 class Stage(StrEnum):
     INSTRUCTION = "instruction"
     RESPONSE = "response"
-    """The instruction was accepted: what became of its response is not held against the way that brought it."""
+    """The instruction was accepted: what became of its response is not held against the steering that brought it."""
 
 
 _ASKED, _ANSWERED = Stage.INSTRUCTION, Stage.RESPONSE

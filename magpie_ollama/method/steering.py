@@ -26,7 +26,7 @@ NONE = "none"
 AUTO = "auto"
 
 EXEMPLARS = 3
-"""Exchanges that an exemplar way shows. More of them teach the model better that a user's turn ends: with
+"""Exchanges that an exemplar steering shows. More of them teach the model better that a user's turn ends: with
 exemplar+opener, one, two and three gave 3.1, 5.6 and 8.4 useful instructions per 1,000 tokens in Italian, 7.0, 8.7 and
 14.8 in Dutch (SmolLM2-135M, 50 attempts each)."""
 
@@ -46,17 +46,17 @@ class Steered:
     follows the pre-query template. ``opener`` is its last part, the beginning of the instruction.
     """
 
-    way: str
+    steering: str
     messages: tuple[Message, ...] = ()
     tail: str = ""
     opener: str = ""
     exemplars: tuple[Exemplar, ...] = ()
 
 
-def parse_way(text: str) -> str:
-    """The canonical name of a way: its parts in the order of ``PARTS``. Raises ``UsageError`` for an unknown one.
+def parse_steering(text: str) -> str:
+    """The canonical name of a steering: its parts in the order of ``PARTS``. Raises ``UsageError`` for an unknown one.
 
-    >>> parse_way("opener+exemplar"), parse_way(" None ")
+    >>> parse_steering("opener+exemplar"), parse_steering(" None ")
     ('exemplar+opener', 'none')
     """
     parts = {part.strip().lower() for part in text.split("+")}
@@ -72,13 +72,13 @@ def parse_way(text: str) -> str:
     return "+".join(part for part in PARTS if part in parts)
 
 
-def default_way(language: Language) -> str:
+def default_steering(language: Language) -> str:
     """No steering where a model writes the language by itself, which is English; else auto."""
     return NONE if language.code == "en" else AUTO
 
 
 def steer(
-    way: str,
+    steering: str,
     language: Language,
     seed: int,
     *,
@@ -88,11 +88,11 @@ def steer(
 ) -> Steered:
     """The steering of one attempt; what is drawn, is drawn by ``seed``.
 
-    ``system`` replaces the language's own system message, and goes in front whatever the way. ``exemplars``
-    is how many exchanges an exemplar way shows, no two alike: all but the last are drawn from the language's own,
+    ``system`` replaces the language's own system message, and goes in front whatever the steering. ``exemplars``
+    is how many exchanges an exemplar steering shows, no two alike: all but the last are drawn from the language's own,
     for a block of seeds at once; the last from the language's own and ``pool``.
     """
-    parts = way.split("+")
+    parts = steering.split("+")
     draw = random.Random(seed)
     messages: list[Message] = []
     chosen: tuple[Exemplar, ...] = ()
@@ -110,7 +110,7 @@ def steer(
         (kind,) = draw.choices(list(OPENER_SHARES), list(OPENER_SHARES.values()))
         opener = draw.choice(language.openers[kind])
     head = language.prefix if "prefix" in parts else ""
-    return Steered(way, tuple(messages), " ".join(filter(None, (head, opener))), opener, chosen)
+    return Steered(steering, tuple(messages), " ".join(filter(None, (head, opener))), opener, chosen)
 
 
 def _draw_exemplars(

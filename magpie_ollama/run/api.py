@@ -20,7 +20,7 @@ from magpie_ollama.corpus import Corpus, MemoryCorpus
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import Rules
-from magpie_ollama.method.steering import default_way, parse_way
+from magpie_ollama.method.steering import default_steering, parse_steering
 from magpie_ollama.records import Record
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
@@ -85,7 +85,7 @@ def agenerate(
     attempts in flight. Leave early only inside ``contextlib.aclosing(...)``, which ends the work and gives the corpus
     free at once.
 
-    Raises ``errors.MagpieError``, at once for what is no language or way, or too small a number;
+    Raises ``errors.MagpieError``, at once for what is no language or steering, or too small a number;
     ``errors.ShortOfTarget`` at the end where the bound on attempts came first.
     """
     for name, value in {"n": n, **settings}.items():
@@ -96,7 +96,7 @@ def agenerate(
             )
     spoken = languages.find(language)
     choice = ServerChoice(server, host, model, Path(model_path) if model_path else None, template, options or {}, pull)
-    asked = Settings(choice, spoken, parse_way(steering) if steering else default_way(spoken), n, **settings)
+    asked = Settings(choice, spoken, parse_steering(steering) if steering else default_steering(spoken), n, **settings)
     return _records(asked, None if output is None else Path(output))
 
 

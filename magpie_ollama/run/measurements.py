@@ -1,4 +1,4 @@
-"""What was measured of each way, kept for the next run of the same model in the same language.
+"""What was measured of each steering, kept for the next run of the same model in the same language.
 
 One JSON file a model (by digest) in the user's data folder; it may be deleted at any time. ``measured_as`` is that of
 ``Settings``.
@@ -20,11 +20,11 @@ from msgspec import Meta
 
 from magpie_ollama.corpus import files
 from magpie_ollama.decoding import Misshapen, decode
-from magpie_ollama.run.ways import Tally
+from magpie_ollama.run.choosing import Tally
 from magpie_ollama.servers.base import Model
 
 REMEMBERED = 500.0
-"""Attempts a way: older ones fade, so that a changed language file shows."""
+"""Attempts a steering: older ones fade, so that a changed language file shows."""
 
 
 _Tokens = Annotated[float, Meta(ge=0, le=1e12)]
@@ -51,18 +51,22 @@ def folder() -> Path:
 
 
 def load(model: Model, measured_as: str) -> dict[str, Tally]:
-    """What each way came to so far; {} where nothing is known, or readable."""
-    return {way: Tally(*msgspec.structs.astuple(told)) for way, told in _read(model).get(measured_as, {}).items()}
+    """What each steering came to so far; {} where nothing is known, or readable."""
+    return {
+        steering: Tally(*msgspec.structs.astuple(told)) for steering, told in _read(model).get(measured_as, {}).items()
+    }
 
 
 def add(model: Model, measured_as: str, tallies: Mapping[str, Tally]) -> None:
     """Adds a run's tallies. A folder that cannot be written loses them: they are a convenience."""
     everything: dict[str, object] = {**_read(model)}
     known = load(model, measured_as)
-    for way, tally in tallies.items():
+    for steering, tally in tallies.items():
         if tally.attempts:
-            known[way] = known.get(way, Tally()).plus(tally).scaled(REMEMBERED)
-    everything[measured_as] = {way: {k: round(v, 2) for k, v in asdict(tally).items()} for way, tally in known.items()}
+            known[steering] = known.get(steering, Tally()).plus(tally).scaled(REMEMBERED)
+    everything[measured_as] = {
+        steering: {k: round(v, 2) for k, v in asdict(tally).items()} for steering, tally in known.items()
+    }
     path = _path(model)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

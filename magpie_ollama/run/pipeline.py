@@ -20,9 +20,9 @@ from magpie_ollama.method.languages import Exemplar
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import count_words
 from magpie_ollama.records import DROPPED, KEPT, Attempt, Record, new_id
+from magpie_ollama.run.choosing import Steerings
 from magpie_ollama.run.parallel import TICK, Throttle, throttle_for
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.ways import Ways
 from magpie_ollama.servers.loaded import LoadedModel
 
 POOL = 32
@@ -43,7 +43,7 @@ class Pipeline:
         settings: Settings,
         model: LoadedModel,
         prompter: Prompter,
-        ways: Ways,
+        steerings: Steerings,
         corpus: Corpus,
         run: Run,
         seen: DuplicateIndex,
@@ -53,7 +53,7 @@ class Pipeline:
         self._settings = settings
         self._server = model.server
         self._model = model
-        self._ways = ways
+        self._steerings = steerings
         self._corpus = corpus
         self._run = run
         self._progress = progress
@@ -111,8 +111,8 @@ class Pipeline:
                     return
                 self._attempts_left -= 1
                 index, self._next_index = self._next_index, self._next_index + 1
-                way = self._ways.choose()
-                await self._attempt(self._asker.draft(index, self._run.seed + index, way, self._pool))
+                steering = self._steerings.choose()
+                await self._attempt(self._asker.draft(index, self._run.seed + index, steering, self._pool))
         finally:
             self._workers -= 1
             self._signal()
@@ -183,7 +183,7 @@ class Pipeline:
             language=self._settings.language.code,
             model=self._model.name,
             server=self._server.kind,
-            steering=draft.way,
+            steering=draft.steering,
             temperature=self._settings.instruction.temperature,
             seed=draft.seed,
             run=self._run.id,
@@ -207,13 +207,13 @@ class Pipeline:
 
     def _end(self, attempt: Attempt) -> None:
         self._run.journal(attempt)
-        self._ways.learn(attempt)
+        self._steerings.learn(attempt)
         progress = self._progress
         progress.funnel.count(attempt)
         progress.kept = self._run.kept
         progress.attempts_here += attempt.outcome != DROPPED
         progress.kept_here += attempt.outcome == KEPT
-        progress.shares = self._ways.shares()
+        progress.shares = self._steerings.shares()
         if self._over:
             self._drop_instructions()
 

@@ -1,4 +1,4 @@
-"""A loaded model, ready to be asked in a language and by a way: its templates, and which ways they carry."""
+"""A loaded model, ready to be asked in a language and by a steering: its templates, and which steerings they carry."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from magpie_ollama.errors import RequestRefused, TemplateError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.steering import AUTO, Steered, steer
+from magpie_ollama.run.choosing import AUTO_STEERINGS
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.ways import AUTO_WAYS
 from magpie_ollama.servers.loaded import LoadedModel
 
 
 class Prepared:
-    """``settings`` say in which language and by which way; ``progress`` counts the tokens and gets the notices."""
+    """``settings`` say in which language and by which steering; ``progress`` counts the tokens and gets the notices."""
 
     def __init__(
         self, settings: Settings, model: LoadedModel, progress: Progress, prompter: Prompter | None = None
@@ -28,7 +28,7 @@ class Prepared:
         self.prompter = prompter or Prompter(model, settings.server.template)
 
     def speaking(self, language: Language, steering: str) -> Prepared:
-        """The same model and templates for another language and way."""
+        """The same model and templates for another language and steering."""
         rules = replace(self.settings.screening, language=language)
         settings = replace(self.settings, language=language, steering=steering, rules=rules)
         return Prepared(settings, self.model, self.progress, self.prompter)
@@ -39,38 +39,38 @@ class Prepared:
 
         return Asker(self.settings, self.model, self.prompter, seen, on_tokens)
 
-    async def ways(self) -> list[str]:
-        """The ways that the run may take. Auto leaves out, with a notice, those that the template cannot carry."""
+    async def steerings(self) -> list[str]:
+        """The steerings that the run may take. Auto leaves out, with a notice, those that the template cannot carry."""
         if self.settings.steering != AUTO:
             await self._carry(self.settings.steering)
             return [self.settings.steering]
         await self.prompter.template()  # a model without any template is refused for that
         carried = []
         refused = None
-        for way in AUTO_WAYS:
+        for steering in AUTO_STEERINGS:
             try:
-                await self._carry(way)
+                await self._carry(steering)
             except TemplateError as error:
                 refused = error
-                self.progress.notices.append(f"Auto leaves out {way}: {error.cause}")
+                self.progress.notices.append(f"Auto leaves out {steering}: {error.cause}")
             else:
-                carried.append(way)
+                carried.append(steering)
         if not carried and refused is not None:
             raise refused
         return carried
 
-    def steer(self, way: str, seed: int) -> Steered:
-        """What an attempt's way draws by its seed."""
+    def steer(self, steering: str, seed: int) -> Steered:
+        """What an attempt's steering draws by its seed."""
         settings = self.settings
-        return steer(way, settings.language, seed, system=settings.system, exemplars=settings.exemplars)
+        return steer(steering, settings.language, seed, system=settings.system, exemplars=settings.exemplars)
 
-    async def _carry(self, way: str) -> None:
+    async def _carry(self, steering: str) -> None:
         try:
-            await self.prompter.carries(self.steer(way, 0).messages)
+            await self.prompter.carries(self.steer(steering, 0).messages)
         except (RequestRefused, TransientError) as error:
             # Templates without a system role raise an error when they are rendered with one.
             raise TemplateError(
-                f"The chat template of {self.model.name} cannot carry {way} ({error.cause})",
+                f"The chat template of {self.model.name} cannot carry {steering} ({error.cause})",
                 "leave out --system, or give --template"
                 if self.settings.system
                 else "choose another --steering, for example opener, or auto",

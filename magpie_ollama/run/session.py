@@ -18,11 +18,11 @@ from magpie_ollama.method.steering import AUTO, Steered
 from magpie_ollama.method.template import Template
 from magpie_ollama.records import Funnel
 from magpie_ollama.run import continuing, measurements
+from magpie_ollama.run.choosing import AutoSteering, FixedSteering
 from magpie_ollama.run.pipeline import Keep, Pipeline
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.seen import index
-from magpie_ollama.run.ways import AutoWays, FixedWay
 from magpie_ollama.servers.loaded import LoadedModel
 
 
@@ -57,12 +57,12 @@ class Session(Prepared):
 
     async def plan(self) -> Plan:
         """The plan of the first attempt, with nothing generated and nothing written."""
-        way = (await self.ways())[0]
+        steering = (await self.steerings())[0]
         unfinished = self._unfinished()
         if unfinished is None:
             self._tell_of_corpus()
         seed = unfinished.seed + unfinished.next_index if unfinished else self.settings.seed or 0
-        steered = self.steer(way, seed)
+        steered = self.steer(steering, seed)
         template = await self.prompter.template(steered.messages)
         return Plan(
             steered,
@@ -75,15 +75,15 @@ class Session(Prepared):
 
     async def generate(self, keep: Keep = lambda record: None) -> Run:
         """Makes the records. Raises the ``MagpieError`` that ended the run short; what was kept stays."""
-        allowed = await self.ways()
+        allowed = await self.steerings()
         template = await self.prompter.template(self.steer(allowed[0], 0).messages)
         self._note(template)
         run = self.run = self._begin(template, allowed)
-        ways: FixedWay | AutoWays = FixedWay(allowed[0])
+        steerings: FixedSteering | AutoSteering = FixedSteering(allowed[0])
         if self.settings.steering == AUTO:
             earlier = measurements.load(self.model, self.settings.measured_as)
-            ways = AutoWays(allowed, run.seed + run.next_index, earlier)
-            ways.recall(run.attempts())
+            steerings = AutoSteering(allowed, run.seed + run.next_index, earlier)
+            steerings.recall(run.attempts())
         progress = self.progress
         progress.funnel = Funnel.of(run.attempts())
         progress.kept, progress.target = run.kept, run.target
@@ -97,7 +97,9 @@ class Session(Prepared):
         settings = self.settings
         if template.opens_reasoning and self.model.thinks is not False:
             settings = replace(settings, think=True)  # which tells that much of a response is not seen
-        self._pipeline = Pipeline(settings, self.model, self.prompter, ways, self.corpus, run, seen, progress, keep)
+        self._pipeline = Pipeline(
+            settings, self.model, self.prompter, steerings, self.corpus, run, seen, progress, keep
+        )
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()
         status: Status = "failed"
@@ -113,8 +115,8 @@ class Session(Prepared):
         finally:
             if run.kept >= run.target:  # also where the caller left with the last record in hand
                 status = "done"
-            if isinstance(ways, AutoWays):
-                measurements.add(self.model, self.settings.measured_as, ways.tallies())
+            if isinstance(steerings, AutoSteering):
+                measurements.add(self.model, self.settings.measured_as, steerings.tallies())
             progress.notices += self.corpus.notices[self._told :]
             run.update(funnel=progress.funnel.to_dict(), seconds=self._seconds(run))
             run.finish(status)
@@ -172,7 +174,7 @@ class Session(Prepared):
         return self.settings.identity(self.model.name, self.model.server.kind)
 
     def _manifest(self, template: Template, allowed: Sequence[str]) -> dict[str, Any]:
-        steered = (message for way in allowed for message in self.steer(way, 0).messages)
+        steered = (message for steering in allowed for message in self.steer(steering, 0).messages)
         return {
             "server": self.model.server.kind,
             "server_version": self.model.version,

@@ -170,7 +170,7 @@ def without_turns() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("template", "way", "missing"),
+    ("template", "steering", "missing"),
     [
         (chatml(drops_system=True), "system", "it leaves out the system message"),
         (chatml(drops_system=True), "exemplar+opener", "it leaves out the system message"),
@@ -178,15 +178,15 @@ def without_turns() -> Any:
     ],
 )
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
-def test_a_way_that_the_template_does_not_carry_is_refused_by_name(
-    tmp_path: Path, template: Any, way: str, missing: str, kind: str
+def test_a_steering_that_the_template_does_not_carry_is_refused_by_name(
+    tmp_path: Path, template: Any, steering: str, missing: str, kind: str
 ) -> None:
     model = FakeModel("m", template)
     server: FakeServer = FakeOllama(models=[model]) if kind == "ollama" else FakeOpenAI("llama-server", models=[model])
     with server as fake:
-        made = generate(settings(fake, 1, steering=way, kind=kind), tmp_path / "en.jsonl")
+        made = generate(settings(fake, 1, steering=steering, kind=kind), tmp_path / "en.jsonl")
     assert isinstance(made.error, TemplateError)
-    assert made.error.cause == f"The chat template of {model.name} cannot carry {way} ({missing})"
+    assert made.error.cause == f"The chat template of {model.name} cannot carry {steering} ({missing})"
     assert "--steering" in made.error.remedy
     assert not [one for one in generating(fake) if one.body.get("raw")]
 

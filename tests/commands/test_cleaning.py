@@ -244,7 +244,7 @@ def test_a_corpus_that_is_written_to_is_not_changed(run: Runner, corpus: Path) -
         (["--tag", "quality"], ["--tag quality=good,excellent"]),
         (["--tag", "qualty=good", "--in-place"], ["no tag 'qualty'", "quality, difficulty, category, safety"]),
         (["--tag", "Quality=goood", "--in-place"], ["record has the tag quality=goood", "good, excellent"]),
-        (["--way", "sideways"], ["sideways"]),
+        (["--steering", "sideways"], ["sideways"]),
         (["--longest", "3", "-"], ["stdin or a pipe can be read once"]),
         (["-l", "itallian", "--redetect"], ["'itallian'", "it (Italian)"]),
     ],

@@ -69,7 +69,7 @@ def test_it_ends_in_a_table_a_page_and_the_next_command(run: Runner) -> None:
         assert "m:1b: 4 cells of 12 attempts, about " in done.err, "the time is told first"
         rows = records("compare.jsonl")
         assert len(rows) == 48
-        assert {(row["language"], row["way"]) for row in rows} == {
+        assert {(row["language"], row["steering"]) for row in rows} == {
             (c, w) for c in ("it", "ar") for w in ("none", "system")
         }
         lines = done.out.splitlines()
@@ -120,7 +120,11 @@ def test_two_models_are_told_apart_and_the_better_one_is_named(run: Runner) -> N
         done = run("compare", "-m", "bad:1b,good:1b", "-l", "it", "-s", "system", "-n", 5, "--json", "--host", fake.url)
     result = json.loads(done.out)
     assert {cell["model"]: cell["useful"] for cell in result["cells"]} == {"bad:1b": 0, "good:1b": 5}
-    assert [(cell["language"], cell["way"], cell["identified"]) for cell in result["cells"]][1] == ("it", "system", 5)
+    assert [(cell["language"], cell["steering"], cell["identified"]) for cell in result["cells"]][1] == (
+        "it",
+        "system",
+        5,
+    )
     assert result["next"] == [f"magpie-ollama generate -l it -m good:1b -s system -n 100 --host {fake.url}"]
 
 
@@ -176,7 +180,7 @@ def test_without_any_success_it_says_so(run: Runner) -> None:
         fake.script = lambda ask: Reply(question(int(ask.options.get("seed", 0)), "en"))
         done = run("compare", "-l", "it", "-s", "system", "-n", 4, "--host", fake.url)
     assert done.code == 0
-    assert done.out.splitlines()[-1] == "Italian: no way gave a useful instruction; try another model"
+    assert done.out.splitlines()[-1] == "Italian: no steering gave a useful instruction; try another model"
 
 
 @pytest.mark.parametrize(
@@ -243,7 +247,7 @@ def test_a_page_that_is_not_its_own_is_not_replaced(run: Runner) -> None:
     assert Path("compare.html").read_text("utf-8") == "hello"
 
 
-def test_a_folder_of_its_name_is_in_nobodys_way(run: Runner) -> None:
+def test_a_folder_of_its_name_is_in_nobodys_steering(run: Runner) -> None:
     Path("compare").mkdir()
     Path("sub/it").mkdir(parents=True)
     with FakeOllama(models=[FakeModel("m:1b")], script=script) as fake:

@@ -17,7 +17,7 @@ from magpie_ollama.doctor import speed
 from magpie_ollama.doctor.findings import Diagnosis, Finding
 from magpie_ollama.run.progress import Progress
 
-LONG = "steer in a way that was accepted, or measure each with `magpie-ollama compare -l it -m smollm2:135m`"
+LONG = "choose a steering that was accepted, or measure each with `magpie-ollama compare -l it -m smollm2:135m`"
 
 
 @pytest.fixture(autouse=True)

@@ -198,18 +198,18 @@ def test_sample_does_not_replace_its_input(run: Runner) -> None:
     assert FILE.read_bytes() == before
 
 
-def test_sample_of_a_language_and_a_way(run: Runner) -> None:
-    values = [lines.values(record(seed=n, language=code, steering=way)) for n, (code, way) in enumerate(
+def test_sample_of_a_language_and_a_steering(run: Runner) -> None:
+    values = [lines.values(record(seed=n, language=code, steering=steering)) for n, (code, steering) in enumerate(
         [("it", "system"), ("it", "opener"), ("es", "system"), ("es", "opener")] * 5)]  # fmt: skip
     write(*values)
     drawn = [
         json.loads(line)
-        for line in run("sample", FILE, "-n", 99, "-l", "Spanish", "--way", "opener", "--json").out.splitlines()
+        for line in run("sample", FILE, "-n", 99, "-l", "Spanish", "--steering", "opener", "--json").out.splitlines()
     ]
     assert [(value["language"], value["steering"]) for value in drawn] == [("es", "opener")] * 5
     write({**values[0], "steering": "exemplar+opener"})
-    assert run("sample", FILE, "--way", "opener+exemplar", "--json").out
-    check_error(run("sample", FILE, "--way", "sideways"), 2, "sideways")
+    assert run("sample", FILE, "--steering", "opener+exemplar", "--json").out
+    check_error(run("sample", FILE, "--steering", "sideways"), 2, "sideways")
     check_error(run("sample", FILE, "-l", "de"), 2, "no records of de", "magpie-ollama stats")
 
 

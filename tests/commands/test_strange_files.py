@@ -104,7 +104,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "filter": (
         *(
             "-l",
-            "--way",
+            "--steering",
             "--model",
             "--min-confidence",
             "--min-words",
@@ -116,7 +116,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     ),
     "dedup": ("--threshold", "--exact", "--show"),
     "drop": ("--line", "--ids-from"),
-    "sample": ("-n", "--seed", "-l", "--way"),
+    "sample": ("-n", "--seed", "-l", "--steering"),
     "stats": ("--near",),
     "push": ("--licence", "--public"),
     "tag": (),

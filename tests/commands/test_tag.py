@@ -193,7 +193,7 @@ def test_the_remedy_for_tags_of_another_kind_loses_nothing(run: Runner, own_fold
 
 
 @pytest.mark.parametrize("none", [None, "", [], {}])
-def test_tags_that_hold_nothing_are_in_nobodys_way(run: Runner, own_folder: Path, none: object) -> None:
+def test_tags_that_hold_nothing_are_in_nobodys_steering(run: Runner, own_folder: Path, none: object) -> None:
     Path("it.jsonl").write_text(json.dumps({"instruction": "Quanto?", "output": "Tanto.", "tags": none}), "utf-8")
     with FakeOllama(script=lambda ask: Reply(GOOD)) as fake:
         assert run("tag", "it.jsonl", "--in-place", "--host", fake.url).code == 0

@@ -125,7 +125,7 @@ def world(own_folder: Path) -> Iterator[World]:
     runs = Path(f"{NAME}.magpie/runs")
     runs.mkdir(parents=True)
     settings = dict.fromkeys(("language", "steering", "model", "server"), EVIL)
-    funnel = {"outcomes": {"kept": 1, EVIL: 2}, "tokens": {"kept": 9, EVIL: 9}, "ways": {EVIL: 3}}
+    funnel = {"outcomes": {"kept": 1, EVIL: 2}, "tokens": {"kept": 9, EVIL: 9}, "steerings": {EVIL: 3}}
     manifest = {
         "run": "made", "number": 1, "status": EVIL, "target": 1, "seed": 0, "created_at": EVIL, "fingerprint": EVIL,
         "settings": settings, "funnel": funnel, "seconds": 1.0, "server_version": EVIL,

@@ -40,11 +40,16 @@ def script(ask: Ask) -> Reply:
 
 
 def run(
-    fake: FakeOllama, path: Path, attempts: int, ways: tuple[str, ...], told: list[str] | None = None, **changes: object
+    fake: FakeOllama,
+    path: Path,
+    attempts: int,
+    steerings: tuple[str, ...],
+    told: list[str] | None = None,
+    **changes: object,
 ) -> Results:
     """The results; ``told`` gets the notices."""
-    asked_settings = settings(fake, attempts, language="it", steering=ways[0], seed=0, **changes)
-    asked = Asked([ITALIAN], ways, attempts, with_responses=False)
+    asked_settings = settings(fake, attempts, language="it", steering=steerings[0], seed=0, **changes)
+    asked = Asked([ITALIAN], steerings, attempts, with_responses=False)
 
     async def go() -> Results:
         results = Results(path, fingerprint(asked_settings, False))
@@ -61,11 +66,11 @@ def run(
     return asyncio.run(go())
 
 
-def test_each_cell_has_its_attempts_and_the_best_way_is_found(tmp_path: Path) -> None:
+def test_each_cell_has_its_attempts_and_the_best_steering_is_found(tmp_path: Path) -> None:
     with FakeOllama(models=[FakeModel("m:1b")]) as fake:
         fake.script = script
         results = run(fake, tmp_path / "c.jsonl", 40, ("none", "system", "prefix"))
-    found = {finding.cell.way: finding for finding in findings(results.rows)}
+    found = {finding.cell.steering: finding for finding in findings(results.rows)}
     assert [finding.attempts for finding in found.values()] == [40, 40, 40]
     assert (found["none"].identified, found["none"].useful, found["none"].useful_per_1000_tokens) == (0, 0, 0.0)
     assert found["none"].identified_interval == pytest.approx((0.0, 0.0876), abs=0.0001)
@@ -77,11 +82,11 @@ def test_each_cell_has_its_attempts_and_the_best_way_is_found(tmp_path: Path) ->
     assert low < found["system"].useful_per_1000_tokens < high
     assert found["system"].distinct == 1.0 and found["system"].confidence > 0
     best = best_of(list(found.values()), "it")
-    assert best is not None and best.cell.way == "system"
+    assert best is not None and best.cell.steering == "system"
     assert best_of(list(found.values()), "es") is None
 
 
-def test_ways_that_are_alike_are_not_told_apart(tmp_path: Path) -> None:
+def test_steerings_that_are_alike_are_not_told_apart(tmp_path: Path) -> None:
     with FakeOllama(models=[FakeModel("m:1b")]) as fake:
         fake.script = script
         results = run(fake, tmp_path / "c.jsonl", 20, ("system", "exemplar"))
@@ -138,14 +143,14 @@ def test_rows_of_other_settings_do_not_count(tmp_path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) == 12
 
 
-def test_auto_is_a_way_too_and_learns_within_its_cell(tmp_path: Path) -> None:
+def test_auto_is_a_steering_too_and_learns_within_its_cell(tmp_path: Path) -> None:
     with FakeOllama(models=[FakeModel("m:1b")]) as fake:
         fake.script = script
         results = run(fake, tmp_path / "c.jsonl", 60, ("auto",))
     rows = results.rows[Cell("m:1b", "it", "auto")]
     drawn = [row.drawn for row in rows]
     assert len(set(drawn)) > 2
-    assert sum("system" in way or "exemplar" in way for way in drawn[-30:]) > 20
+    assert sum("system" in steering or "exemplar" in steering for steering in drawn[-30:]) > 20
 
 
 def test_what_it_measured_is_there_for_auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,4 +204,4 @@ def test_findings_of_rows_that_copy_each_other(tmp_path: Path) -> None:
     rows = [replace(row, index=number, text=text) for number, text in enumerate(texts)]
     (found,) = findings({Cell("m", "it", "system"): rows})
     assert (found.distinct, found.apart) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
-    assert json.loads(json.dumps(found.to_dict()))["way"] == "system"
+    assert json.loads(json.dumps(found.to_dict()))["steering"] == "system"

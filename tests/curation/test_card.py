@@ -56,7 +56,7 @@ def test_without_a_licence_none_is_claimed(tmp_path: Path) -> None:
     assert "subject to that model's own licence (here: `llama3.2:latest`)" in text
 
 
-def test_it_tells_models_languages_ways_and_the_funnel(tmp_path: Path) -> None:
+def test_it_tells_models_languages_steerings_and_the_funnel(tmp_path: Path) -> None:
     text = made(tmp_path / "a.jsonl", OWN, {**OWN, "steering": "opener"}, runs=(RUN, {**RUN, "there": 0}))
     assert "written by `llama3.2:latest`. They were made with magpie-ollama" in text
     assert "| Italian (`it`) | 2 | 5 words | 1 word |" in text

@@ -49,7 +49,7 @@ def row(response: str, number: int = 1) -> Row:
         ("Quanto", "", True),
     ],
 )
-def test_signs_that_are_written_in_two_ways_are_one(pattern: str, text: str, found: bool) -> None:
+def test_signs_that_are_written_in_two_steerings_are_one(pattern: str, text: str, found: bool) -> None:
     assert Pattern(pattern).is_in(row(text)) is found
 
 

@@ -36,7 +36,7 @@ def test_fields_are_counted(tmp_path: Path) -> None:
     assert report["records"] == 4
     assert report["forms"] == {"instruction": 4}
     assert report["models"] == {"m": 2, "n": 1}
-    assert report["ways"] == {"system": 1, "opener": 1}
+    assert report["steerings"] == {"system": 1, "opener": 1}
     assert report["servers"] == {"ollama": 2}
     assert report["finish_reasons"] == {"stop": 1, "length": 1}
     assert report["runs"] == {"r1": 2}

@@ -12,14 +12,17 @@ from magpie_ollama.compare.findings import findings
 from magpie_ollama.display.findings import table
 
 
-def _row(index: int, way: str) -> Row:
+def _row(index: int, steering: str) -> Row:
     outcome = "empty" if index % 7 == 0 else "kept"
     text = f"Come posso {index}?"
-    return Row("s", "m:1b", "it", way, index, index, way, outcome, "yes", True, 0.5, 20, 0, 1.0, text, "")
+    return Row("s", "m:1b", "it", steering, index, index, steering, outcome, "yes", True, 0.5, 20, 0, 1.0, text, "")
 
 
 def _shown(width: int) -> str:
-    rows = {Cell("m:1b", "it", way): [_row(index, way) for index in range(80)] for way in ("prefix", "exemplar+opener")}
+    rows = {
+        Cell("m:1b", "it", steering): [_row(index, steering) for index in range(80)]
+        for steering in ("prefix", "exemplar+opener")
+    }
     console = Console(width=width, file=io.StringIO())
     console.print(table(findings(rows), width))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]

@@ -40,12 +40,12 @@ from magpie_ollama.doctor import examination as doctor
 from magpie_ollama.doctor import speed
 from magpie_ollama.doctor.examination import examine
 from magpie_ollama.doctor.findings import Diagnosis, Finding
+from magpie_ollama.run.choosing import AUTO_STEERINGS
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.ways import AUTO_WAYS
 
 MACHINE = ["environment", "data folder", "disk"]
 ASKED = ["template", "BOS", "stops", "system role", "thinking", "slots", "confidence"]
-ALL = [*MACHINE, "server", "model", "context", "memory", *ASKED, "none", *AUTO_WAYS, "response", "1,000 records"]
+ALL = [*MACHINE, "server", "model", "context", "memory", *ASKED, "none", *AUTO_STEERINGS, "response", "1,000 records"]
 
 
 @pytest.fixture(autouse=True)
@@ -101,12 +101,12 @@ def test_a_healthy_ollama(version: str) -> None:
     assert "82,000 tokens" in of(found, "1,000 records").text
 
 
-def test_the_ways_are_those_of_the_language() -> None:
+def test_the_steerings_are_those_of_the_language() -> None:
     with FakeOllama() as fake:
         found = diagnose(fake, language="it")
-    assert [name for name in names(found) if name in ("none", *AUTO_WAYS)] == list(AUTO_WAYS)
-    for way in AUTO_WAYS:
-        sample = of(found, way)
+    assert [name for name in names(found) if name in ("none", *AUTO_STEERINGS)] == list(AUTO_STEERINGS)
+    for steering in AUTO_STEERINGS:
+        sample = of(found, steering)
         assert sample.text.startswith("accepted, " if sample.verdict == "ok" else "rejected as ")
 
 
@@ -115,7 +115,7 @@ def test_other_servers(flavour: Any) -> None:
     with FakeOpenAI(flavour) as fake:
         found = diagnose(fake, kind="openai")
     assert names(found) == [*ALL, "variables"]
-    assert troubles(found) <= {"none", *AUTO_WAYS}
+    assert troubles(found) <= {"none", *AUTO_STEERINGS}
     assert flavour in of(found, "server").text
     assert of(found, "template").text.startswith("rendered by openai")
 
@@ -195,7 +195,10 @@ def test_a_template_that_refuses_a_system_message() -> None:
     with NoSystem(models=[FakeModel("gemma:2b")], script=chunked_script(40)) as fake:
         found = diagnose(fake)
     assert "System role not supported" in of(found, "system role").text
-    assert troubles(found) == {"system role", *(way for way in AUTO_WAYS if "system" in way or "exemplar" in way)}
+    assert troubles(found) == {
+        "system role",
+        *(steering for steering in AUTO_STEERINGS if "system" in steering or "exemplar" in steering),
+    }
     assert "cannot carry exemplar" in of(found, "exemplar").text
     assert of(found, "opener").text.startswith("accepted")
     assert (found.exit_code, found.tokens_for_1000) == (0, 82_000)

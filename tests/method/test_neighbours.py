@@ -60,7 +60,7 @@ def test_a_name_in_the_other_characters_does_no_harm() -> None:
     assert (check(text, "zh-Hant"), identify(text)) == (Verdict.YES, "zh-Hant")
 
 
-def test_what_both_ways_of_writing_share_is_accepted_as_either() -> None:
+def test_what_both_steerings_of_writing_share_is_accepted_as_either() -> None:
     text = "玉山有多高，哪座山比玉山高？"
     assert (check(text, "zh"), check(text, "zh-Hant"), identify(text)) == (Verdict.YES, Verdict.YES, "zh")
 

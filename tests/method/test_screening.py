@@ -324,7 +324,7 @@ def test_a_foreign_sentence_in_a_long_response_does_not_cut_it() -> None:
         assert (fed(watch, text), watch.reason) == (0, None)
 
 
-def test_what_finds_its_way_out_of_a_repetition_is_not_cut() -> None:
+def test_what_finds_its_steering_out_of_a_repetition_is_not_cut() -> None:
     story = " ".join(exemplar.response for exemplar in ENGLISH.language.exemplars)
     for before in range(40, 240, 10):  # so that a look meets it at its end
         text = f"{story[:before]}: {'on and on, ' * 14}and then they went home. {story}"

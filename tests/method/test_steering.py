@@ -1,4 +1,4 @@
-"""Steering: what goes into the prompt for every way, and that a seed decides what is drawn."""
+"""Steering: what goes into the prompt for every steering, and that a seed decides what is drawn."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from magpie_ollama.method.steering import (
     OPENER_SHARES,
     PARTS,
     Steered,
-    default_way,
-    parse_way,
+    default_steering,
+    parse_steering,
     steer,
 )
 
 ITALIAN = languages.load("it")
 OPENERS = {opener for group in ITALIAN.openers.values() for opener in group}
-WAYS = [NONE, *("+".join(parts) for n in range(1, 5) for parts in itertools.combinations(PARTS, n))]
+STEERINGS = [NONE, *("+".join(parts) for n in range(1, 5) for parts in itertools.combinations(PARTS, n))]
 
 
 @pytest.mark.parametrize(
-    ("text", "way"),
+    ("text", "steering"),
     [
         ("none", "none"),
         (" None ", "none"),
@@ -41,36 +41,36 @@ WAYS = [NONE, *("+".join(parts) for n in range(1, 5) for parts in itertools.comb
         ("opener+opener", "opener"),
     ],
 )
-def test_a_way_has_one_name(text: str, way: str) -> None:
-    assert parse_way(text) == way
+def test_a_steering_has_one_name(text: str, steering: str) -> None:
+    assert parse_steering(text) == steering
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_name_of_a_way_is_its_own(way: str) -> None:
-    assert parse_way(way) == way
+@pytest.mark.parametrize("steering", STEERINGS)
+def test_the_name_of_a_steering_is_its_own(steering: str) -> None:
+    assert parse_steering(steering) == steering
 
 
 @pytest.mark.parametrize("text", ["", "+", "prefixes", "system,opener", "system+"])
 def test_other_words_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_way(text)
+        parse_steering(text)
     assert "There is no steering" in caught.value.cause
     assert "exemplar+opener" in caught.value.remedy
 
 
 @pytest.mark.parametrize(("text", "alone"), [("none+system", "none"), ("auto+system", "auto")])
-def test_a_way_without_parts_stands_alone(text: str, alone: str) -> None:
+def test_a_steering_without_parts_stands_alone(text: str, alone: str) -> None:
     with pytest.raises(UsageError, match=f"The steering '{alone}' stands alone") as caught:
-        parse_way(text)
+        parse_steering(text)
     assert "exemplar+opener" in caught.value.remedy
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("steering", STEERINGS)
 @pytest.mark.parametrize("seed", range(5))
-def test_what_each_part_brings(way: str, seed: int) -> None:
-    parts = way.split("+")
-    steered = steer(way, ITALIAN, seed)
-    assert steered.way == way
+def test_what_each_part_brings(steering: str, seed: int) -> None:
+    parts = steering.split("+")
+    steered = steer(steering, ITALIAN, seed)
+    assert steered.steering == steering
     roles = [message["role"] for message in steered.messages]
     assert roles[:1] == (["system"] if "system" in parts or "exemplar" in parts else [])
     assert roles[1:] == (["user", "assistant"] * EXEMPLARS if "exemplar" in parts else [])
@@ -90,17 +90,17 @@ def test_nothing_is_added_without_steering() -> None:
     assert steer("none", ITALIAN, 1) == Steered("none")
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_ones_own_system_message_goes_in_front_whatever_the_way(way: str) -> None:
-    steered = steer(way, ITALIAN, 1, system="Sei un poeta.")
+@pytest.mark.parametrize("steering", STEERINGS)
+def test_ones_own_system_message_goes_in_front_whatever_the_steering(steering: str) -> None:
+    steered = steer(steering, ITALIAN, 1, system="Sei un poeta.")
     assert steered.messages[0] == {"role": "system", "content": "Sei un poeta."}
     assert [message["role"] for message in steered.messages].count("system") == 1
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_seed_decides(way: str) -> None:
-    assert [steer(way, ITALIAN, seed, exemplars=2) for seed in range(20)] == [
-        steer(way, ITALIAN, seed, exemplars=2) for seed in range(20)
+@pytest.mark.parametrize("steering", STEERINGS)
+def test_the_seed_decides(steering: str) -> None:
+    assert [steer(steering, ITALIAN, seed, exemplars=2) for seed in range(20)] == [
+        steer(steering, ITALIAN, seed, exemplars=2) for seed in range(20)
     ]
 
 
@@ -144,7 +144,7 @@ def test_a_pool_is_drawn_from_too() -> None:
 
 
 def test_only_english_needs_no_steering() -> None:
-    assert {code: default_way(languages.load(code)) for code in ("en", "it", "ja")} == {
+    assert {code: default_steering(languages.load(code)) for code in ("en", "it", "ja")} == {
         "en": "none",
         "it": "auto",
         "ja": "auto",

@@ -10,7 +10,7 @@ import pytest
 from magpie_ollama.asking.settings import INSTRUCTION, Settings
 from magpie_ollama.method import languages
 from magpie_ollama.run import measurements
-from magpie_ollama.run.ways import Tally
+from magpie_ollama.run.choosing import Tally
 from magpie_ollama.servers.base import Model, ServerChoice
 
 MODEL = Model("m:1b", digest="sha256:abc")

@@ -54,7 +54,7 @@ def test_stopping_finishes_responses_and_drops_instructions(tmp_path: Path) -> N
     assert made.manifests[0]["status"] == "interrupted"
 
 
-def test_the_summary_tells_ways_and_attempts_of_one_kind(tmp_path: Path) -> None:
+def test_the_summary_tells_steerings_and_attempts_of_one_kind(tmp_path: Path) -> None:
     async def meanwhile(session: Session, task: asyncio.Task[Any]) -> None:
         await until(lambda: session.progress.kept >= 3 and session.progress.responding < session.progress.in_flight)
         session.stop()
@@ -63,7 +63,7 @@ def test_the_summary_tells_ways_and_attempts_of_one_kind(tmp_path: Path) -> None
         made = generate(settings(fake, 100, seed=0), tmp_path / "en.jsonl", meanwhile)
     funnel = made.progress.funnel
     assert "dropped" in funnel.outcomes
-    assert funnel.ways.total() == funnel.attempts
+    assert funnel.steerings.total() == funnel.attempts
 
 
 def test_fewer_than_an_unfinished_run_has_are_made_beside_it(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_vllm_matches_a_special_token_as_stop_string_only_where_it_is_shown() ->
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("kind", ["drop", "drop_mid", "engine_dies", "incomplete_part", "half_line", "busy"])
-def test_the_openai_fakes_break_the_same_way(kind: Kind, stream: bool) -> None:
+def test_the_openai_fakes_break_the_same_steering(kind: Kind, stream: bool) -> None:
     with FakeOpenAI() as fake:
         fake.fail_next(1, kind)
         whole = [complete(fake, stream) for _ in range(2)]

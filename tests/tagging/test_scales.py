@@ -172,7 +172,7 @@ class TestJudgements:
         assert len(Judgements(source, JUDGE, "m")) == 2
 
     @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-    def test_beside_a_file_where_nothing_can_be_written_a_copy_is_the_way(self, tmp_path: Path) -> None:
+    def test_beside_a_file_where_nothing_can_be_written_a_copy_is_the_steering(self, tmp_path: Path) -> None:
         shut = tmp_path / "shut"
         shut.mkdir(mode=0o555)
         with (

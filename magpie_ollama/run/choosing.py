@@ -1,4 +1,4 @@
-"""Which way of steering the next attempt takes: a fixed one, or the one that yields most, found while running."""
+"""Which steering the next attempt takes: a fixed one, or the one that yields most, found while running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.records import DROPPED, KEPT, Attempt
 
-AUTO_WAYS: Mapping[str, float] = {
+AUTO_STEERINGS: Mapping[str, float] = {
     "exemplar+opener": 0.7,
     "exemplar": 0.5,
     "system+opener": 0.25,
@@ -20,9 +20,9 @@ AUTO_WAYS: Mapping[str, float] = {
     "system": 0.1,
     "prefix": 0.1,
 }
-"""The ways that auto tries, each with the share of useful instructions that it is expected to have before anything is
-measured: the order that they had on SmolLM2-135M in five languages (docs/steering.md), with a good chance left to
-those that need a better model."""
+"""The steerings that auto tries, each with the share of useful instructions that it is expected to have before
+anything is measured: the order that they had on SmolLM2-135M in five languages (docs/steering.md), with a good
+chance left to those that need a better model."""
 
 PRIOR_ATTEMPTS = 2.0
 """How many attempts the shipped expectation counts for: a handful of real ones overrules it."""
@@ -35,19 +35,19 @@ PRIOR_TOKENS = 100.0
 
 HASTE = 3.0
 """Each attempt counts for so many, in the draws only. Plain Thompson sampling (1.0) is made for the long run: in the
-first 200 attempts it spends a quarter of the tokens on finding out. With 3.0, auto has .90 of the best way's yield by
-then, and where the prior is wrong about everything .82 of 300 draws still go to the best ways (simulated on measured
+first 200 attempts it spends a quarter of the tokens on finding out. With 3.0, auto has .90 of the best one's yield by
+then, and where the prior is wrong about everything .82 of 300 draws still go to the best (simulated on measured
 outcomes)."""
 
 FLOOR = 0.02
-"""Share of the draws that goes to a way at random, so that none that yields is shut out for ever."""
+"""Share of the draws that goes to a steering at random, so that none that yields is shut out for ever."""
 
 SHARE_DRAWS = 200
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one way has come to. ``passed`` counts instructions that passed the screen, ``kept`` whole records;
+    """What one steering has come to. ``passed`` counts instructions that passed the screen, ``kept`` whole records;
     ``tokens`` are those of instructions, ``response_tokens`` those of responses."""
 
     attempts: float = 0.0
@@ -83,23 +83,23 @@ def passed(attempt: Attempt) -> bool:
     return attempt.outcome == KEPT or attempt.outcome in _ANSWERED
 
 
-class Ways(Protocol):
-    """Chooses a way for each attempt, and learns from what became of it."""
+class Steerings(Protocol):
+    """Chooses a steering for each attempt, and learns from what became of it."""
 
     def choose(self) -> str: ...
 
     def learn(self, attempt: Attempt) -> None: ...
 
     def shares(self) -> dict[str, float]:
-        """The share of the coming draws that each way would get now; {} where there is no choice."""
+        """The share of the coming draws that each steering would get now; {} where there is no choice."""
 
 
-class FixedWay:
-    def __init__(self, way: str) -> None:
-        self._way = way
+class FixedSteering:
+    def __init__(self, steering: str) -> None:
+        self._steering = steering
 
     def choose(self) -> str:
-        return self._way
+        return self._steering
 
     def learn(self, attempt: Attempt) -> None: ...
 
@@ -107,19 +107,19 @@ class FixedWay:
         return {}
 
 
-class AutoWays:
+class AutoSteering:
     """Thompson sampling (Thompson 1933) on useful records per generated token.
 
-    Of each way, the chance that its instruction passes is Beta distributed, and its tokens an attempt are known up to
-    the noise of so many draws. A response costs about the same whatever the way, so its tokens are pooled.
-    The value of a way is (chance of a kept record) / (tokens of an attempt, response included).
+    Of each steering, the chance that its instruction passes is Beta distributed, and its tokens an attempt are known up
+    to the noise of so many draws. A response costs about the same whatever the steering, so its tokens are pooled.
+    The value of a steering is (chance of a kept record) / (tokens of an attempt, response included).
     """
 
-    def __init__(self, ways: Sequence[str], seed: int, earlier: Mapping[str, Tally] | None = None) -> None:
+    def __init__(self, steerings: Sequence[str], seed: int, earlier: Mapping[str, Tally] | None = None) -> None:
         """``earlier`` are measurements of the same model and language; they take the place of the shipped prior."""
         self._draw = random.Random(seed)
-        self._own = {way: Tally() for way in ways}
-        self._prior = {way: self._expect(way, (earlier or {}).get(way)) for way in ways}
+        self._own = {steering: Tally() for steering in steerings}
+        self._prior = {steering: self._expect(steering, (earlier or {}).get(steering)) for steering in steerings}
         self._recalled: dict[str, Tally] = {}
         self._since_shares = 0
         self._shares: dict[str, float] = {}
@@ -138,29 +138,29 @@ class AutoWays:
         """Learns from the attempts that a run made in an earlier process."""
         for attempt in attempts:
             self.learn(attempt)
-        self._recalled = {way: replace(tally) for way, tally in self._own.items()}
+        self._recalled = {steering: replace(tally) for steering, tally in self._own.items()}
 
     def shares(self) -> dict[str, float]:
         if self._since_shares >= 8 or not self._shares:
             self._since_shares = 0
             # Its own generator: looking at the shares must not change the draws.
             draws = [self._best(random.Random(number)) for number in range(SHARE_DRAWS)]
-            self._shares = {way: draws.count(way) / SHARE_DRAWS for way in self._own}
+            self._shares = {steering: draws.count(steering) / SHARE_DRAWS for steering in self._own}
         return self._shares
 
     def tallies(self) -> dict[str, Tally]:
-        """What each way has come to in this process."""
-        return {way: tally.less(self._recalled.get(way, Tally())) for way, tally in self._own.items()}
+        """What each steering has come to in this process."""
+        return {steering: tally.less(self._recalled.get(steering, Tally())) for steering, tally in self._own.items()}
 
     def _best(self, draw: random.Random | None = None) -> str:
         draw = draw or self._draw
         every = list(self._own.values())
         answered = sum(tally.passed for tally in every)
         response = sum(tally.response_tokens for tally in every) / answered if answered else 0.0
-        return max(self._own, key=lambda way: self._value(way, response, draw))
+        return max(self._own, key=lambda steering: self._value(steering, response, draw))
 
-    def _value(self, way: str, response: float, draw: random.Random) -> float:
-        own, prior = self._own[way], self._prior[way]
+    def _value(self, steering: str, response: float, draw: random.Random) -> float:
+        own, prior = self._own[steering], self._prior[steering]
         attempts = own.attempts + prior.attempts
         successes = own.passed + prior.passed
         passes = draw.betavariate(HASTE * successes + 0.01, HASTE * (attempts - successes) + 0.01)
@@ -171,8 +171,8 @@ class AutoWays:
         return passes * kept / (tokens + passes * response + 1)
 
     @staticmethod
-    def _expect(way: str, earlier: Tally | None) -> Tally:
+    def _expect(steering: str, earlier: Tally | None) -> Tally:
         if earlier is not None and earlier.attempts:
             return earlier.scaled(EARLIER_ATTEMPTS)
-        expected = AUTO_WAYS.get(way, 0.3) * PRIOR_ATTEMPTS
+        expected = AUTO_STEERINGS.get(steering, 0.3) * PRIOR_ATTEMPTS
         return Tally(PRIOR_ATTEMPTS, expected, expected, PRIOR_TOKENS * PRIOR_ATTEMPTS)
