@@ -1,230 +1,38 @@
-"""One attempt's two questions to the model: write a user's instruction; then answer it. Watched, retried, screened."""
+"""One attempt: the turns that it lacks, one after another, until one is rejected or all are there."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
 
-from magpie_ollama.asking.ending import Endings, reseed
-from magpie_ollama.asking.retrying import NO_ANSWERS, broken, retrying
-from magpie_ollama.asking.settings import Settings
-from magpie_ollama.asking.templates import Prompter
-from magpie_ollama.corpus.lines import whole_text
-from magpie_ollama.errors import Busy, PromptTooLong, TransientError, Unfinished
-from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.extraction import ending, extract
-from magpie_ollama.method.languages import Exemplar
-from magpie_ollama.method.reasoning import split_reasoning
-from magpie_ollama.method.reasons import Reason
-from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, screen_instruction, screen_response
-from magpie_ollama.method.steering import Steered, steer
-from magpie_ollama.method.turns import without_end
-from magpie_ollama.method.unseen import clean, forbidden
-from magpie_ollama.records import Attempt, Message
-from magpie_ollama.servers.base import Completion, Sampling, Watch
-from magpie_ollama.servers.loaded import LoadedModel
-
-OTHER_SEEDS = 2
-"""So many are tried where an answer breaks off. Ollama 0.33's does so at a token that is one byte of no letter, each
-time with the same seed."""
+from magpie_ollama.asking.asker import Asker
+from magpie_ollama.asking.drafts import Draft
+from magpie_ollama.method.reasons import Stage
+from magpie_ollama.records import DROPPED, KEPT
 
 
-@dataclass(slots=True)
-class Draft:
-    """An attempt under way. ``text`` is what the model wrote as the instruction, accepted or not (with its opener);
-    ``complete`` says that it ended by itself; ``confidence`` is exp(mean log-probability per UTF-8 byte), 0.0 where
-    it is not measured; ``language`` is the detector's verdict, "" where it was not asked.
+async def _always(draft: Draft) -> bool:
+    return True
+
+
+async def attempt(
+    asker: Asker,
+    draft: Draft,
+    may_go_on: Callable[[Draft], Awaitable[bool]] = _always,
+    until: Stage = Stage.RESPONSE,
+) -> str:
+    """Has written what the draft lacks, up to the end of ``until``. What became of it: ``KEPT``, the ``Reason`` of the
+    turn that was rejected, or ``DROPPED`` where it may not go on, which is asked before each turn.
+
+    A draft that was kept with ``until`` its instruction may be given again, to be answered.
     """
-
-    index: int
-    seed: int
-    steering: str
-    steered: Steered
-    text: str = ""
-    complete: bool = False
-    confidence: float = 0.0
-    language: str = ""
-    instruction_tokens: int = 0
-    response_tokens: int = 0
-
-    def end(self, outcome: str) -> Attempt:
-        return Attempt(self.index, outcome, self.steering, self.instruction_tokens, self.response_tokens, self.language)
-
-
-class Asker:
-    """Asks one model. ``on_tokens`` is called with each change of the number of tokens generated so far, ``on_busy``
-    each time that the server refuses a request for want of room."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        model: LoadedModel,
-        prompter: Prompter,
-        seen: DuplicateIndex,
-        on_tokens: Callable[[int], None],
-        on_busy: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._settings = settings
-        self._rules = settings.screening
-        self._model = model
-        self._prompter = prompter
-        self._seen = seen
-        self._on_tokens = on_tokens
-        self._on_busy = on_busy
-        self._endings = Endings()
-        self._answers = 0
-        self._no_answers = 0
-
-    def draft(self, index: int, seed: int, steering: str, pool: Sequence[Exemplar] = ()) -> Draft:
-        """Attempt ``index``, with what its steering draws by ``seed``."""
-        settings = self._settings
-        steered = steer(
-            steering, settings.language, seed, system=settings.system, exemplars=settings.exemplars, pool=tuple(pool)
-        )
-        return Draft(index, seed, steering, steered)
-
-    async def instruction(self, draft: Draft) -> Reason | None:
-        """Has the instruction written into ``draft``. None: it is accepted, and counts as seen from here on."""
-        template = await self._prompter.template(draft.steered.messages)
-        watch = InstructionWatch(self._rules, template, draft.steered.opener)
-
-        def go_on(text: str, sampling: Sampling, look: Watch) -> Awaitable[Completion]:
-            prompt = template.prefix + draft.steered.tail + text
-            return self._model.complete(prompt, sampling, template.stops, look)
-
-        async def ask(seed: int) -> Completion:
-            nonlocal watch
-            watch = InstructionWatch(self._rules, template, draft.steered.opener)
-            look = self._counting(draft, "instruction_tokens", watch)
-            sampling = self._settings.instruction.seeded(seed)
-            if not template.silent:
-                return await go_on("", sampling, look)
-            made = await self._endings.write(go_on, sampling, look)
-            if made.finish_reason == "stop":  # what was found wrong may stand behind its end
-                watch = InstructionWatch(self._rules, template, draft.steered.opener)
-            return made
-
-        completion = await self._answer(draft, "instruction_tokens", ask)
-        if completion is None:
-            return Reason.NO_ANSWER
-        draft.text = (draft.steered.opener + completion.text).strip()
-        draft.confidence = _confidence(completion)
-        draft.complete = completion.finish_reason == "stop"
-        if watch.reason is not None:
-            return watch.reason
-        if template.silent and completion.unshown:
-            return Reason.RUN_ON
-        extracted = extract(completion.text, completion.finish_reason, template, draft.steered.opener)
-        if extracted.reason is not None:
-            return extracted.reason
-        draft.text = extracted.text
-        verdict = screen_instruction(extracted.text, self._rules, draft.steered, self._seen)
-        draft.language = verdict.language
-        if verdict.reason is not None:
-            return verdict.reason
-        if 0.0 < draft.confidence < self._rules.min_confidence:
-            return Reason.LOW_CONFIDENCE
-        self._seen.add(extracted.text)
-        return None
-
-    async def response(self, draft: Draft) -> Completion | Reason:
-        """The response to the draft's instruction, or the reason why it is rejected.
-
-        The steering's messages go with it, so that the answer comes in the language too.
-        """
-        messages: list[Message] = [*draft.steered.messages, {"role": "user", "content": draft.text}]
-        template = await self._prompter.template(draft.steered.messages)
-        # Of a model that reasons anyway, a server takes the reasoning out of the text only where it is asked for.
-        think = (self._settings.think or template.opens_reasoning) and self._model.thinks is not False
-        watch = ResponseWatch(self._rules, template)
-
-        raw = self._prompter.raw is not None
-
-        def ask(seed: int) -> Awaitable[Completion]:
-            nonlocal watch
-            watch = ResponseWatch(self._rules, template)
-            look = _behind_reasoning(watch, template.opens_reasoning) if raw else watch
-            sampling = self._settings.response.seeded(seed)
-            return self._prompter.reply(messages, sampling, think, self._counting(draft, "response_tokens", look))
-
-        try:
-            completion = await self._answer(draft, "response_tokens", ask)
-        except PromptTooLong:
-            return Reason.RESPONSE_TOO_LONG
-        if completion is None:
-            return Reason.RESPONSE_NO_ANSWER
-        if watch.reason is not None:
-            return watch.reason
-        told, text = clean(completion.reasoning), clean(completion.text)
-        # A server that tells reasoning has a parser for it.
-        reasoning, text = (told, text) if told else split_reasoning(text, template.opens_reasoning)
-        completion = replace(completion, reasoning=reasoning, text=without_end(text))
-        finish = completion.finish_reason
-        reason = screen_response(completion.text, finish, draft.text, self._rules, draft.steered, template, told)
-        if reason is None and forbidden(reasoning):
-            reason = Reason.RESPONSE_CONTROL_CHARACTERS
-        return reason or completion
-
-    async def _answer(
-        self, draft: Draft, stage: str, ask: Callable[[int], Awaitable[Completion]], number: int = 0
-    ) -> Completion | None:
-        """The completion, after retries; None where the server is there but gives no complete one. ``ask`` takes the
-        seed: one whose text breaks off is likely to do so again, and another one is tried."""
-
-        async def again() -> Completion:
-            setattr(draft, stage, 0)  # what an attempt that failed generated is nobody's
-            try:
-                return await ask(reseed(draft.seed, number))
-            except Busy:
-                self._on_busy()
-                raise
-
-        before = self._answers
-        try:
-            completion = await retrying(again, self._model.address)
-        except TransientError as error:
-            if isinstance(error, Unfinished) and number < OTHER_SEEDS:
-                return await self._answer(draft, stage, ask, number + 1)
-            if self._answers > before:  # others were answered meanwhile: one that only was too busy is asked again
-                return await self._answer(draft, stage, ask, number) if isinstance(error, Busy) else None
-            self._no_answers += 1
-            if self._no_answers >= NO_ANSWERS:
-                raise broken(error) from error
-            return None
-        self._answers += 1
-        self._no_answers = 0
-        self._on_tokens(completion.tokens - getattr(draft, stage))
-        setattr(draft, stage, completion.tokens)
-        # As the record will hold it: what is asked next cannot be sent with half a surrogate pair.
-        text, reasoning = whole_text(completion.text), whole_text(completion.reasoning)
-        return replace(completion, text=text, reasoning=reasoning, finish_reason=ending(completion.finish_reason))
-
-    def _counting(self, draft: Draft, stage: str, watch: Watch) -> Watch:
-        """``watch``, with each piece that comes counted as a token until the server's own count is there."""
-
-        def look(text: str) -> bool:
-            self._on_tokens(1)
-            setattr(draft, stage, getattr(draft, stage) + 1)
-            return watch(text)
-
-        return look
-
-
-def _behind_reasoning(watch: Watch, opened: bool) -> Watch:
-    """``watch``, of what is written behind the reasoning. ``opened``: the prompt began it."""
-
-    def look(text: str) -> bool:
-        if not opened and not text.lstrip().startswith("<think>"):
-            return watch(text)
-        _, end, answer = text.partition("</think>")
-        return watch(answer) if end else False
-
-    return look
-
-
-def _confidence(completion: Completion) -> float:
-    size = len(completion.text.encode("utf-8", "replace"))
-    if completion.logprob is None or not size or not math.isfinite(completion.logprob):
-        return 0.0
-    return round(math.exp(min(0.0, completion.logprob / size)), 4)
+    while (stage := draft.lacks) is not None:
+        draft.waiting = True
+        if not await may_go_on(draft):
+            return DROPPED
+        draft.waiting = False
+        reason = await (asker.instruction if stage is Stage.INSTRUCTION else asker.response)(draft)
+        if reason is not None:
+            return reason
+        if stage is until is Stage.INSTRUCTION:
+            break
+    return KEPT

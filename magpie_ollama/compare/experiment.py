@@ -16,7 +16,9 @@ from typing import Annotated
 from jsonlines import InvalidLineError
 from msgspec import Meta
 
-from magpie_ollama.asking.attempt import Asker, Draft
+from magpie_ollama.asking.asker import Asker
+from magpie_ollama.asking.attempt import attempt
+from magpie_ollama.asking.drafts import Draft, draw
 from magpie_ollama.asking.retrying import retrying
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.asking.watchdog import watched
@@ -28,7 +30,7 @@ from magpie_ollama.errors import CorpusError, TemplateError, UsageError
 from magpie_ollama.method.detection import check
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import Language
-from magpie_ollama.method.reasons import Reason
+from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.method.steering import AUTO
 from magpie_ollama.records import KEPT, Attempt, Index, Name
 from magpie_ollama.run import measurements
@@ -257,7 +259,7 @@ class Experiment:
 
         async def work() -> None:
             for index in queue:
-                draft = asker.draft(index, first + index, steerings.choose())
+                draft = Draft(draw(prepared.settings, index, first + index, steerings.choose()))
                 row = await self._attempt(asker, draft, prepared, steering)
                 steerings.learn(row.attempt)
                 self._results.add(row)
@@ -274,34 +276,29 @@ class Experiment:
 
     async def _attempt(self, asker: Asker, draft: Draft, prepared: Prepared, steering: str) -> Row:
         started = time.monotonic()
-        reason = await asker.instruction(draft)
-        outcome, response = str(reason or KEPT), ""
-        if reason is None and self._asked.with_responses:
-            answered = await asker.response(draft)
-            if isinstance(answered, Reason):
-                outcome = str(answered)
-            else:
-                response = answered.text
-        if passed(draft.end(outcome)):
-            self._progress.newest = draft.text
+        until = Stage.RESPONSE if self._asked.with_responses else Stage.INSTRUCTION
+        outcome = await attempt(asker, draft, until=until)
+        ended, asked = draft.end(outcome), draft.instruction
+        if passed(ended):
+            self._progress.newest = asked.text
         language = prepared.settings.language
-        verdict = draft.language or str(check(draft.text, language.code, scripts=language.scripts))
+        verdict = ended.language or str(check(asked.text, language.code, scripts=language.scripts))
         return Row(
             settings=self._results.settings,
             model=prepared.model.name,
             language=language.code,
             steering=steering,
-            index=draft.index,
-            seed=draft.seed,
-            drawn=draft.steering,
+            index=draft.drawn.index,
+            seed=draft.drawn.seed,
+            drawn=ended.steering,
             outcome=outcome,
-            verdict="no" if reason is Reason.WRONG_LANGUAGE else verdict,
-            complete=draft.complete,
-            confidence=draft.confidence,
-            tokens=draft.instruction_tokens,
-            response_tokens=draft.response_tokens,
+            verdict="no" if outcome == Reason.WRONG_LANGUAGE else verdict,
+            complete=asked.complete,
+            confidence=asked.confidence,
+            tokens=ended.instruction_tokens,
+            response_tokens=ended.response_tokens,
             seconds=round(time.monotonic() - started, 3),
-            text=draft.text,
-            response=response,
+            text=asked.text,
+            response=draft.response.text if outcome == KEPT and self._asked.with_responses else "",
             digest=prepared.model.digest,
         )

@@ -10,17 +10,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
-from magpie_ollama.asking.attempt import Asker, Draft
+from magpie_ollama.asking.asker import Asker
+from magpie_ollama.asking.attempt import attempt
+from magpie_ollama.asking.drafts import Draft, draw
 from magpie_ollama.asking.retrying import retrying
 from magpie_ollama.asking.settings import without_secrets
 from magpie_ollama.doctor import speed
 from magpie_ollama.doctor.findings import Diagnosis
 from magpie_ollama.errors import MagpieError, NoServer, RequestRefused, TemplateError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.reasons import EXPLANATIONS, Reason
+from magpie_ollama.method.reasons import EXPLANATIONS, Reason, Stage
 from magpie_ollama.method.steering import AUTO, NONE, default_steering
 from magpie_ollama.method.template import CONTROL, Template, leading_bos, load_preset, preset_for
-from magpie_ollama.records import Message
+from magpie_ollama.records import KEPT, Message
 from magpie_ollama.run.choosing import AUTO_STEERINGS, PRIOR_ATTEMPTS
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.servers import registry
@@ -212,23 +214,24 @@ class Trial:
             self._diagnosis.warn(steering, error.cause, error.remedy)
             return
         asker = asked.asker(seen)
-        draft = asker.draft(0, seed, steering)
-        reason = await asker.instruction(draft)
-        self._samples.append(Sample(asker, draft, reason is None))
-        text = f"{draft.instruction_tokens} tokens: {_excerpt(draft.text)}"
-        if reason is None:
+        draft = Draft(draw(asked.settings, 0, seed, steering))
+        outcome = await attempt(asker, draft, until=Stage.INSTRUCTION)
+        self._samples.append(Sample(asker, draft, outcome == KEPT))
+        text = f"{draft.instruction.tokens} tokens: {_excerpt(draft.instruction.text)}"
+        if outcome == KEPT:
             self._diagnosis.ok(steering, f"accepted, {text}")
         else:
-            self._diagnosis.warn(steering, f"rejected as {reason}, {text}", _remedy(reason, self._measuring()))
+            self._diagnosis.warn(
+                steering, f"rejected as {outcome}, {text}", _remedy(Reason(outcome), self._measuring())
+            )
 
     async def _respond(self) -> None:
         reasons = []
         for sample in [sample for sample in self._samples if sample.accepted][:RESPONSES]:
             started = time.monotonic()
-            answer = await sample.asker.response(sample.draft)
-            kept = not isinstance(answer, Reason)
-            reasons += [answer] if isinstance(answer, Reason) else []
-            self._answers.append((sample.draft.response_tokens, kept))
+            outcome = await attempt(sample.asker, sample.draft)
+            reasons += [Reason(outcome)] if outcome != KEPT else []
+            self._answers.append((sample.draft.response.tokens, outcome == KEPT))
             if time.monotonic() - started > LONG_SECONDS:
                 break
         if not self._answers:
@@ -249,10 +252,10 @@ class Trial:
             self._diagnosis.warn("1,000 records", f"no estimate: {missing}", remedy)
             return
         chance = chance_of_passing(
-            [(sample.draft.steering, sample.accepted) for sample in self._samples],
+            [(sample.draft.drawn.steered.steering, sample.accepted) for sample in self._samples],
             default_steering(self._language) == AUTO,
         )
-        spent = [sample.draft.instruction_tokens for sample in self._samples]
+        spent = [sample.draft.instruction.tokens for sample in self._samples]
         tokens = tokens_a_record(fmean(spent), chance, self._answers)
         self._diagnosis.tokens_for_1000 = 1000 * tokens
         seconds = self._diagnosis.seconds_for_1000 = 1000 * tokens / rate

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from magpie_ollama.asking.attempt import Asker, Draft
-from magpie_ollama.asking.settings import Settings
-from magpie_ollama.asking.templates import Prompter
+from magpie_ollama.asking.attempt import attempt
+from magpie_ollama.asking.drafts import Draft, draw
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.errors import ShortOfTarget
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import Exemplar
-from magpie_ollama.method.reasons import Reason
+from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.method.screening import count_words
 from magpie_ollama.records import DROPPED, KEPT, Attempt, Record, new_id
 from magpie_ollama.run.choosing import Steerings
 from magpie_ollama.run.parallel import TICK, Throttle, throttle_for
-from magpie_ollama.run.progress import Progress
-from magpie_ollama.servers.loaded import LoadedModel
+from magpie_ollama.run.prepared import Prepared
 
 POOL = 32
 """Accepted pairs of the run that may serve as exemplars (--bootstrap): the newest."""
@@ -40,37 +37,33 @@ class Pipeline:
 
     def __init__(
         self,
-        settings: Settings,
-        model: LoadedModel,
-        prompter: Prompter,
+        prepared: Prepared,
         steerings: Steerings,
         corpus: Corpus,
         run: Run,
         seen: DuplicateIndex,
-        progress: Progress,
         keep: Keep = lambda record: None,
+        reasons: bool = False,
     ) -> None:
-        self._settings = settings
-        self._server = model.server
-        self._model = model
+        """``reasons``: the model does so before it answers, and much of a response is not seen."""
+        self._settings = settings = prepared.settings
+        self._model = prepared.model
         self._steerings = steerings
         self._corpus = corpus
         self._run = run
-        self._progress = progress
-        self._asker = Asker(settings, model, prompter, seen, self._count_tokens, self._refused)
+        self._progress = prepared.progress
+        self._asker = prepared.asker(seen, self._refused)
         self._keep = keep
         self._next_index = run.next_index
         self._attempts_left = settings.attempt_bound
         self._stopping = False
         self._changed = asyncio.Event()
-        self._asking: dict[asyncio.Task[None], Draft] = {}
-        self._responding: dict[int, Draft] = {}
+        self._drafts: dict[asyncio.Task[None], Draft] = {}
+        self._responding: set[int] = set()
         self._pool: deque[Exemplar] = deque(maxlen=POOL)
         self._throttle: Throttle | None = None
         if not settings.parallel:
-            self._throttle = throttle_for(
-                model.server, run.target - run.kept, settings.think and model.thinks is not False
-            )
+            self._throttle = throttle_for(self._model.server, run.target - run.kept, reasons)
         self._level = self._throttle.level if self._throttle else settings.parallel
         self._workers = 0
 
@@ -80,7 +73,7 @@ class Pipeline:
         if self._settings.think and self._model.thinks is False:
             self._progress.notices.append(f"{self._model.name} cannot reason before it answers: --think has no effect.")
         try:
-            async with watched(self._server, lambda: self._progress.in_flight) as group:
+            async with watched(self._model.server, lambda: len(self._drafts)) as group:
                 self._fill(group)
                 gauge = group.create_task(self._gauge(group, self._throttle)) if self._throttle else None
                 await self._until(lambda: not self._workers)
@@ -95,7 +88,7 @@ class Pipeline:
         """Begins no more attempts and drops the instructions in flight. Returns how many responses are waited for."""
         self._stopping = True
         self._drop_instructions()
-        return self._progress.responding
+        return len(self._responding)
 
     def _fill(self, group: asyncio.TaskGroup) -> None:
         for _ in range(self._level - self._workers):
@@ -112,7 +105,7 @@ class Pipeline:
                 self._attempts_left -= 1
                 index, self._next_index = self._next_index, self._next_index + 1
                 steering = self._steerings.choose()
-                await self._attempt(self._asker.draft(index, self._run.seed + index, steering, self._pool))
+                await self._attempt(Draft(draw(self._settings, index, self._run.seed + index, steering, self._pool)))
         finally:
             self._workers -= 1
             self._signal()
@@ -121,10 +114,9 @@ class Pipeline:
         """Never returns; sets the level by what the throttle finds. When it falls, attempts in flight are let end."""
         while True:
             await asyncio.sleep(TICK)
-            asked = len(self._asking) + len(self._responding)
-            writing = sum(draft.instruction_tokens > 0 for draft in self._asking.values())
-            writing += sum(draft.response_tokens > 0 for draft in self._responding.values())
-            self._level = throttle.look(asked, writing, self._progress.tokens, self._progress.attempts_here)
+            asked = [draft for draft in self._drafts.values() if not draft.waiting]
+            writing = sum(bool(draft.turns) and draft.turns[-1].tokens > 0 for draft in asked)
+            self._level = throttle.look(len(asked), writing, self._progress.tokens, self._progress.attempts_here)
             self._fill(group)
 
     def _refused(self) -> None:
@@ -135,66 +127,66 @@ class Pipeline:
         self._progress.level = self._level
         if self._throttle is not None:
             self._progress.rates = self._throttle.found()
-            if advice := self._throttle.advice(self._server):
+            if advice := self._throttle.advice(self._model.server):
                 self._progress.notices.append(advice)
 
     async def _attempt(self, draft: Draft) -> None:
-        self._progress.in_flight += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._drafts[task] = draft
+        self._show()
         try:
-            made = await self._make(draft)
+            outcome = await attempt(self._asker, draft, self._may_go_on)
         except asyncio.CancelledError:
             self._end(draft.end(DROPPED))
             raise
         finally:
-            self._progress.in_flight -= 1
+            del self._drafts[task]
+            self._responding.discard(draft.drawn.index)
+            self._show()
             self._signal()
-        if isinstance(made, Record):
-            self._corpus.append(made)
+        if outcome == KEPT:
+            record = self._record(draft)
+            self._corpus.append(record)
             self._end(draft.end(KEPT))
-            await self._remember(made)  # after all is written: ``keep`` is not ours, and may raise
+            await self._remember(record)  # after all is written: ``keep`` is not ours, and may raise
         else:
-            self._end(draft.end(made))
+            self._end(draft.end(outcome))
 
-    async def _make(self, draft: Draft) -> Record | str:
-        """A record, or the reason why there is none."""
-        with self._droppable(draft):
-            reason = await self._asker.instruction(draft)
-        if reason is not None:
-            return reason
-        self._progress.newest = draft.text
-        await self._until(lambda: self._over or self._has_room)
-        if self._over:
-            return DROPPED
-        self._responding[draft.index] = draft
-        self._progress.responding = len(self._responding)
-        try:
-            answered = await self._asker.response(draft)
-        finally:
-            del self._responding[draft.index]
-            self._progress.responding = len(self._responding)
-        if isinstance(answered, Reason):
-            return answered
+    async def _may_go_on(self, draft: Draft) -> bool:
+        """Waits until a response would not be one too many."""
+        if draft.lacks is Stage.RESPONSE:
+            self._progress.newest = draft.turns[-1].text
+            await self._until(lambda: self._over or self._has_room)
+            if not self._over:
+                self._responding.add(draft.drawn.index)
+                self._show()
+        return not self._over
+
+    def _record(self, draft: Draft) -> Record:
+        """Of an attempt that was kept."""
+        asked, answered, drawn = draft.instruction, draft.response, draft.drawn
         return Record(
             id=new_id(),
-            messages=[
-                {"role": "user", "content": draft.text},
-                {"role": "assistant", "content": answered.text.strip()},
-            ],
+            messages=[turn.message for turn in draft.turns],
             language=self._settings.language.code,
             model=self._model.name,
-            server=self._server.kind,
-            steering=draft.steering,
-            temperature=self._settings.instruction.temperature,
-            seed=draft.seed,
+            server=self._model.server.kind,
+            steering=drawn.steered.steering,
+            temperature=drawn.temperature,
+            seed=drawn.seed,
             run=self._run.id,
-            opener=draft.steered.opener.strip(),
+            opener=drawn.steered.opener.strip(),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            instruction_tokens=draft.instruction_tokens,
-            response_tokens=draft.response_tokens,
+            instruction_tokens=draft.tokens("user"),
+            response_tokens=draft.tokens("assistant"),
             finish_reason=answered.finish_reason,
-            reasoning=answered.reasoning.strip(),
-            confidence=draft.confidence,
+            reasoning=answered.reasoning,
+            confidence=asked.confidence,
         )
+
+    def _show(self) -> None:
+        self._progress.in_flight, self._progress.responding = len(self._drafts), len(self._responding)
 
     @property
     def _over(self) -> bool:
@@ -203,7 +195,7 @@ class Pipeline:
     @property
     def _has_room(self) -> bool:
         """Whether the responses in flight leave the run short of its target: more would be made for nothing."""
-        return self._run.kept + self._progress.responding < self._run.target
+        return self._run.kept + len(self._responding) < self._run.target
 
     def _end(self, attempt: Attempt) -> None:
         self._run.journal(attempt)
@@ -217,20 +209,10 @@ class Pipeline:
         if self._over:
             self._drop_instructions()
 
-    @contextmanager
-    def _droppable(self, draft: Draft) -> Iterator[None]:
-        """The current attempt is dropped if the run is over before the block ends."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._asking[task] = draft
-        try:
-            yield
-        finally:
-            del self._asking[task]
-
     def _drop_instructions(self) -> None:
-        for task in self._asking:
-            task.cancel()
+        for task, draft in self._drafts.items():
+            if not draft.waiting and draft.drawn.index not in self._responding:
+                task.cancel()
         self._signal()
 
     async def _remember(self, record: Record) -> None:
@@ -240,9 +222,6 @@ class Pipeline:
         short = count_words(record.instruction) <= 40 and count_words(record.response) <= 80
         if self._settings.bootstrap and short:
             self._pool.append(Exemplar(record.instruction, record.response))
-
-    def _count_tokens(self, more: int) -> None:
-        self._progress.tokens += more
 
     def _signal(self) -> None:
         self._changed.set()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from magpie_ollama.asking.attempt import Asker
+from magpie_ollama.asking.asker import Asker
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.errors import RequestRefused, TemplateError, TransientError
@@ -33,11 +34,13 @@ class Prepared:
         settings = replace(self.settings, language=language, steering=steering, rules=rules)
         return Prepared(settings, self.model, self.progress, self.prompter)
 
-    def asker(self, seen: DuplicateIndex) -> Asker:
+    def asker(self, seen: DuplicateIndex, on_busy: Callable[[], None] = lambda: None) -> Asker:
+        """``on_busy`` is called each time that the server refuses a request for want of room."""
+
         def on_tokens(more: int) -> None:
             self.progress.tokens += more
 
-        return Asker(self.settings, self.model, self.prompter, seen, on_tokens)
+        return Asker(self.settings, self.model, self.prompter, seen, on_tokens, on_busy)
 
     async def steerings(self) -> list[str]:
         """The steerings that the run may take. Auto leaves out, with a notice, those that the template cannot carry."""

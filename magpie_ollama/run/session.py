@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from magpie_ollama.asking.opening import opened
@@ -94,12 +94,8 @@ class Session(Prepared):
             self.stop()  # the end of the thread is waited for
             raise
         progress.enter("")
-        settings = self.settings
-        if template.opens_reasoning and self.model.thinks is not False:
-            settings = replace(settings, think=True)  # which tells that much of a response is not seen
-        self._pipeline = Pipeline(
-            settings, self.model, self.prompter, steerings, self.corpus, run, seen, progress, keep
-        )
+        reasons = (self.settings.think or template.opens_reasoning) and self.model.thinks is not False
+        self._pipeline = Pipeline(self, steerings, self.corpus, run, seen, keep, reasons)
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()
         status: Status = "failed"

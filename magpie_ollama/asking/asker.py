@@ -1,0 +1,206 @@
+"""An attempt's two questions to the model: write a user's turn; then answer it. Watched, retried, screened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from magpie_ollama.asking.drafts import Draft, Turn
+from magpie_ollama.asking.ending import Endings, reseed
+from magpie_ollama.asking.retrying import NO_ANSWERS, broken, retrying
+from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.templates import Prompter
+from magpie_ollama.corpus.lines import whole_text
+from magpie_ollama.errors import Busy, PromptTooLong, TransientError, Unfinished
+from magpie_ollama.method.duplicates import DuplicateIndex
+from magpie_ollama.method.extraction import ending, extract
+from magpie_ollama.method.reasoning import split_reasoning
+from magpie_ollama.method.reasons import Reason
+from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, screen_instruction, screen_response
+from magpie_ollama.method.turns import without_end
+from magpie_ollama.method.unseen import clean, forbidden
+from magpie_ollama.servers.base import Completion, Sampling, Watch
+from magpie_ollama.servers.loaded import LoadedModel
+
+OTHER_SEEDS = 2
+"""So many are tried where an answer breaks off. Ollama 0.33's does so at a token that is one byte of no letter, each
+time with the same seed."""
+
+
+class Asker:
+    """Asks one model. ``on_tokens`` is called with each change of the number of tokens generated so far, ``on_busy``
+    each time that the server refuses a request for want of room."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        model: LoadedModel,
+        prompter: Prompter,
+        seen: DuplicateIndex,
+        on_tokens: Callable[[int], None],
+        on_busy: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._rules = settings.screening
+        self._model = model
+        self._prompter = prompter
+        self._seen = seen
+        self._on_tokens = on_tokens
+        self._on_busy = on_busy
+        self._endings = Endings()
+        self._answers = 0
+        self._no_answers = 0
+
+    async def instruction(self, draft: Draft) -> Reason | None:
+        """Has the user's turn written into ``draft``. None: it is accepted, and counts as seen from here on."""
+        steered = draft.drawn.steered
+        template = await self._prompter.template(draft.before())
+        turn = Turn("user")
+        draft.turns.append(turn)
+        watch = InstructionWatch(self._rules, template, steered.opener)
+
+        def go_on(text: str, sampling: Sampling, look: Watch) -> Awaitable[Completion]:
+            prompt = template.prefix + steered.tail + text
+            return self._model.complete(prompt, sampling, template.stops, look)
+
+        async def ask(seed: int) -> Completion:
+            nonlocal watch
+            watch = InstructionWatch(self._rules, template, steered.opener)
+            look = self._counting(turn, watch)
+            sampling = replace(self._settings.instruction, temperature=draft.drawn.temperature, seed=seed)
+            if not template.silent:
+                return await go_on("", sampling, look)
+            made = await self._endings.write(go_on, sampling, look)
+            if made.finish_reason == "stop":  # what was found wrong may stand behind its end
+                watch = InstructionWatch(self._rules, template, steered.opener)
+            return made
+
+        completion = await self._answer(draft, ask)
+        if completion is None:
+            return Reason.NO_ANSWER
+        turn.text = (steered.opener + completion.text).strip()
+        turn.confidence = _confidence(completion)
+        turn.complete = completion.finish_reason == "stop"
+        if watch.reason is not None:
+            return watch.reason
+        if template.silent and completion.unshown:
+            return Reason.RUN_ON
+        extracted = extract(completion.text, completion.finish_reason, template, steered.opener)
+        if extracted.reason is not None:
+            return extracted.reason
+        turn.text = extracted.text
+        verdict = screen_instruction(turn.text, self._rules, steered, self._seen)
+        turn.language = verdict.language
+        if verdict.reason is not None:
+            return verdict.reason
+        if 0.0 < turn.confidence < self._rules.min_confidence:
+            return Reason.LOW_CONFIDENCE
+        self._seen.add(turn.text)
+        return None
+
+    async def response(self, draft: Draft) -> Reason | None:
+        """Has the user's last turn answered, or says why the answer is rejected.
+
+        The steering's messages go with it, so that the answer comes in the language too.
+        """
+        steered, asked = draft.drawn.steered, draft.turns[-1]
+        messages = draft.before()
+        turn = Turn("assistant")
+        draft.turns.append(turn)
+        template = await self._prompter.template(messages[:-1])
+        # Of a model that reasons anyway, a server takes the reasoning out of the text only where it is asked for.
+        think = (self._settings.think or template.opens_reasoning) and self._model.thinks is not False
+        watch = ResponseWatch(self._rules, template)
+        raw = self._prompter.raw is not None
+
+        def ask(seed: int) -> Awaitable[Completion]:
+            nonlocal watch
+            watch = ResponseWatch(self._rules, template)
+            look = _behind_reasoning(watch, template.opens_reasoning) if raw else watch
+            return self._prompter.reply(
+                messages, self._settings.response.seeded(seed), think, self._counting(turn, look)
+            )
+
+        try:
+            completion = await self._answer(draft, ask)
+        except PromptTooLong:
+            return Reason.RESPONSE_TOO_LONG
+        if completion is None:
+            return Reason.RESPONSE_NO_ANSWER
+        turn.finish_reason = completion.finish_reason
+        turn.complete = completion.finish_reason == "stop"
+        told, text = clean(completion.reasoning), clean(completion.text)
+        # A server that tells reasoning has a parser for it.
+        reasoning, text = (told, text) if told else split_reasoning(text, template.opens_reasoning)
+        turn.reasoning, turn.text = reasoning.strip(), without_end(text).strip()
+        if watch.reason is not None:
+            return watch.reason
+        reason = screen_response(turn.text, turn.finish_reason, asked.text, self._rules, steered, template, told)
+        if reason is None and forbidden(reasoning):
+            reason = Reason.RESPONSE_CONTROL_CHARACTERS
+        return reason
+
+    async def _answer(
+        self, draft: Draft, ask: Callable[[int], Awaitable[Completion]], number: int = 0
+    ) -> Completion | None:
+        """The completion of the draft's last turn, after retries; None where the server is there but gives no complete
+        one. ``ask`` takes the seed: one whose text breaks off is likely to do so again, and another one is tried."""
+        turn = draft.turns[-1]
+
+        async def again() -> Completion:
+            turn.tokens = 0  # what an attempt that failed generated is nobody's
+            try:
+                return await ask(reseed(draft.drawn.seed, number))
+            except Busy:
+                self._on_busy()
+                raise
+
+        before = self._answers
+        try:
+            completion = await retrying(again, self._model.address)
+        except TransientError as error:
+            if isinstance(error, Unfinished) and number < OTHER_SEEDS:
+                return await self._answer(draft, ask, number + 1)
+            if self._answers > before:  # others were answered meanwhile: one that only was too busy is asked again
+                return await self._answer(draft, ask, number) if isinstance(error, Busy) else None
+            self._no_answers += 1
+            if self._no_answers >= NO_ANSWERS:
+                raise broken(error) from error
+            return None
+        self._answers += 1
+        self._no_answers = 0
+        self._on_tokens(completion.tokens - turn.tokens)
+        turn.tokens = completion.tokens
+        # As the record will hold it: what is asked next cannot be sent with half a surrogate pair.
+        text, reasoning = whole_text(completion.text), whole_text(completion.reasoning)
+        return replace(completion, text=text, reasoning=reasoning, finish_reason=ending(completion.finish_reason))
+
+    def _counting(self, turn: Turn, watch: Watch) -> Watch:
+        """``watch``, with each piece that comes counted as a token until the server's own count is there."""
+
+        def look(text: str) -> bool:
+            self._on_tokens(1)
+            turn.tokens += 1
+            return watch(text)
+
+        return look
+
+
+def _behind_reasoning(watch: Watch, opened: bool) -> Watch:
+    """``watch``, of what is written behind the reasoning. ``opened``: the prompt began it."""
+
+    def look(text: str) -> bool:
+        if not opened and not text.lstrip().startswith("<think>"):
+            return watch(text)
+        _, end, answer = text.partition("</think>")
+        return watch(answer) if end else False
+
+    return look
+
+
+def _confidence(completion: Completion) -> float:
+    size = len(completion.text.encode("utf-8", "replace"))
+    if completion.logprob is None or not size or not math.isfinite(completion.logprob):
+        return 0.0
+    return round(math.exp(min(0.0, completion.logprob / size)), 4)
