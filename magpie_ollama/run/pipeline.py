@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from magpie_ollama.asking.attempt import attempt
-from magpie_ollama.asking.drafts import Draft, draw
+from magpie_ollama.asking.drafts import Draft
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run
-from magpie_ollama.errors import ShortOfTarget
 from magpie_ollama.method.duplicates import DuplicateIndex
-from magpie_ollama.method.languages import Exemplar
-from magpie_ollama.method.reasons import Reason, Stage
-from magpie_ollama.method.screening import count_words
+from magpie_ollama.method.reasons import Stage
 from magpie_ollama.records import DROPPED, KEPT, Attempt, Record, new_id
-from magpie_ollama.run.choosing import Steerings
 from magpie_ollama.run.parallel import TICK, Throttle, throttle_for
 from magpie_ollama.run.prepared import Prepared
-
-POOL = 32
-"""Accepted pairs of the run that may serve as exemplars (--bootstrap): the newest."""
+from magpie_ollama.run.sources import Source
 
 Keep = Callable[[Record], Awaitable[None] | None]
 
 
 class Pipeline:
-    """Makes records until the run has its target, the bound on attempts is reached, or ``stop`` is called.
+    """Makes records until the run has its target, the source has no more, or ``stop`` is called.
 
     ``keep`` is called with each record once it is in the corpus. What it returns is awaited before another attempt
     takes the record's place: a caller who has not taken a record yet holds up the next.
@@ -38,7 +31,7 @@ class Pipeline:
     def __init__(
         self,
         prepared: Prepared,
-        steerings: Steerings,
+        source: Source,
         corpus: Corpus,
         run: Run,
         seen: DuplicateIndex,
@@ -48,19 +41,16 @@ class Pipeline:
         """``reasons``: the model does so before it answers, and much of a response is not seen."""
         self._settings = settings = prepared.settings
         self._model = prepared.model
-        self._steerings = steerings
+        self._source = source
         self._corpus = corpus
         self._run = run
         self._progress = prepared.progress
         self._asker = prepared.asker(seen, self._refused)
         self._keep = keep
-        self._next_index = run.next_index
-        self._attempts_left = settings.attempt_bound
         self._stopping = False
         self._changed = asyncio.Event()
         self._drafts: dict[asyncio.Task[None], Draft] = {}
         self._responding: set[int] = set()
-        self._pool: deque[Exemplar] = deque(maxlen=POOL)
         self._throttle: Throttle | None = None
         if not settings.parallel:
             self._throttle = throttle_for(self._model.server, run.target - run.kept, reasons)
@@ -68,7 +58,7 @@ class Pipeline:
         self._workers = 0
 
     async def run(self) -> None:
-        """Raises ``ShortOfTarget`` at the bound on attempts, or the ``MagpieError`` that ended the run."""
+        """Raises the ``MagpieError`` that ended the run."""
         self._progress.begin()
         if self._settings.think and self._model.thinks is False:
             self._progress.notices.append(f"{self._model.name} cannot reason before it answers: --think has no effect.")
@@ -81,8 +71,6 @@ class Pipeline:
                     gauge.cancel()
         finally:
             self._tell_level()
-        if not self._stopping and self._run.kept < self._run.target:
-            raise self._short()
 
     def stop(self) -> int:
         """Begins no more attempts and drops the instructions in flight. Returns how many responses are waited for."""
@@ -100,12 +88,9 @@ class Pipeline:
         try:
             while self._workers <= self._level:
                 await self._until(lambda: self._over or self._has_room)
-                if self._over or not self._attempts_left:
+                if self._over or (draft := self._source.next()) is None:
                     return
-                self._attempts_left -= 1
-                index, self._next_index = self._next_index, self._next_index + 1
-                steering = self._steerings.choose()
-                await self._attempt(Draft(draw(self._settings, index, self._run.seed + index, steering, self._pool)))
+                await self._attempt(draft)
         finally:
             self._workers -= 1
             self._signal()
@@ -149,7 +134,9 @@ class Pipeline:
             record = self._record(draft)
             self._corpus.append(record)
             self._end(draft.end(KEPT))
-            await self._remember(record)  # after all is written: ``keep`` is not ours, and may raise
+            self._source.remember(record)
+            if (taken := self._keep(record)) is not None:  # after all is written: it is not ours, and may raise
+                await taken
         else:
             self._end(draft.end(outcome))
 
@@ -199,13 +186,13 @@ class Pipeline:
 
     def _end(self, attempt: Attempt) -> None:
         self._run.journal(attempt)
-        self._steerings.learn(attempt)
+        self._source.learn(attempt)
         progress = self._progress
         progress.funnel.count(attempt)
         progress.kept = self._run.kept
         progress.attempts_here += attempt.outcome != DROPPED
         progress.kept_here += attempt.outcome == KEPT
-        progress.shares = self._steerings.shares()
+        progress.shares = self._source.shares()
         if self._over:
             self._drop_instructions()
 
@@ -215,14 +202,6 @@ class Pipeline:
                 task.cancel()
         self._signal()
 
-    async def _remember(self, record: Record) -> None:
-        taken = self._keep(record)
-        if taken is not None:
-            await taken
-        short = count_words(record.instruction) <= 40 and count_words(record.response) <= 80
-        if self._settings.bootstrap and short:
-            self._pool.append(Exemplar(record.instruction, record.response))
-
     def _signal(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
@@ -230,20 +209,3 @@ class Pipeline:
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             await self._changed.wait()
-
-    def _short(self) -> ShortOfTarget:
-        reasons = self._progress.funnel.rejected()
-        told, remedy = (
-            "",
-            "run the same command again to go on, raise --max-attempts, or try another --steering or model",
-        )
-        if reasons:
-            # A newer tool may have counted others.
-            first = next((reason for reason in Reason if reason == reasons[0][0]), None)
-            told = f"; rejected: {', '.join(f'{count} {name}' for name, count in reasons)}"
-            told += f" ({first}: {first.words})" if first else ""
-            remedy = first.remedy + ", then run the same command again" if first and first.remedy else remedy
-        return ShortOfTarget(
-            f"Kept {self._run.kept} of {self._run.target} after {self._progress.funnel.attempts} attempts{told}.",
-            remedy,
-        )

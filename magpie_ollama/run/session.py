@@ -13,6 +13,7 @@ from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run, Status
 from magpie_ollama.errors import ShortOfTarget
+from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered
 from magpie_ollama.method.template import Template
@@ -23,6 +24,7 @@ from magpie_ollama.run.pipeline import Keep, Pipeline
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.seen import index
+from magpie_ollama.run.sources import Drawing
 from magpie_ollama.servers.loaded import LoadedModel
 
 
@@ -95,13 +97,15 @@ class Session(Prepared):
             raise
         progress.enter("")
         reasons = (self.settings.think or template.opens_reasoning) and self.model.thinks is not False
-        self._pipeline = Pipeline(self, steerings, self.corpus, run, seen, keep, reasons)
+        self._pipeline = Pipeline(self, Drawing(self.settings, run, steerings), self.corpus, run, seen, keep, reasons)
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()
         status: Status = "failed"
         try:
             await self._pipeline.run()
             status = "interrupted"
+            if not self._stopped and run.kept < run.target:
+                raise self._short(run)
         except ShortOfTarget:
             status = "short"
             raise
@@ -165,6 +169,23 @@ class Session(Prepared):
         """The run to continue. One that has more than the target was asked for more, and waits for that."""
         unfinished = self.corpus.unfinished(self._identity(), self.model.digest)
         return unfinished if unfinished is not None and unfinished.kept <= self.settings.target else None
+
+    def _short(self, run: Run) -> ShortOfTarget:
+        reasons = self.progress.funnel.rejected()
+        told, remedy = (
+            "",
+            "run the same command again to go on, raise --max-attempts, or try another --steering or model",
+        )
+        if reasons:
+            # A newer tool may have counted others.
+            first = next((reason for reason in Reason if reason == reasons[0][0]), None)
+            told = f"; rejected: {', '.join(f'{count} {name}' for name, count in reasons)}"
+            told += f" ({first}: {first.words})" if first else ""
+            remedy = first.remedy + ", then run the same command again" if first and first.remedy else remedy
+        return ShortOfTarget(
+            f"Kept {run.kept} of {run.target} after {self.progress.funnel.attempts} attempts{told}.",
+            remedy,
+        )
 
     def _identity(self) -> Mapping[str, Any]:
         return self.settings.identity(self.model.name, self.model.server.kind)
