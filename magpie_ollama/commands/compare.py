@@ -26,8 +26,8 @@ from magpie_ollama.commands.options import (
     server_choice,
     server_options,
 )
-from magpie_ollama.compare.experiment import Asked, Experiment, Results, Row, fingerprint
-from magpie_ollama.compare.findings import Finding, findings
+from magpie_ollama.compare.experiment import Asked, Experiment, Results, Tried, fingerprint
+from magpie_ollama.compare.findings import CellFigures, findings
 from magpie_ollama.corpus.runs import MAX_SEED
 from magpie_ollama.display import consoles, live
 from magpie_ollama.display.characters import inline
@@ -204,7 +204,7 @@ async def _one_model(
             cells = f"{counted(len(experiment.cells()), 'cell')} of {asked.attempts} attempts"
             consoles.say(console, Text(f"{model.name}: {cells}, about {duration(expected)} left"))
 
-        def rows() -> list[Row]:
+        def rows() -> list[Tried]:
             return [row for cell in experiment.cells() for row in results.of(cell)[: asked.attempts]]
 
         total, before = len(experiment.cells()) * asked.attempts, len(rows())
@@ -223,7 +223,7 @@ async def _one_model(
         return model.server.kind
 
 
-def _of_these(results: Results, models: Collection[str]) -> list[Finding]:
+def _of_these(results: Results, models: Collection[str]) -> list[CellFigures]:
     """The findings of some models only: the file may have others' rows, of other servers and files of weights."""
     return [finding for finding in findings(results.rows) if finding.cell.model in models]
 

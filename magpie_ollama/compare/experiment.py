@@ -44,7 +44,7 @@ ATTEMPT_TOKENS = 70
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Tried:
     """One attempt of an experiment, as it stands in its JSONL file. ``steering`` is the cell's, ``drawn`` what it took
     (another one only in a cell of auto). ``verdict`` is the detector's word on the text: "yes", "no", "unknown".
     ``settings`` tells the rows of one experiment from those of another in the same file, ``digest`` those of a model
@@ -91,7 +91,7 @@ class Results:
     def __init__(self, path: Path, settings: str) -> None:
         self.path = path
         self.settings = settings
-        self.rows: dict[Cell, list[Row]] = {}
+        self.rows: dict[Cell, list[Tried]] = {}
         if not path.parent.is_dir():
             raise UsageError(f"The folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}")
         try:
@@ -105,10 +105,10 @@ class Results:
             raise self._unusable("its folder cannot be written to")
         self._file = self._open() if path.exists() else None
 
-    def of(self, cell: Cell) -> list[Row]:
+    def of(self, cell: Cell) -> list[Tried]:
         return self.rows.setdefault(cell, [])
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Tried) -> None:
         if self._file is None:  # nothing is made before there is something to write
             self._file = self._open()
         self._file.append(encode(asdict(row)))
@@ -139,10 +139,10 @@ class Results:
     def _unusable(self, why: str | None) -> CorpusError:
         return CorpusError(f"{self.path} cannot be used: {why}", "choose another place with -o, for example -o compare")
 
-    def _read(self) -> Iterable[Row]:
+    def _read(self) -> Iterable[Tried]:
         if not self.path.exists():
             return
-        names = {field.name for field in fields(Row)}
+        names = {field.name for field in fields(Tried)}
         for number, line in enumerate(self.path.read_bytes().splitlines(), 1):
             try:
                 value = parse(line)
@@ -151,7 +151,7 @@ class Results:
             if value is None:
                 continue
             try:
-                row = convert(value, Row)
+                row = convert(value, Tried)
                 if value.keys() | {"digest"} != names:
                     raise Misshapen("it has other keys")
             except Misshapen as error:
@@ -274,7 +274,7 @@ class Experiment:
                 tally.count(row.attempt)
             measurements.add(prepared.model, prepared.settings.measured_as, {steering: tally})
 
-    async def _attempt(self, asker: Asker, draft: Draft, prepared: Prepared, steering: str) -> Row:
+    async def _attempt(self, asker: Asker, draft: Draft, prepared: Prepared, steering: str) -> Tried:
         started = time.monotonic()
         until = Stage.RESPONSE if self._asked.with_responses else Stage.INSTRUCTION
         outcome = await attempt(asker, draft, until=until)
@@ -283,7 +283,7 @@ class Experiment:
             self._progress.newest = asked.text
         language = prepared.settings.language
         verdict = ended.language or str(check(asked.text, language.code, scripts=language.scripts))
-        return Row(
+        return Tried(
             settings=self._results.settings,
             model=prepared.model.name,
             language=language.code,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from magpie_ollama.compare.experiment import Cell, Row
+from magpie_ollama.compare.experiment import Cell, Tried
 from magpie_ollama.compare.intervals import differs, interval, resampled_ratios, vocabulary_spread, wilson
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
@@ -16,7 +16,7 @@ from magpie_ollama.method.duplicates import DuplicateIndex, normalise
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CellFigures:
     """One cell. Intervals are 95 %: Wilson's for shares, bootstrapped over attempts for ``useful_per_1000_tokens``.
 
     ``identified`` counts texts that the detector identified, ``complete`` those that ended by themselves, ``useful``
@@ -50,9 +50,9 @@ class Finding:
         return {**values.pop("cell"), **values}
 
 
-def findings(rows: Mapping[Cell, Sequence[Row]]) -> list[Finding]:
+def findings(rows: Mapping[Cell, Sequence[Tried]]) -> list[CellFigures]:
     """The findings of all cells with rows, in their order; per model and language the best is marked."""
-    found = [_finding(cell, tuple(cell_rows)) for cell, cell_rows in rows.items() if cell_rows]
+    found = [_figures(cell, tuple(cell_rows)) for cell, cell_rows in rows.items() if cell_rows]
     marked = []
     for finding in found:
         rivals = [
@@ -67,14 +67,14 @@ def findings(rows: Mapping[Cell, Sequence[Row]]) -> list[Finding]:
     return marked
 
 
-def best_of(found: Sequence[Finding], language: str) -> Finding | None:
+def best_of(found: Sequence[CellFigures], language: str) -> CellFigures | None:
     """The cell with most useful instructions per token in a language, over all models; None where no cell has any."""
     useful = [finding for finding in found if finding.cell.language == language and finding.useful]
     return max(useful, key=lambda finding: finding.useful_per_1000_tokens, default=None)
 
 
 @lru_cache(maxsize=1024)  # a live table asks again and again; only one cell has changed
-def _finding(cell: Cell, rows: tuple[Row, ...]) -> Finding:
+def _figures(cell: Cell, rows: tuple[Tried, ...]) -> CellFigures:
     hits = [row for row in rows if row.verdict == "yes"]
     complete = [row for row in rows if row.complete]
     useful = [row for row in rows if row.useful]
@@ -86,7 +86,7 @@ def _finding(cell: Cell, rows: tuple[Row, ...]) -> Finding:
         spaces = languages.load(cell.language).spaces
     except UsageError:
         spaces = True
-    return Finding(
+    return CellFigures(
         cell=cell,
         attempts=len(rows),
         identified=len(hits),

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from magpie_ollama.corpus import files, lines, system
-from magpie_ollama.corpus.scan import Contents, Tally, digest
+from magpie_ollama.corpus.scan import Contents, OfRun, digest
 from magpie_ollama.decoding import Count, Misshapen, decode
 from magpie_ollama.records import SCHEMA
 
@@ -65,7 +65,7 @@ class Cache:
             return None
         if head.format != _FORMAT or checked != _checksum(text):
             return None
-        runs = {run: Tally(*values) for run, values in head.runs.items()}
+        runs = {run: OfRun(*values) for run, values in head.runs.items()}
         known = Contents(head.records, head.schema, set(head.models), runs, b"", head.size, head.lines, head.digest)
         self._state = (len(line), head.state)
         self._state_covers = (known.size, known.lines)

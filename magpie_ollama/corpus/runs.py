@@ -25,7 +25,7 @@ from msgspec import Meta
 
 from magpie_ollama.corpus import files, lines, system
 from magpie_ollama.corpus.appender import Appender, cause_and_remedy, failure
-from magpie_ollama.corpus.scan import LAST_SEED, Tally
+from magpie_ollama.corpus.scan import LAST_SEED, OfRun
 from magpie_ollama.decoding import Count, Misshapen, convert, decode
 from magpie_ollama.errors import CorpusError, UsageError
 from magpie_ollama.records import Attempt, Name
@@ -60,7 +60,7 @@ class _Newest(msgspec.Struct):
 class Run:
     """One run. Its attempts are numbered from 0; attempt ``index`` has the seed ``run.seed + index``."""
 
-    def __init__(self, manifest: dict[str, Any], tally: Tally, folder: Path | None) -> None:
+    def __init__(self, manifest: dict[str, Any], tally: OfRun, folder: Path | None) -> None:
         """``folder`` holds the run's two files; None for a run that lives in memory only."""
         self.manifest = manifest
         self._tally = tally
@@ -184,7 +184,7 @@ def start(
     target: int,
     *,
     earlier: Sequence[Run],
-    tallies: dict[str, Tally],
+    tallies: dict[str, OfRun],
     folder: Path | None,
 ) -> Run:
     """A new run with its manifest written. ``tallies`` are the corpus', by run id; the run's own is added.
@@ -211,12 +211,12 @@ def start(
         "fingerprint": mark,
         "settings": dict(settings),
     }
-    run = Run({**own, **manifest, **own}, tallies.setdefault(run_id, Tally()), folder)
+    run = Run({**own, **manifest, **own}, tallies.setdefault(run_id, OfRun()), folder)
     run.update()
     return run
 
 
-def load(folder: Path, tallies: dict[str, Tally]) -> tuple[list[Run], list[str]]:
+def load(folder: Path, tallies: dict[str, OfRun]) -> tuple[list[Run], list[str]]:
     """The runs in ``folder``, oldest first, and a notice for each manifest that cannot be read."""
     runs, notices = [], []
     try:
@@ -237,7 +237,7 @@ def load(folder: Path, tallies: dict[str, Tally]) -> tuple[list[Run], list[str]]
             why = error.strerror if isinstance(error, OSError) else str(error)
             notices.append(f"{path} cannot be read: that run cannot be continued; mend it or remove it ({why})")
         else:
-            runs.append(Run(manifest, tallies.setdefault(run_id, Tally()), folder))
+            runs.append(Run(manifest, tallies.setdefault(run_id, OfRun()), folder))
     # By number, not by time: the clock may have been set back between two runs.
     return sorted(runs, key=lambda run: (run.manifest["number"], run.id)), notices
 

@@ -25,7 +25,7 @@ LAST_SEED = 2**31
 
 
 @dataclass(slots=True)
-class Tally:
+class OfRun:
     """What the corpus itself says about one run: records kept, the highest seed among them (-1 for none),
     and the newest of them."""
 
@@ -46,7 +46,7 @@ class Contents:
     records: int = 0
     schema: int = SCHEMA
     models: set[str] = field(default_factory=set)
-    runs: dict[str, Tally] = field(default_factory=dict)
+    runs: dict[str, OfRun] = field(default_factory=dict)
     torn: bytes = b""
     size: int = 0
     lines: int = 0
@@ -62,7 +62,7 @@ class Contents:
             self.models.add(model)
         run, seed = record.get("run"), record.get("seed")
         if type(run) is str and run:
-            tally = self.runs.setdefault(run, Tally())
+            tally = self.runs.setdefault(run, OfRun())
             tally.kept += 1
             tally.newest = record
             if type(seed) is int and seed < LAST_SEED:

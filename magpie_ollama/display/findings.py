@@ -9,8 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from magpie_ollama.compare.experiment import Row
-from magpie_ollama.compare.findings import Finding, best_of
+from magpie_ollama.compare.experiment import Tried
+from magpie_ollama.compare.findings import CellFigures, best_of
 from magpie_ollama.display.words import duration, share
 from magpie_ollama.method import languages
 from magpie_ollama.run.progress import Progress
@@ -18,10 +18,10 @@ from magpie_ollama.run.progress import Progress
 LEGEND = "★ the best steering of its language; ≈ cannot be told from it (95 %). Brackets: 95 % intervals."
 
 
-def table(found: Sequence[Finding], width: int) -> RenderableType:
+def table(found: Sequence[CellFigures], width: int) -> RenderableType:
     """A table a language and model: a steering a line, the best marked; with the figures that decide only where the
     whole tables need more than ``width`` columns."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
+    groups: dict[tuple[str, str], list[CellFigures]] = {}
     for finding in found:
         groups.setdefault((finding.cell.model, finding.cell.language), []).append(finding)
     tables = {group: _table(rows, wide=True) for group, rows in groups.items()}
@@ -34,7 +34,7 @@ def table(found: Sequence[Finding], width: int) -> RenderableType:
     return Group(*parts)
 
 
-def so_far(rows: Collection[Row], total: int, before: int, progress: Progress) -> str:
+def so_far(rows: Collection[Tried], total: int, before: int, progress: Progress) -> str:
     """A line on an experiment under way: ``rows`` of ``total`` attempts, ``before`` of them from an earlier go."""
     useful = sum(row.useful for row in rows)
     parts = [f"{len(rows)}/{total} attempts ({share(len(rows), total)})", f"{useful} useful"]
@@ -45,7 +45,7 @@ def so_far(rows: Collection[Row], total: int, before: int, progress: Progress) -
 
 
 def next_commands(
-    found: Sequence[Finding], languages_asked: Sequence[str], models: Mapping[str, str], carried: Sequence[str]
+    found: Sequence[CellFigures], languages_asked: Sequence[str], models: Mapping[str, str], carried: Sequence[str]
 ) -> list[str]:
     """For each language, the ``generate`` command of its best steering with the words ``carried`` over.
 
@@ -64,7 +64,7 @@ def next_commands(
     return sorted(lines, key=lambda line: line.startswith("magpie-ollama"))
 
 
-def _table(rows: Sequence[Finding], wide: bool) -> Table:
+def _table(rows: Sequence[CellFigures], wide: bool) -> Table:
     shown = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     shown.add_column("", no_wrap=True)
     shown.add_column("steering", no_wrap=True)

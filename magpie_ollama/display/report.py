@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
-from magpie_ollama.compare.experiment import Cell, Row
-from magpie_ollama.compare.findings import Finding
+from magpie_ollama.compare.experiment import Cell, Tried
+from magpie_ollama.compare.findings import CellFigures
 from magpie_ollama.display.characters import printable
 from magpie_ollama.display.findings import LEGEND
 from magpie_ollama.display.words import share
@@ -45,7 +45,9 @@ code { background: var(--soft); padding: .15rem .4rem; overflow-wrap: anywhere; 
 """
 
 
-def page(found: Sequence[Finding], rows: Mapping[Cell, Sequence[Row]], title: str, commands: Sequence[str]) -> str:
+def page(
+    found: Sequence[CellFigures], rows: Mapping[Cell, Sequence[Tried]], title: str, commands: Sequence[str]
+) -> str:
     """The whole HTML document. No script, no reference to anything outside."""
     groups = dict.fromkeys((finding.cell.model, finding.cell.language) for finding in found)
     body = [f"<h1>{_text(title)}</h1>", f'<p class="note">{_text(LEGEND)} {_text(COLUMNS)}</p>']
@@ -66,7 +68,7 @@ def page(found: Sequence[Finding], rows: Mapping[Cell, Sequence[Row]], title: st
     )
 
 
-def _chart(cells: Sequence[Finding]) -> str:
+def _chart(cells: Sequence[CellFigures]) -> str:
     """Bars of useful instructions per 1,000 tokens, with their 95 % intervals as whiskers."""
     left, right, height = 170, 60, 30
     width = 900
@@ -92,7 +94,7 @@ def _chart(cells: Sequence[Finding]) -> str:
     )
 
 
-def _table(cells: Sequence[Finding]) -> str:
+def _table(cells: Sequence[CellFigures]) -> str:
     head = ("steering", "attempts", "language", "complete", "useful", "per 1,000 tokens", "distinct", "apart", "spread")
     lines = [f"<tr>{''.join(f'<th>{name}</th>' for name in (*head, 'confidence', 'seconds'))}</tr>"]
     for cell in cells:
@@ -115,7 +117,7 @@ def _table(cells: Sequence[Finding]) -> str:
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
 
 
-def _samples(cell: Finding, rows: Sequence[Row]) -> str:
+def _samples(cell: CellFigures, rows: Sequence[Tried]) -> str:
     """The first useful instructions, and the first rejected ones with their reasons: unselected on purpose."""
     useful = [row for row in rows if row.useful][:SAMPLES]
     rejected = [row for row in rows if not row.useful and row.text][: SAMPLES // 2]

@@ -15,7 +15,7 @@ from run.support import settings
 
 from magpie_ollama.asking.opening import opened
 from magpie_ollama.asking.settings import Settings
-from magpie_ollama.compare.experiment import Asked, Cell, Experiment, Results, Row, fingerprint
+from magpie_ollama.compare.experiment import Asked, Cell, Experiment, Results, Tried, fingerprint
 from magpie_ollama.compare.findings import best_of, findings
 from magpie_ollama.corpus import runs
 from magpie_ollama.errors import CorpusError
@@ -166,7 +166,7 @@ def test_what_it_measured_is_there_for_auto(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_cell_with_more_rows_than_asked_takes_no_time_from_the_others(tmp_path: Path) -> None:
-    row = Row("s", "m", "it", "system", 0, 0, "system", "kept", "yes", True, 0.5, 20, 0, 1.0, "", "")
+    row = Tried("s", "m", "it", "system", 0, 0, "system", "kept", "yes", True, 0.5, 20, 0, 1.0, "", "")
     results = Results(tmp_path / "c.jsonl", "s")
     results.of(Cell("m", "it", "system")).extend(replace(row, index=number) for number in range(9))
     prepared: Any = SimpleNamespace(model=SimpleNamespace(name="m", digest=""), progress=Progress())
@@ -199,7 +199,7 @@ def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_findings_of_rows_that_copy_each_other(tmp_path: Path) -> None:
-    row = Row("s", "m", "it", "system", 0, 0, "system", "kept", "yes", True, 0.5, 20, 0, 1.0, "", "")
+    row = Tried("s", "m", "it", "system", 0, 0, "system", "kept", "yes", True, 0.5, 20, 0, 1.0, "", "")
     texts = ["Come posso imparare il tedesco?", "come posso imparare il tedesco", "Dove si trova il lago più grande?"]
     rows = [replace(row, index=number, text=text) for number, text in enumerate(texts)]
     (found,) = findings({Cell("m", "it", "system"): rows})
