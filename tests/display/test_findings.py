@@ -7,15 +7,15 @@ import io
 import pytest
 from rich.console import Console
 
-from magpie_ollama.compare.experiment import Cell, Row
+from magpie_ollama.compare.experiment import Cell, Tried
 from magpie_ollama.compare.findings import findings
 from magpie_ollama.display.findings import table
 
 
-def _row(index: int, steering: str) -> Row:
+def _row(index: int, steering: str) -> Tried:
     outcome = "empty" if index % 7 == 0 else "kept"
     text = f"Come posso {index}?"
-    return Row("s", "m:1b", "it", steering, index, index, steering, outcome, "yes", True, 0.5, 20, 0, 1.0, text, "")
+    return Tried("s", "m:1b", "it", steering, index, index, steering, outcome, "yes", True, 0.5, 20, 0, 1.0, text, "")
 
 
 def _shown(width: int) -> str:
