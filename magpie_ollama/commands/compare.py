@@ -16,15 +16,16 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from magpie_ollama.asking.opening import check_models, opened
-from magpie_ollama.asking.settings import HIDDEN, INSTRUCTION, Settings, without_secrets
+from magpie_ollama.asking.said import BY_NAME, settings_of
+from magpie_ollama.asking.settings import HIDDEN, Settings, without_secrets
 from magpie_ollama.commands.options import (
-    FloatRange,
     in_flight,
     option,
     output_options,
     parse_options,
     server_choice,
     server_options,
+    setting_options,
 )
 from magpie_ollama.compare.experiment import Asked, Experiment, Results, Tried, fingerprint
 from magpie_ollama.compare.findings import CellFigures, findings
@@ -37,7 +38,7 @@ from magpie_ollama.display.words import counted, duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import prepare
-from magpie_ollama.method.steering import EXEMPLARS, parse_steering
+from magpie_ollama.method.steering import parse_steering
 from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.prepared import Prepared
@@ -45,6 +46,9 @@ from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers import registry
 
 DEFAULT_STEERINGS = "prefix,system,system+opener,exemplar,exemplar+opener"
+SHARED = ("system", "exemplars", "temperature", "max_instruction_tokens")
+"""The settings that all cells have in common, and the ``generate`` commands that come of them."""
+
 REFRESH_SECONDS = 0.5
 """Of the table, whose intervals cost up to 0.1 s."""
 
@@ -82,10 +86,7 @@ REFRESH_SECONDS = 0.5
 )
 @server_options()
 @option("--with-responses", is_flag=True, help="Ask for the responses of useful instructions too.")
-@option("--system", default="", help="A system message of your own, in front whatever the steering.")
-@option("--exemplars", type=click.IntRange(1, 8), default=EXEMPLARS, help="Exchanges that an exemplar steering shows.")
-@option("--temperature", type=FloatRange(0, 5), default=INSTRUCTION.temperature, help="Of instructions.")
-@option("--max-instruction-tokens", type=click.IntRange(min=1), default=INSTRUCTION.max_tokens, help="Their limit.")
+@setting_options(*SHARED)
 @option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of each cell's first attempt.")
 @option("--parallel", type=in_flight, metavar="auto|N", default="auto", help="Attempts in flight; auto is 4 here.")
 @output_options
@@ -102,16 +103,9 @@ def command(**given: Any) -> int:
         given["count"],
         given["with_responses"],
     )
-    settings = Settings(
-        server=replace(server_choice(given), model=""),
-        language=asked.languages[0],
-        steering=asked.steerings[0],
-        target=asked.attempts,
-        system=given["system"],
-        exemplars=given["exemplars"],
-        instruction=replace(INSTRUCTION, temperature=given["temperature"], max_tokens=given["max_instruction_tokens"]),
-        seed=given["seed"],
-        parallel=given["parallel"] or USUAL,
+    server = replace(server_choice(given), model="")
+    settings = settings_of(
+        server, asked.languages[0], asked.steerings[0], asked.attempts, given, given["parallel"] or USUAL
     )
     source = click.get_current_context().get_parameter_source("output")
     name = given["output"] = _name(given["output"], chosen=source is not ParameterSource.DEFAULT)
@@ -236,10 +230,7 @@ def _carried(given: dict[str, Any], server: str) -> list[str]:
         ("model_path", None),
         ("template", ""),
         ("num_ctx", None),
-        ("system", ""),
-        ("exemplars", EXEMPLARS),
-        ("temperature", INSTRUCTION.temperature),
-        ("max_instruction_tokens", INSTRUCTION.max_tokens),
+        *((name, BY_NAME[name].default) for name in SHARED),
     ):
         if given[name] != default:
             words += ["--" + name.replace("_", "-"), str(given[name])]

@@ -170,6 +170,23 @@ def server_choice(given: Mapping[str, Any]) -> ServerChoice:
     )
 
 
+def setting_options(*names: str) -> Callable[[F], F]:
+    """The settings of these names, as ``asking.said`` has them."""
+    from magpie_ollama.asking.said import BY_NAME, Setting
+
+    def one(setting: Setting) -> Callable[[F], F]:
+        given: dict[str, Any] = {"help": setting.words, "default": setting.default}
+        if isinstance(setting.default, bool):
+            given["is_flag"] = True
+        elif isinstance(setting.default, float):
+            given["type"] = FloatRange(setting.low, setting.high)
+        elif not isinstance(setting.default, str):
+            given["type"] = click.IntRange(setting.low, setting.high)
+        return option(setting.option, **given)
+
+    return together(*(one(BY_NAME[name]) for name in names))
+
+
 def in_flight(value: str) -> int:
     """A number from 1 to 1024, or 0 for "auto"."""
     if value == "auto":

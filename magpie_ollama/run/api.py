@@ -4,58 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import warnings
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, SupportsIndex, TypedDict, Unpack
+from typing import Any, ParamSpec
 from weakref import WeakSet
 
 from anyio import create_memory_object_stream
 from anyio.from_thread import start_blocking_portal
 
-from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.said import BY_NAME, Setting, settings_of
+from magpie_ollama.asking.settings import INSTRUCTION, RESPONSE, Settings
 from magpie_ollama.corpus import Corpus, MemoryCorpus
-from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
-from magpie_ollama.method.screening import Rules
-from magpie_ollama.method.steering import default_steering, parse_steering
+from magpie_ollama.method.steering import EXEMPLARS, default_steering, parse_steering
 from magpie_ollama.records import Record
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import open_session
-from magpie_ollama.servers.base import Sampling, ServerChoice
+from magpie_ollama.servers.base import ServerChoice
 
-_LEAST = {"n": 1, "exemplars": 1, "parallel": 0, "max_attempts": 0}
-
-
-class Further(TypedDict, total=False):
-    """The fields of ``asking.settings.Settings`` that have a default."""
-
-    system: str
-    exemplars: int
-    bootstrap: bool
-    instruction: Sampling
-    response: Sampling
-    rules: Rules | None
-    think: bool
-    seed: int | None
-    parallel: int
-    max_attempts: int
-
-
-class Keywords(Further, total=False):
-    """What ``agenerate`` takes by name."""
-
-    output: str | Path | None
-    model: str
-    server: str
-    host: str
-    model_path: str | Path | None
-    template: str
-    steering: str
-    options: Mapping[str, Any] | None
-    pull: bool
+P = ParamSpec("P")
 
 
 def agenerate(
@@ -71,33 +42,57 @@ def agenerate(
     steering: str = "",
     options: Mapping[str, Any] | None = None,
     pull: bool = False,
-    **settings: Unpack[Further],
+    system: str = "",
+    exemplars: int = EXEMPLARS,
+    bootstrap: bool = False,
+    temperature: float = INSTRUCTION.temperature,
+    top_p: float = INSTRUCTION.top_p,
+    top_k: int = INSTRUCTION.top_k,
+    min_p: float = INSTRUCTION.min_p,
+    repeat_penalty: float = INSTRUCTION.repeat_penalty,
+    max_instruction_tokens: int = INSTRUCTION.max_tokens,
+    response_temperature: float = RESPONSE.temperature,
+    response_top_p: float = RESPONSE.top_p,
+    response_top_k: int = RESPONSE.top_k,
+    response_min_p: float = RESPONSE.min_p,
+    response_repeat_penalty: float = RESPONSE.repeat_penalty,
+    max_response_tokens: int = RESPONSE.max_tokens,
+    think: bool = False,
+    min_words: int = 3,
+    max_words: int = 300,
+    min_confidence: float = 0.0,
+    keep_truncated: bool = False,
+    seed: int | None = None,
+    max_attempts: int | None = None,
+    parallel: int = 0,
 ) -> AsyncGenerator[Record, None]:
     """Makes ``n`` records in ``language`` and yields each one as soon as it is there.
 
     With ``output``, a path, each record is in that corpus before it is yielded, and an unfinished run of the same
-    settings is continued: then only what is missing is made and yielded. ``model``, ``server`` ("auto", "ollama",
-    "openai", "embedded"), ``host``, ``model_path``, ``template``, ``steering``, ``options`` and ``pull`` are those of
-    the command line; what it notes (the embedded engine steps in, a torn line was mended) is a warning here;
-    ``settings`` are further fields of ``asking.settings.Settings`` (``parallel``, ``seed``, ``system``, ...).
+    settings is continued: then only what is missing is made and yielded. All keywords are those of the command line,
+    with its defaults (``magpie-ollama generate --help``); ``options`` are further ones of the server by their own
+    names, ``parallel`` 0 is its "auto". What the command notes (the embedded engine steps in, a torn line was mended)
+    is a warning here.
 
     No more is made than is taken: who stops taking records finds the corpus with at most as many more as there are
     attempts in flight. Leave early only inside ``contextlib.aclosing(...)``, which ends the work and gives the corpus
     free at once.
 
-    Raises ``errors.MagpieError``, at once for what is no language or steering, or too small a number;
+    Raises ``errors.MagpieError``, at once for what is no language or steering, or a value that may not stand there;
     ``errors.ShortOfTarget`` at the end where the bound on attempts came first.
     """
-    for name, value in {"n": n, **settings}.items():
-        least = _LEAST.get(name)
-        if least is not None and not (isinstance(value, SupportsIndex) and value.__index__() >= least):
-            raise UsageError(
-                f"{name} must be a whole number, {least} or more, not {value!r:.40}.", f"mend it, or leave out {name}"
-            )
+    said = {name: value for name, value in locals().items() if name in BY_NAME}
+    for setting, value in ((_N, n), (_PARALLEL, parallel)):
+        setting.check(value)
     spoken = languages.find(language)
     choice = ServerChoice(server, host, model, Path(model_path) if model_path else None, template, options or {}, pull)
-    asked = Settings(choice, spoken, parse_steering(steering) if steering else default_steering(spoken), n, **settings)
+    chosen = parse_steering(steering) if steering else default_steering(spoken)
+    asked = settings_of(choice, spoken, chosen, n, said, parallel)
     return _records(asked, None if output is None else Path(output))
+
+
+_N = Setting("n", "target", 20, "Records to make.", 1)
+_PARALLEL = Setting("parallel", "parallel", 0, "Attempts in flight; 0 is auto.", 0, 1024)
 
 
 async def _records(asked: Settings, output: Path | None) -> AsyncGenerator[Record, None]:
@@ -119,17 +114,24 @@ async def _records(asked: Settings, output: Path | None) -> AsyncGenerator[Recor
                 _warn(notices)
 
 
-def generate(language: str = "en", n: int = 20, **settings: Unpack[Keywords]) -> Generator[Record, None, None]:
-    """``agenerate`` without async, in a notebook too: the work goes on in a thread of its own while you iterate.
-
-    A script that leaves early and keeps the iterator gives the corpus free with its ``close()``, or at its end.
-    """
-    records = _iterate(agenerate(language, n, **settings))
-    _begun.add(records)
-    return records
-
-
 _begun: WeakSet[Generator[Record, None, None]] = WeakSet()
+
+
+def _without_async(make: Callable[P, AsyncGenerator[Record, None]]) -> Callable[P, Generator[Record, None, None]]:
+    @functools.wraps(make)
+    def iterate(*args: P.args, **given: P.kwargs) -> Generator[Record, None, None]:
+        records = _iterate(make(*args, **given))
+        _begun.add(records)
+        return records
+
+    return iterate
+
+
+generate = _without_async(agenerate)
+"""``agenerate`` without async, in a notebook too: the work goes on in a thread of its own while you iterate.
+
+A script that leaves early and keeps the iterator gives the corpus free with its ``close()``, or at its end.
+"""
 
 
 @atexit.register

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from shlex import quote
 from typing import Any
 
+from magpie_ollama.asking.said import BY_PATH
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.servers.base import Model
 
@@ -16,16 +17,8 @@ SHOWN = 4
 LONGEST = 40
 """Letters of a setting's value."""
 
-OPTIONS = {
-    "language": "-l",
-    "language_data": "--language-file",
-    "steering": "-s",
-    "model": "-m",
-    "options": "--option",
-    "instruction.max_tokens": "--max-instruction-tokens",
-    "response.max_tokens": "--max-response-tokens",
-}
-"""The settings whose options are not called as they are."""
+OPTIONS = {"language": "-l", "language_data": "--language-file", "steering": "-s", "model": "-m", "options": "--option"}
+"""Of the settings that are none of ``asking.said``."""
 
 
 def adding(target: int, records: int, models: Iterable[str], model: str) -> str:
@@ -98,9 +91,8 @@ def _different(old: Mapping[str, Any], new: Mapping[str, Any], group: str = "") 
 
 
 def _option(group: str, key: str) -> str:
-    name = f"{group}.{key}" if group else key
-    prefix = "response-" if group == "response" else ""
-    return OPTIONS.get(name) or f"--{prefix}{key.replace('_', '-')}"
+    said = BY_PATH.get(f"{group}.{key}" if group else key)
+    return said.option if said else OPTIONS.get(key, f"--{key.replace('_', '-')}")
 
 
 def _value(value: Any) -> str:

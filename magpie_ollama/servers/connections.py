@@ -11,12 +11,10 @@ import contextlib
 import errno
 import json
 import ssl
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import httpx
@@ -55,11 +53,6 @@ QUIET_SECONDS = 600.0
 
 OTHER_FILES = 128
 """Files that are open beside the connections, generously."""
-
-if find_spec("sniffio") is None:
-    # httpcore tries to import it for every lock, eight times a record: each time a search of the whole path, together a
-    # tenth of this client's CPU. This entry says that it is not there.
-    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 START = "start the server, or check --host; then run the same command again"
 LOOK = "look into the server's log, then run the same command again"
@@ -202,7 +195,6 @@ class Connections:
     @asynccontextmanager
     async def _answer(self, method: str, path: str, body: Any) -> AsyncIterator[httpx.Response]:
         client = self._free.pop() if self._free else self._another()
-        response: httpx.Response | None = None
         self._last_byte = time.monotonic()
         try:
             headers = {} if self.reuses else {"Connection": "close"}
@@ -220,9 +212,6 @@ class Connections:
             raise TransientError(f"{self.base_url} sent an answer that cannot be read ({error}).", LOOK) from error
         finally:
             self._free.append(client)
-            if response is not None:
-                # It holds its stream, and the stream holds it: collecting such circles stops all streams for 50 ms.
-                del response.stream
 
     def _another(self) -> httpx.AsyncClient:
         if len(self._clients) % OTHER_FILES == 0:

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
-from dataclasses import MISSING, fields
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,11 @@ from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply
 
 import magpie_ollama
 from magpie_ollama import MagpieError, Record, agenerate, generate
-from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.said import SETTINGS
+from magpie_ollama.commands.generate import command
 from magpie_ollama.corpus import Corpus
 from magpie_ollama.errors import ShortOfTarget, UsageError
 from magpie_ollama.run import api
-from magpie_ollama.run.api import Further, Keywords
 
 from .support import read, until
 
@@ -226,11 +225,13 @@ def test_a_number_out_of_range_is_refused_at_once(call: Any, given: dict[str, An
     assert name in caught.value.remedy
 
 
-def test_its_typed_keywords_are_those_that_it_takes() -> None:
-    named = [name for name, one in signature(agenerate).parameters.items() if one.kind is one.KEYWORD_ONLY]
-    optional = [one.name for one in fields(Settings) if one.default is not MISSING]
-    assert list(Further.__annotations__) == optional
-    assert set(Keywords.__annotations__) == {*optional, *named}
+def test_its_keywords_are_the_settings_of_the_command_line() -> None:
+    keywords = {name: one.default for name, one in signature(generate).parameters.items()}
+    settings = {setting.name: setting.default for setting in SETTINGS}
+    assert {name: keywords.get(name, "missing") for name in settings} == settings
+    options = {param.name for param in command.params}
+    others = {"n": "count", "server": "server"}
+    assert {others.get(name, name) for name in keywords} <= options
 
 
 def test_unknown_names_are_attribute_errors() -> None:

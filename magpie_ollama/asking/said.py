@@ -1,0 +1,109 @@
+"""The settings as people say them, each once: an option of the command line, a keyword in Python, a place in
+``Settings``."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from magpie_ollama.asking.settings import INSTRUCTION, RESPONSE, Settings
+from magpie_ollama.corpus.runs import MAX_SEED
+from magpie_ollama.errors import UsageError
+from magpie_ollama.method.languages import Language
+from magpie_ollama.method.screening import Rules
+from magpie_ollama.method.steering import EXEMPLARS
+from magpie_ollama.servers.base import ServerChoice
+
+
+class Setting(NamedTuple):
+    """``name`` is the keyword, and with dashes the option; ``path`` leads to its field. Numbers are at least ``low``
+    and at most ``high``. ``default`` None stands for "found out", which ``words`` explain."""
+
+    name: str
+    path: str
+    default: Any
+    words: str
+    low: int | None = None
+    high: int | None = None
+
+    @property
+    def option(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+    def check(self, value: Any) -> Any:
+        """``value``, if it may stand here. Raises ``UsageError``."""
+        if value is None and self.default is None:
+            return value
+        kind = type(self.default) if self.default is not None else int
+        if kind is bool or kind is str:
+            fits, wanted = isinstance(value, kind), "true or false" if kind is bool else "a text"
+        else:
+            number = numbers.Real if kind is float else numbers.Integral
+            wanted = "a number" if kind is float else "a whole number"
+            fits = isinstance(value, number) and not isinstance(value, bool)
+            fits = fits and (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+            wanted += f", {self.low} or more" if self.low is not None else ""
+            wanted += f", at most {self.high}" if self.high is not None else ""
+        if not fits:
+            raise UsageError(f"{self.name} must be {wanted}, not {value!r:.40}.", f"mend it, or leave out {self.name}")
+        return value
+
+
+def _sampling(prefix: str, path: str, whose: str, limit: str, shipped: Any) -> tuple[Setting, ...]:
+    return (
+        Setting(f"{prefix}temperature", f"{path}.temperature", shipped.temperature, f"Of {whose}.", 0, 5),
+        Setting(f"{prefix}top_p", f"{path}.top_p", shipped.top_p, f"Of {whose}.", 0, 1),
+        Setting(f"{prefix}top_k", f"{path}.top_k", shipped.top_k, f"Of {whose}; 0 is off.", 0),
+        Setting(f"{prefix}min_p", f"{path}.min_p", shipped.min_p, f"Of {whose}; 0 is off.", 0, 1),
+        Setting(f"{prefix}repeat_penalty", f"{path}.repeat_penalty", shipped.repeat_penalty, f"Of {whose}.", 0, 5),
+        Setting(f"max_{path}_tokens", f"{path}.max_tokens", shipped.max_tokens, limit, 1),
+    )
+
+
+SETTINGS = (
+    Setting("system", "system", "", "A system message of your own, in front whatever the steering."),
+    Setting("exemplars", "exemplars", EXEMPLARS, "Exchanges that an exemplar steering shows.", 1, 8),
+    Setting("bootstrap", "bootstrap", False, "Use accepted records of the run as exemplars too."),
+    *_sampling(
+        "", "instruction", "instructions", "An instruction that reaches them is rejected as truncated.", INSTRUCTION
+    ),
+    *_sampling("response_", "response", "responses", "Of a response, its reasoning included.", RESPONSE),
+    Setting("think", "think", False, "Let the model reason before its response; kept in `reasoning`."),
+    Setting("min_words", "rules.min_words", 3, "Of an instruction.", 1),
+    Setting("max_words", "rules.max_words", 300, "Of an instruction.", 1),
+    Setting("min_confidence", "rules.min_confidence", 0.0, "Of an instruction; see docs/steering.md.", 0, 1),
+    Setting("keep_truncated", "rules.keep_truncated", False, "Keep responses that the token limit cut."),
+    Setting("seed", "seed", None, "Of the first attempt. Default: drawn.", 0, MAX_SEED),
+    Setting(
+        "max_attempts", "max_attempts", None, "Stop after so many in one go. Default: 10 a record, at least 100.", 1
+    ),
+)
+"""In the order of the help."""
+
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+BY_PATH = {setting.path: setting for setting in SETTINGS}
+
+
+def settings_of(
+    server: ServerChoice, language: Language, steering: str, target: int, said: Mapping[str, Any], parallel: int = 0
+) -> Settings:
+    """``said`` holds settings by their names; those that are left out have their defaults. Raises ``UsageError`` for a
+    value that may not stand there."""
+    made = Settings(server, language, steering, target, rules=Rules(language), parallel=parallel)
+    for name, value in said.items():
+        if name in BY_NAME and BY_NAME[name].check(value) is not None:
+            made = _set(made, BY_NAME[name].path.split("."), value)
+    shortest, longest = made.screening.min_words, made.screening.max_words
+    if shortest > longest:
+        raise UsageError(
+            f"--min-words {shortest} is more than --max-words {longest}: no instruction can pass.",
+            f"give --max-words {shortest} or more, or a smaller --min-words",
+        )
+    return made
+
+
+def _set(whole: Any, path: list[str], value: Any) -> Any:
+    first, *rest = path
+    return replace(whole, **{first: _set(getattr(whole, first), rest, value) if rest else value})
