@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from magpie_ollama.asking.settings import RESPONSE, Settings
+from magpie_ollama.asking.said import RESPONSE
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus import MemoryCorpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import Rules

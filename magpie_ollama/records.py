@@ -17,6 +17,10 @@ SCHEMA = 2
 """Version of the record's keys. A reader that meets a higher one must be newer than this tool."""
 
 
+MAX_SEED = 2**30
+"""The highest seed a run may be given: servers take 31 bits, and each attempt adds one to it."""
+
+
 class Message(TypedDict):
     role: Literal["system", "user", "assistant"]
     content: str

@@ -5,21 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, RESPONSE
+from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import EXEMPLARS
 from magpie_ollama.servers.base import Sampling, ServerChoice
-
-INSTRUCTION = Sampling(temperature=1.0, max_tokens=256)
-"""Hot instructions (the Magpie paper: temperature 1.0 to 1.25, top_p 1.0) ..."""
-
-RESPONSE = Sampling(temperature=0.0, max_tokens=1024, repeat_penalty=1.1)
-"""... and cool responses. The paper's penalty of 1.0 let 18 of 31 responses of a small model end in a loop; with 1.1,
-28 of 31 ended by themselves (SmolLM2-135M)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +81,29 @@ class Settings:
             "think": self.think,
             "seed": self.seed,
         }
+
+
+def settings_of(
+    server: ServerChoice, language: Language, steering: str, target: int, said: Mapping[str, Any], parallel: int = 0
+) -> Settings:
+    """``said`` holds settings by their names; those that are left out have their defaults. Raises ``UsageError`` for a
+    value that may not stand there."""
+    made = Settings(server, language, steering, target, rules=Rules(language), parallel=parallel)
+    for name, value in said.items():
+        if name in BY_NAME and BY_NAME[name].check(value) is not None:
+            made = _set(made, BY_NAME[name].path.split("."), value)
+    shortest, longest = made.screening.min_words, made.screening.max_words
+    if shortest > longest:
+        raise UsageError(
+            f"--min-words {shortest} is more than --max-words {longest}: no instruction can pass.",
+            f"give --max-words {shortest} or more, or a smaller --min-words",
+        )
+    return made
+
+
+def _set(whole: Any, path: list[str], value: Any) -> Any:
+    first, *rest = path
+    return replace(whole, **{first: _set(getattr(whole, first), rest, value) if rest else value})
 
 
 _SECRET_KEY = re.compile(

@@ -16,8 +16,8 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from magpie_ollama.asking.opening import check_models, opened
-from magpie_ollama.asking.said import BY_NAME, settings_of
-from magpie_ollama.asking.settings import HIDDEN, Settings, without_secrets
+from magpie_ollama.asking.said import BY_NAME
+from magpie_ollama.asking.settings import HIDDEN, Settings, settings_of, without_secrets
 from magpie_ollama.commands.options import (
     in_flight,
     option,
@@ -29,7 +29,6 @@ from magpie_ollama.commands.options import (
 )
 from magpie_ollama.compare.experiment import Asked, Experiment, Results, Tried, fingerprint
 from magpie_ollama.compare.findings import CellFigures, findings
-from magpie_ollama.corpus.runs import MAX_SEED
 from magpie_ollama.display import consoles, live
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.findings import LEGEND, next_commands, so_far, table
@@ -39,6 +38,7 @@ from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import parse_steering
+from magpie_ollama.records import MAX_SEED
 from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.prepared import Prepared

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from magpie_ollama.asking.said import SETTINGS, settings_of
-from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.said import SETTINGS
+from magpie_ollama.asking.settings import Settings, settings_of
 from magpie_ollama.commands.options import (
     option,
     output_options,

@@ -28,12 +28,9 @@ from magpie_ollama.corpus.appender import Appender, cause_and_remedy, failure
 from magpie_ollama.corpus.scan import LAST_SEED, OfRun
 from magpie_ollama.decoding import Count, Misshapen, convert, decode
 from magpie_ollama.errors import CorpusError, UsageError
-from magpie_ollama.records import Attempt, Name
+from magpie_ollama.records import MAX_SEED, Attempt, Name
 
 Status = Literal["running", "done", "short", "interrupted", "failed"]
-
-MAX_SEED = 2**30
-"""The highest seed a run may be given: servers take 31 bits, and each attempt adds one to it."""
 
 _Number = Annotated[int, Meta(ge=1, lt=2**53)]
 

@@ -16,8 +16,8 @@ from weakref import WeakSet
 from anyio import create_memory_object_stream
 from anyio.from_thread import start_blocking_portal
 
-from magpie_ollama.asking.said import BY_NAME, Setting, settings_of
-from magpie_ollama.asking.settings import INSTRUCTION, RESPONSE, Settings
+from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, RESPONSE, Setting
+from magpie_ollama.asking.settings import Settings, settings_of
 from magpie_ollama.corpus import Corpus, MemoryCorpus
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import EXEMPLARS, default_steering, parse_steering

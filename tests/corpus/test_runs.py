@@ -15,7 +15,7 @@ from corpus.support import record
 
 from magpie_ollama.corpus import Corpus, Run, Status, StdoutCorpus, runs, system
 from magpie_ollama.errors import CorpusError, UsageError
-from magpie_ollama.records import Attempt
+from magpie_ollama.records import MAX_SEED, Attempt
 
 SETTINGS = {"model": "m:1b", "language": "it", "steering": ["system", "opener"]}
 
@@ -418,7 +418,7 @@ class TestIdsAndSeeds:
             first.resume(9)
             assert attempt(corpus, first).index + first.seed == 47, "behind the 42..45 of its own and the 46"
 
-    @pytest.mark.parametrize("seed", [-1, runs.MAX_SEED + 1])
+    @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1])
     def test_a_seed_out_of_range(self, corpus: Corpus, seed: int) -> None:
         with pytest.raises(UsageError, match=f"seed {seed} is out of range"):
             corpus.start_run({"seed": seed}, {}, 1)

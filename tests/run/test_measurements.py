@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from magpie_ollama.asking.settings import INSTRUCTION, Settings
+from magpie_ollama.asking.said import INSTRUCTION
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.method import languages
 from magpie_ollama.run import measurements
 from magpie_ollama.run.choosing import Tally

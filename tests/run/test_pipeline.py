@@ -13,7 +13,7 @@ from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml, default_scrip
 from run.support import ANSWER, GERMAN, QUESTION, Outcome, generate, generating, settings, until
 from run.support import read as records
 
-from magpie_ollama.asking.settings import INSTRUCTION, RESPONSE
+from magpie_ollama.asking.said import INSTRUCTION, RESPONSE
 from magpie_ollama.decoding import decode
 from magpie_ollama.errors import PromptTooLong, ShortOfTarget
 from magpie_ollama.method import languages
