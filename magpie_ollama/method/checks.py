@@ -1,37 +1,142 @@
-"""What no text may be, whatever it is about: one list, that a watch and the final screen run alike."""
+"""What no text may be: one list of checks, which the watches, the final screens and ``filter --rescreen`` run alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from magpie_ollama.method import turns, unseen
+from magpie_ollama.method import turns, unseen, vocabulary
+from magpie_ollama.method.detection import Verdict, check, drifted
+from magpie_ollama.method.duplicates import DuplicateIndex, copies, echoes, normalise
+from magpie_ollama.method.languages import Language
 from magpie_ollama.method.reasoning import shows_reasoning
-from magpie_ollama.method.reasons import Reason, Stage
+from magpie_ollama.method.reasons import Reason
+from magpie_ollama.method.repetition import babbles, loops
+from magpie_ollama.method.steering import Steered
 from magpie_ollama.method.template import Template
+
+CAUTION = 2
+"""See ``loops``: a text that is being written may still find its way out."""
+
+RECENT = 800
+"""Characters at the end of a text being written in which a change of language is looked for; where there seems to be
+one, the whole is looked at."""
+
+QUOTE = 200
+"""Characters that a longer response may spend in another language, as on an example, before it is lost."""
+
+LONGEST_WORD = 100
+LONGEST = 1_000_000
+"""Characters that no text of a model has: a server that sends more, in one piece perhaps, heeds no limit."""
+
+SAMPLED = 3000
+"""Characters of each of four places that a longer text's language is judged by."""
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What an instruction and a response must be. Words are counted by ``count_words``."""
+
+    language: Language
+    min_words: int = 3
+    max_words: int = 300
+    keep_truncated: bool = False
+    min_confidence: float = 0.0
+
+
+ANY = Rules(Language("und", "", "", (), (), True, "", "", "", "", {}, ()), min_words=0, max_words=sys.maxsize)
+UNSTEERED = Steered("")
+UNKNOWN = Template("", "", (), "none that is known")
+
+
+@dataclass(frozen=True)
 class Look:
-    """A text as it is looked at. ``asked`` is the instruction of a response. Of a text that is still being written,
-    the first ``known`` characters were looked at before, and ``waiting`` must stand behind what speaks against it:
-    0 says that it is whole."""
+    """A text as it is looked at, by rules that ``ANY`` text keeps where there are none.
+
+    ``steered`` and ``seen`` are what it may be a copy of; ``asked`` is the instruction of a response, ``reasoning``
+    what the server told beside it. Of a text that is still being written, the first ``known`` characters were looked at
+    before, and ``waiting`` must stand behind what speaks against it: 0 says that it is whole.
+    """
 
     text: str
-    template: Template
+    template: Template = UNKNOWN
+    rules: Rules = ANY
+    steered: Steered = UNSTEERED
+    seen: DuplicateIndex | None = None
     asked: str = ""
+    finish: str = "stop"
+    reasoning: str = ""
     known: int = 0
     waiting: int = 0
 
+    @cached_property
+    def sample(self) -> str:
+        """The text, or four places of a long one."""
+        if len(self.text) <= 4 * SAMPLED:
+            return self.text
+        last = len(self.text) - SAMPLED
+        return "\n".join(self.text[start : start + SAMPLED] for start in (0, last // 3, last // 3 * 2, last))
 
-@dataclass(frozen=True, slots=True)
+    @cached_property
+    def in_language(self) -> Verdict:
+        return check(self.sample, self.rules.language.code, scripts=self.rules.language.scripts)
+
+    @cached_property
+    def twin(self) -> str:
+        return "" if self.seen is None else self.seen.find(self.text)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pace:
+    """When a text that is being written is looked at: at ``first`` characters, then whenever ``least`` more are there,
+    or one in ``part`` of it. All looks together take time in proportion to the text."""
+
+    first: int
+    least: int
+    part: int
+
+    def after(self, length: int) -> int:
+        return length + max(self.least, length // self.part)
+
+
+OFTEN = Pace(24, 24, 8)
+RARELY = Pace(72, 24, 2)
+LATE = Pace(192, 192, 8)
+DOUBLED = Pace(72, 72, 1)
+"""An instruction's first look is at six tokens, and a language shows from 72 characters on (py3langid: .979 right at
+60); what costs much is looked for more rarely. A response is longer, and loops late."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Check:
-    """``finds`` says whether a text is to be rejected for ``reason``, which knows its stage and its words. ``early``:
-    what it finds in a text's beginning stays, so that the text may be cut off while it is written."""
+    """``finds`` says whether a text is to be rejected for ``reason``, which knows its stage and its words. With a
+    ``pace``, what it finds in a text's beginning stays, so that the text may be cut off while it is written. ``twice``:
+    from ``QUOTE`` characters on it must find it there again."""
 
     reason: Reason
     finds: Callable[[Look], bool]
-    early: bool = True
+    pace: Pace | None = None
+    twice: bool = False
+
+
+def count_words(text: str, spaces: bool = True) -> int:
+    """Words of a text; where a language writes no spaces, two letters count as a word."""
+    if spaces:
+        return sum(any(map(str.isalnum, word)) for word in text.split())
+    return sum(map(str.isalnum, text)) // 2
+
+
+def _too_long(look: Look) -> bool:
+    most, spaces = look.rules.max_words, look.rules.language.spaces
+    return len(look.text) > min(LONGEST_WORD * most, LONGEST) or count_words(look.text, spaces) > most
+
+
+def _says_nothing(look: Look) -> bool:
+    """Whether a response has no letter, digit, sign of mathematics or symbol, each of which can be an answer."""
+    return not any(unicodedata.category(char)[0] in "LNS" for char in look.text[:SAMPLED]) and not babbles(look.text)
 
 
 def _opens_a_turn(look: Look) -> bool:
@@ -41,21 +146,70 @@ def _opens_a_turn(look: Look) -> bool:
     )
 
 
-CHECKS = (
-    Check(Reason.CONTROL_CHARACTERS, lambda look: unseen.forbidden(look.text, look.known)),
-    Check(Reason.NOT_A_USER, lambda look: turns.speaks_as_assistant(look.text, look.waiting, look.known)),
-    Check(Reason.RUN_ON, lambda look: turns.runs_on(look.text, look.template, look.waiting, look.known)),
-    Check(Reason.RUN_ON, lambda look: shows_reasoning(look.text), early=False),
-    Check(Reason.RESPONSE_CONTROL_CHARACTERS, lambda look: unseen.forbidden(look.text, look.known)),
-    Check(Reason.RESPONSE_REASONING, lambda look: shows_reasoning(look.text), early=False),
-    Check(Reason.RESPONSE_RUN_ON, _opens_a_turn),
-    Check(Reason.RESPONSE_RUN_ON, lambda look: turns.has_a_dialogue_glued_on(look.text, look.asked), early=False),
+def _repeats(look: Look) -> bool:
+    return loops(look.text, CAUTION) if look.waiting else babbles(look.text) or loops(look.text)
+
+
+def _in_another_language(look: Look) -> bool:
+    """A text that is being written must have left the language, so far that its whole is not in it either."""
+    language = look.rules.language
+    left = not look.waiting or drifted(look.text[-RECENT:], language.code, scripts=language.scripts)
+    return left and look.in_language is Verdict.NO
+
+
+def _invented(look: Look) -> bool:
+    return bool(vocabulary.invented(look.sample, look.rules.language.code, unfinished=look.waiting > 0))
+
+
+EXTRACTING = (
+    Check(Reason.BROKEN_OFF, lambda look: look.finish not in ("stop", "length")),
+    Check(Reason.EMPTY, lambda look: not any(map(str.isalnum, look.text))),
+    Check(Reason.CONTROL_CHARACTERS, lambda look: unseen.forbidden(look.text, look.known), OFTEN),
+    Check(Reason.NOT_A_USER, lambda look: turns.speaks_as_assistant(look.text, look.waiting, look.known), OFTEN),
+    Check(Reason.RUN_ON, lambda look: turns.runs_on(look.text, look.template, look.waiting, look.known), OFTEN),
+    Check(Reason.RUN_ON, lambda look: shows_reasoning(look.text)),
+    Check(Reason.TRUNCATED, lambda look: look.finish == "length"),
+)
+"""Of an instruction with what frames it. Of each list, the first check that finds something gives the reason."""
+
+INSTRUCTIONS = (
+    Check(Reason.TOO_LONG, _too_long, RARELY),
+    Check(Reason.DUPLICATE, lambda look: normalise(look.text) == normalise(look.steered.opener) != ""),
+    Check(Reason.TOO_SHORT, lambda look: count_words(look.text, look.rules.language.spaces) < look.rules.min_words),
+    Check(Reason.REPETITION, _repeats, RARELY),
+    Check(Reason.WRONG_LANGUAGE, _in_another_language, RARELY),
+    Check(Reason.INVENTED_WORDS, _invented, RARELY),
+    Check(
+        Reason.NOT_A_USER,
+        lambda look: copies(look.text, (turn["content"] for turn in look.steered.messages if turn["role"] == "system")),
+    ),
+    Check(Reason.DUPLICATE, lambda look: copies(look.text, (shown.instruction for shown in look.steered.exemplars))),
+    Check(Reason.DUPLICATE, lambda look: look.twin == "duplicate"),
+    Check(Reason.NEAR_DUPLICATE, lambda look: look.twin == "near_duplicate"),
 )
 
+RESPONSES = (
+    Check(Reason.RESPONSE_TRUNCATED, lambda look: len(look.text) > LONGEST, DOUBLED),
+    Check(Reason.RESPONSE_BROKEN_OFF, lambda look: look.finish not in ("stop", "length")),
+    # Reasoning may use up the limit before the response begins.
+    Check(Reason.RESPONSE_TRUNCATED, lambda look: look.finish == "length" and _says_nothing(look)),
+    Check(Reason.RESPONSE_ALL_REASONING, lambda look: look.reasoning != "" and not look.text.strip()),
+    Check(Reason.RESPONSE_EMPTY, _says_nothing),
+    Check(Reason.RESPONSE_CONTROL_CHARACTERS, lambda look: unseen.forbidden(look.text, look.known), LATE),
+    Check(Reason.RESPONSE_REASONING, lambda look: shows_reasoning(look.text)),
+    Check(Reason.RESPONSE_RUN_ON, _opens_a_turn, LATE),
+    Check(Reason.RESPONSE_RUN_ON, lambda look: turns.has_a_dialogue_glued_on(look.text, look.asked)),
+    Check(Reason.RESPONSE_REPETITION, _repeats, LATE),
+    Check(Reason.RESPONSE_TRUNCATED, lambda look: look.finish == "length" and not look.rules.keep_truncated),
+    Check(Reason.RESPONSE_ECHO, lambda look: echoes(look.text, look.asked)),
+    Check(Reason.RESPONSE_COPY, lambda look: copies(look.text, (shown.response for shown in look.steered.exemplars))),
+    Check(Reason.RESPONSE_WRONG_LANGUAGE, _in_another_language, DOUBLED, twice=True),
+    Check(Reason.RESPONSE_INVENTED_WORDS, _invented, DOUBLED),
+)
 
-def found(stage: Stage, look: Look) -> Reason | None:
-    """The first reason of this stage that speaks against the text."""
-    for check in CHECKS:
-        if check.reason.stage is stage and (check.early or not look.waiting) and check.finds(look):
-            return check.reason
-    return None
+CHECKS = (*EXTRACTING, *INSTRUCTIONS, *RESPONSES)
+
+
+def found(checks: Sequence[Check], look: Look) -> Reason | None:
+    """The first reason that speaks against a whole text."""
+    return next((check.reason for check in checks if check.finds(look)), None)

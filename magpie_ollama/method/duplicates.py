@@ -31,6 +31,9 @@ THRESHOLD = 0.7
 """Estimated Jaccard similarity from which two instructions are near-duplicates. "What is the capital of France?"
 and "... of Spain?" have 0.55 and are not."""
 
+COPY = 0.75
+"""Similarity of character n-grams, exact, from which a text is a copy of an exemplar or a system message."""
+
 RECENT = 1024
 """So many texts at most are compared one by one (0.1 ms) before they are sorted in with the others of their block."""
 
@@ -160,6 +163,20 @@ def similarity(first: str, second: str) -> float:
     """Jaccard similarity of the character n-grams of two texts, 0 to 1, exact."""
     one, two = _shingles(normalise(first)), _shingles(normalise(second))
     return len(one & two) / len(one | two)
+
+
+def copies(text: str, others: Iterable[str]) -> bool:
+    # A text of another length is none, and a very long one takes long to compare.
+    return any(len(text) <= 4 * len(other) and similarity(text, other) >= COPY for other in others)
+
+
+def echoes(text: str, asked: str) -> bool:
+    """Whether a response is the instruction again, with next to nothing added."""
+    if len(text) > 4 * len(asked) + 200:
+        return False
+    said, asked = normalise(text), normalise(asked)
+    added = len(said) - len(asked)
+    return bool(asked) and (said == asked or (said.startswith(asked) and added < max(12, len(asked) // 4)))
 
 
 def _is_kept(char: str) -> bool:

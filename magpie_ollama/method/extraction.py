@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from magpie_ollama.method import checks, unseen
-from magpie_ollama.method.reasons import Reason, Stage
+from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.template import Template
 
 _ENDS = frozenset(
@@ -30,12 +30,7 @@ def extract(raw: str, finish_reason: str, template: Template, opener: str = "") 
     turn, a heading mark or bold around the whole, quotes around the whole.
     """
     text = unseen.clean(opener + ended(raw, template))
-    broken = finish_reason not in ("stop", "length")
-    if not any(map(str.isalnum, text)):
-        return Extracted("", Reason.BROKEN_OFF if broken else Reason.EMPTY)
-    reason = checks.found(Stage.INSTRUCTION, checks.Look(text, template))
-    if reason is None and finish_reason != "stop":
-        reason = Reason.BROKEN_OFF if broken else Reason.TRUNCATED
+    reason = checks.found(checks.EXTRACTING, checks.Look(text, template, finish=finish_reason))
     return Extracted("" if reason else _unframe(text.strip()), reason)
 
 

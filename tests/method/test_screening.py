@@ -409,6 +409,20 @@ def test_a_response_that_drifts_is_cut() -> None:
     assert watch.reason is Reason.RESPONSE_WRONG_LANGUAGE
 
 
+def test_what_steers_a_terminal_is_seen_behind_what_is_not_seen() -> None:
+    """Characters that are cleaned away are none of those that were looked at before."""
+    watch = InstructionWatch(ENGLISH, TEMPLATE, "")
+    text = "Wh" + "\u00ad" * 80 + "y is the sky \x1b[2J blue, and why is the sea as well, on most of the days?"
+    assert fed(watch, text, 88)
+    assert watch.reason is Reason.CONTROL_CHARACTERS
+
+
+def test_more_words_than_may_be_are_cut_early() -> None:
+    watch = InstructionWatch(Rules(languages.load("en"), max_words=20), TEMPLATE, "")
+    assert 0 < fed(watch, f"{QUESTION} {ANSWER} {ANSWER}") < len(QUESTION) + len(ANSWER)
+    assert watch.reason is Reason.TOO_LONG
+
+
 def test_prepared_nothing_is_left_to_load() -> None:
     loaded = (identifier._scorer, turns._voice)
     for one in loaded:
