@@ -21,10 +21,10 @@ def changed(text: str, draw: random.Random, words: list[str]) -> str:
 
 
 def texts(count: int) -> list[str]:
-    """Of words of a language, no numbers; a third repeat an earlier one exactly or but for a word."""
+    """Of plain words, no numbers, code or quotation marks; a third repeat an earlier one exactly or but for a word."""
     draw = random.Random(5)
     words = sorted({word for exemplar in languages.load("en").exemplars for word in exemplar.response.split()})
-    words = [word for word in words if not any(map(str.isdigit, word))]
+    words = [word for word in words if word.strip(".,:;?").isalpha()]
     found: list[str] = []
     for _ in range(count):
         text = " ".join(draw.choices(words, k=draw.randint(8, 30)))
