@@ -22,6 +22,7 @@ from magpie_ollama.method.writing import (
     FOREIGN_LETTERS,
     FOREIGN_WORDS,
     NEIGHBOURS,
+    OWN_WORDS,
     SCRIPTS,
     han_form,
     han_forms,
@@ -85,6 +86,9 @@ FOREIGN_SHARE = 50
 """One foreign letter in so many, and two at least, are more than a name brings into a text."""
 FOREIGN_WORDS_SHARE = 6
 """One foreign small word in so many, and two different ones at least."""
+OWN_WORDS_SHARE = 8
+"""One word of its own in so many, where the identifier does not know the language, or it is another: fewer have none of
+53 sentences of Hinglish from public repositories, and .97 of 1,026 exemplar texts in other languages."""
 
 _LATIN = re.compile(r"[A-Za-z]+")
 _NOT_LATIN = re.compile(r"[^\W\d_\u0000-\u036f\u1e00-\u1eff]+")
@@ -187,7 +191,10 @@ def _written_chinese(text: str) -> str:
 
 
 def _is_written_otherwise(text: str, code: str, scripts: Sequence[str] | None) -> bool:
-    """Whether a text in the script of ``code`` has letters that are not written in it, more than names would."""
+    """Whether a text in the script of ``code`` has letters or words that are not of it, more than names would."""
+    if telling := OWN_WORDS.get(code):
+        words = _LATIN.findall(text.lower())
+        return len(words) > 3 and sum(map(telling.__contains__, words)) * OWN_WORDS_SHARE < len(words)
     if own := han_forms(scripts or SCRIPTS.get(code, ())):
         forms = Counter(map(han_form, text))
         if forms["Hant" if own == "Hans" else "Hans"] > max(1, forms[own]):

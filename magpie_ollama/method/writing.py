@@ -89,6 +89,14 @@ FOREIGN_WORDS: dict[str, frozenset[str]] = {
 }
 """Small words, by script, of what the identifier does not know and no language of that script has."""
 
+_HINGLISH = (
+    "aapka aapke aapko agar baad bahut bhi chahiye ek h ho hoga hota hote hoti hu hua hui hun iska isko ka kab "
+    "kahan kar karke karo karta karte karti ke ki kitna kitne ko koi kuch kyu lekin mein mera mere meri na nhi pe "
+    "phir raha rahe rahi se tha thi thoda toh tum usko wala wale wali wo woh ya ye yeh"
+)
+OWN_WORDS: dict[str, frozenset[str]] = {"hi-Latn": frozenset(f"{_HINDI_IN_LATIN} {_HINGLISH}".split())}
+"""Small words of a language that the identifier does not know, none of them English: what tells it from others."""
+
 _PARTS = {
     "Hans": ("Hani",),
     "Hant": ("Hani",),

@@ -100,7 +100,8 @@ def test_a_language_is_found_by_all_of_its_names(code: str) -> None:
      ("zh-Hant", "zh-Hant"), ("ZH_HANT", "zh-Hant"), ("zh-TW", "zh-Hant"), ("zh_HK", "zh-Hant"),
      ("zh-Hant-TW", "zh-Hant"), ("繁體中文", "zh-Hant"), ("pt-BR", "pt-BR"), ("pt_br", "pt-BR"), ("PT-BR", "pt-BR"),
      ("Português do Brasil", "pt-BR"), ("nn", "nn"), ("Nynorsk", "nn"), ("nn_NO", "nn"), ("bs", "bs"),
-     ("bosanski", "bs"), ("bs-BA", "bs"), ("makedonski", "mk")],
+     ("bosanski", "bs"), ("bs-BA", "bs"), ("makedonski", "mk"), ("hinglish", "hi-Latn"),
+     ("hi_Latn", "hi-Latn"), ("Romanized Hindi", "hi-Latn"), ("hi", "hi")],
 )  # fmt: skip
 def test_names_that_people_type(name: str, code: str) -> None:
     assert languages.find(name).code == code
@@ -119,7 +120,7 @@ def test_an_unknown_name_gives_the_nearest(name: str, offered: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "there"),
-    [("zh-Hant-US", "zh-Hant"), ("zh-Latn", "zh"), ("zh_XX", "zh"), ("sr-Latn", "sr"), ("hi-Latn", "hi"),
+    [("zh-Hant-US", "zh-Hant"), ("zh-Latn", "zh"), ("zh_XX", "zh"), ("sr-Latn", "sr"), ("ur-Latn", "ur"),
      ("pt-AO", "pt"), ("es-MX", "es"), ("es-419", "es"), ("eng-XX", "en")],
 )  # fmt: skip
 def test_another_script_or_standard_is_refused_and_what_there_is_named(name: str, there: str) -> None:

@@ -37,6 +37,22 @@ def test_what_the_identifier_does_not_know_passes_as_none(code: str) -> None:
     assert [other for other in SCRIPTS if check(UNKNOWN[code], other) is not Verdict.NO] == []
 
 
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        (UNKNOWN["hi-Latn"], Verdict.YES),
+        ("bhai phone ki battery jaldi khatam ho jati h kya kru", Verdict.YES),
+        ("Iska output theek hai, par deployment ka process thoda slow lag raha hai.", Verdict.YES),
+        ("How can I save the battery of my phone, and is it a good plan to charge it at night?", Verdict.NO),
+        ("Bagaimana cara menghemat baterai ponsel saya saat bepergian jauh?", Verdict.NO),
+        ("Come posso far durare di più la batteria del telefono?", Verdict.NO),
+        ("सर्दियों में पौधों को ठंड से कैसे बचाएँ?", Verdict.NO),
+    ],
+)
+def test_hinglish_is_told_by_its_own_words(text: str, verdict: Verdict) -> None:
+    assert check(text, "hi-Latn", scripts=["Latn"]) is verdict
+
+
 def test_a_script_of_none_of_the_languages_has_no_name_and_is_not_too_short() -> None:
     assert identify(UNKNOWN["or"]) == OTHER
     assert identify("ଓଡ଼ି") == ""
