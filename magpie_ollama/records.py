@@ -131,7 +131,8 @@ class Attempt:
     ``outcome`` is ``"kept"``, ``"dropped"`` (in flight as the run ended), or the name of the reason it was rejected
     for (``method.reasons.Reason``).
     ``index`` counts the run's attempts from 0 and gives the attempt its seed. ``language`` is the
-    screen's word on the instruction: "yes", "no", "unknown", or "" where it was not asked.
+    screen's word on the instruction: "yes", "no", "unknown", or "" where it was not asked. ``known_words`` and
+    ``fluency`` are the instruction's, 0.0 where they are not measured.
     """
 
     index: Index
@@ -140,6 +141,8 @@ class Attempt:
     instruction_tokens: Count = 0
     response_tokens: Count = 0
     language: Name = ""
+    known_words: float = 0.0
+    fluency: float = 0.0
 
     @property
     def tokens(self) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from magpie_ollama.asking.drafts import Draft, Turn
 from magpie_ollama.asking.ending import Endings, reseed
@@ -13,13 +14,16 @@ from magpie_ollama.asking.settings import Settings
 from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.corpus.lines import whole_text
 from magpie_ollama.errors import Busy, PromptTooLong, TransientError, Unfinished
+from magpie_ollama.method.checks import SAMPLED
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import ending, extract
+from magpie_ollama.method.fluency import fluency
 from magpie_ollama.method.reasoning import split_reasoning
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, screen_instruction, screen_response
 from magpie_ollama.method.turns import without_end
 from magpie_ollama.method.unseen import clean, forbidden
+from magpie_ollama.method.vocabulary import known
 from magpie_ollama.servers.base import Completion, Sampling, Watch
 from magpie_ollama.servers.loaded import LoadedModel
 
@@ -30,7 +34,8 @@ time with the same seed."""
 
 class Asker:
     """Asks one model. ``on_tokens`` is called with each change of the number of tokens generated so far, ``on_busy``
-    each time that the server refuses a request for want of room."""
+    each time that the server refuses a request for want of room. ``own`` is the model's own confidence per letter by
+    temperature, as far as it is measured."""
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class Asker:
         seen: DuplicateIndex,
         on_tokens: Callable[[int], None],
         on_busy: Callable[[], None] = lambda: None,
+        own: Mapping[float, float] = MappingProxyType({}),
     ) -> None:
         self._settings = settings
         self._rules = settings.screening
@@ -48,6 +54,7 @@ class Asker:
         self._seen = seen
         self._on_tokens = on_tokens
         self._on_busy = on_busy
+        self._own = own
         self._endings = Endings()
         self._answers = 0
         self._no_answers = 0
@@ -80,8 +87,9 @@ class Asker:
         if completion is None:
             return Reason.NO_ANSWER
         turn.text = (steered.opener + completion.text).strip()
-        turn.confidence = _confidence(completion)
+        turn.confidence = confidence_of(completion)
         turn.complete = completion.finish_reason == "stop"
+        self._measure(turn, completion.text, draft.drawn.temperature)
         if watch.reason is not None:
             return watch.reason
         if template.silent and completion.unshown:
@@ -134,12 +142,18 @@ class Asker:
         # A server that tells reasoning has a parser for it.
         reasoning, text = (told, text) if told else split_reasoning(text, template.opens_reasoning)
         turn.reasoning, turn.text = reasoning.strip(), without_end(text).strip()
+        self._measure(turn)
         if watch.reason is not None:
             return watch.reason
         reason = screen_response(turn.text, turn.finish_reason, asked.text, self._rules, steered, template, told)
         if reason is None and forbidden(reasoning):
             reason = Reason.RESPONSE_CONTROL_CHARACTERS
         return reason
+
+    def _measure(self, turn: Turn, written: str = "", temperature: float = 0.0) -> None:
+        """``written`` is what of a user's turn the model itself wrote."""
+        turn.known_words = round(known(turn.text[:SAMPLED], self._rules.language.code) or 0.0, 4)
+        turn.fluency = fluency(turn.confidence, self._own.get(temperature, 0.0), written)
 
     async def _answer(
         self, draft: Draft, ask: Callable[[int], Awaitable[Completion]], number: int = 0
@@ -199,7 +213,8 @@ def _behind_reasoning(watch: Watch, opened: bool) -> Watch:
     return look
 
 
-def _confidence(completion: Completion) -> float:
+def confidence_of(completion: Completion) -> float:
+    """exp(mean log-probability per UTF-8 byte), 0.0 where the server tells none."""
     size = len(completion.text.encode("utf-8", "replace"))
     if completion.logprob is None or not size or not math.isfinite(completion.logprob):
         return 0.0

@@ -38,8 +38,9 @@ class Turn:
     """One turn, of the user or of the assistant, accepted or not; a user's with its opener.
 
     ``complete`` says that it ended by itself, ``tokens`` counts those generated. ``confidence`` is exp(mean
-    log-probability per UTF-8 byte), 0.0 where it is not measured; ``language`` is the detector's verdict, "" where it
-    was not asked.
+    log-probability per UTF-8 byte); ``known_words`` is the share of its words that a list of the language has, and
+    ``fluency`` its confidence against the model's own: all three 0.0 where they are not measured. ``language`` is the
+    detector's verdict, "" where it was not asked.
     """
 
     role: Literal["user", "assistant"]
@@ -48,6 +49,8 @@ class Turn:
     complete: bool = False
     confidence: float = 0.0
     language: str = ""
+    known_words: float = 0.0
+    fluency: float = 0.0
     reasoning: str = ""
     finish_reason: str = ""
 
@@ -90,9 +93,17 @@ class Draft:
         return sum(turn.tokens for turn in self.turns if turn.role == role)
 
     def end(self, outcome: str) -> Attempt:
-        language = self.turns[0].language if self.turns else ""
-        steering = self.drawn.steered.steering
-        return Attempt(self.drawn.index, outcome, steering, self.tokens("user"), self.tokens("assistant"), language)
+        first = self.turns[0] if self.turns else Turn("user")
+        return Attempt(
+            self.drawn.index,
+            outcome,
+            self.drawn.steered.steering,
+            self.tokens("user"),
+            self.tokens("assistant"),
+            first.language,
+            first.known_words,
+            first.fluency,
+        )
 
     def _count(self, role: str) -> int:
         return sum(turn.role == role for turn in self.turns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -38,6 +39,7 @@ def as_dict(session: Session) -> dict[str, Any]:
         "tokens_per_second_with": {str(level): round(rate, 1) for level, rate in progress.rates.items()},
         "tokens_per_kept": round(funnel.all_tokens / funnel.kept, 1) if funnel.kept else 0.0,
         "token_yield": round(funnel.tokens[KEPT] / funnel.all_tokens, 3) if funnel.all_tokens else 0.0,
+        "ability": asdict(progress.ability) if progress.ability else None,
         "funnel": funnel.to_dict(),
     }
 
@@ -75,6 +77,8 @@ def _rows(session: Session) -> dict[str, str]:
         )
     elif funnel.all_tokens:
         rows["tokens"] = f"{funnel.all_tokens:,} generated, none of them in kept records"
+    if (found := session.progress.ability) is not None:
+        rows["verdict"] = found.told(session.model.name, session.settings.language.english)
     if rates := session.progress.rates:
         measured = " · ".join(f"{level}: {found:.0f}" for level, found in rates.items())
         rows["in flight"] = f"{session.progress.level} (tokens/s with {measured})"

@@ -67,23 +67,24 @@ def add(model: Model, measured_as: str, tallies: Mapping[str, Tally]) -> None:
     everything[measured_as] = {
         steering: {k: round(v, 2) for k, v in asdict(tally).items()} for steering, tally in known.items()
     }
-    path = _path(model)
+    place = path(model)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(everything, indent=1, default=msgspec.structs.asdict)
-        files.write(path, text.encode(), sync=False)
+        files.write(place, text.encode(), sync=False)
     except OSError:
         return
 
 
 def _read(model: Model) -> dict[str, dict[str, _Measured]]:
     try:
-        return decode(files.read(_path(model)), dict[str, dict[str, _Measured]])
+        return decode(files.read(path(model)), dict[str, dict[str, _Measured]])
     except (OSError, Misshapen):
         return {}
 
 
-def _path(model: Model) -> Path:
+def path(model: Model, of: str = "") -> Path:
+    """Where what was measured of a model is kept; ``of`` names anything else but its steerings."""
     # By digest: a name may get other weights tomorrow. A server that tells none is known by the model's name.
     name = re.sub(r"[^\w.-]+", "_", model.digest or model.name)
-    return folder() / "measurements" / f"{name[:80]}.json"
+    return folder() / "measurements" / f"{name[:80]}{of and f'.{of}'}.json"

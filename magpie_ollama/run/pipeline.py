@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -11,12 +12,16 @@ from magpie_ollama.asking.drafts import Draft
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run
+from magpie_ollama.method.ability import ENOUGH, Writes, ability
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.reasons import Stage
 from magpie_ollama.records import DROPPED, KEPT, Attempt, Record, new_id
 from magpie_ollama.run.parallel import TICK, Throttle, throttle_for
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.sources import Source
+
+JUDGED = 200
+"""The newest attempts, by which the model's ability is told."""
 
 Keep = Callable[[Record], Awaitable[None] | None]
 
@@ -56,6 +61,7 @@ class Pipeline:
             self._throttle = throttle_for(self._model.server, run.target - run.kept, reasons)
         self._level = self._throttle.level if self._throttle else settings.parallel
         self._workers = 0
+        self._newest: deque[Attempt] = deque(maxlen=JUDGED)
 
     async def run(self) -> None:
         """Raises the ``MagpieError`` that ended the run."""
@@ -170,6 +176,9 @@ class Pipeline:
             finish_reason=answered.finish_reason,
             reasoning=answered.reasoning,
             confidence=asked.confidence,
+            fluency=asked.fluency,
+            known_words=asked.known_words,
+            response_known_words=answered.known_words,
         )
 
     def _show(self) -> None:
@@ -193,8 +202,21 @@ class Pipeline:
         progress.attempts_here += attempt.outcome != DROPPED
         progress.kept_here += attempt.outcome == KEPT
         progress.shares = self._source.shares()
+        self._judge(attempt)
         if self._over:
             self._drop_instructions()
+
+    def _judge(self, attempt: Attempt) -> None:
+        """Says once, as soon as it is known, that the model does not write the language well."""
+        self._newest.append(attempt)
+        language, progress = self._settings.language, self._progress
+        if progress.attempts_here % ENOUGH == 0 or self._over:
+            first = progress.ability is None
+            progress.ability = ability(self._newest, unsteered=language.code == "en") or progress.ability
+            if first and progress.ability is not None and progress.ability.writes is not Writes.YES:
+                told = progress.ability.told(self._model.name, language.english)
+                compare = f"`magpie-ollama compare -l {language.code} --temperature 0.5,0.7,1.0`"
+                progress.notices.append(f"{told} A larger model may; {compare} tells what helps this one.")
 
     def _drop_instructions(self) -> None:
         for task, draft in self._drafts.items():

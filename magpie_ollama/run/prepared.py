@@ -13,6 +13,7 @@ from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.steering import AUTO, Steered, steer
 from magpie_ollama.run.choosing import AUTO_STEERINGS
+from magpie_ollama.run.own import own_confidence
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers.loaded import LoadedModel
 
@@ -27,12 +28,23 @@ class Prepared:
         self.model = model
         self.progress = progress
         self.prompter = prompter or Prompter(model, settings.server.template)
+        self.own: dict[float, float] = {}
 
     def speaking(self, language: Language, steering: str) -> Prepared:
         """The same model and templates for another language and steering."""
         rules = replace(self.settings.screening, language=language)
         settings = replace(self.settings, language=language, steering=steering, rules=rules)
-        return Prepared(settings, self.model, self.progress, self.prompter)
+        prepared = Prepared(settings, self.model, self.progress, self.prompter)
+        prepared.own = self.own
+        return prepared
+
+    async def measure_own(self) -> None:
+        """How sure the model is of what it writes unsteered, at the temperature of the instructions."""
+        sampling = self.settings.instruction
+        if sampling.temperature not in self.own:
+            self.progress.enter("Measuring how the model writes unsteered")
+            self.own[sampling.temperature] = await own_confidence(self.model, self.prompter, sampling)
+            self.progress.enter("")
 
     def asker(self, seen: DuplicateIndex, on_busy: Callable[[], None] = lambda: None) -> Asker:
         """``on_busy`` is called each time that the server refuses a request for want of room."""
@@ -40,7 +52,7 @@ class Prepared:
         def on_tokens(more: int) -> None:
             self.progress.tokens += more
 
-        return Asker(self.settings, self.model, self.prompter, seen, on_tokens, on_busy)
+        return Asker(self.settings, self.model, self.prompter, seen, on_tokens, on_busy, self.own)
 
     async def steerings(self) -> list[str]:
         """The steerings that the run may take. Auto leaves out, with a notice, those that the template cannot carry."""

@@ -96,6 +96,8 @@ class Session(Prepared):
             self.stop()  # the end of the thread is waited for
             raise
         progress.enter("")
+        if self.settings.language.code != "en":
+            await self.measure_own()
         reasons = (self.settings.think or template.opens_reasoning) and self.model.thinks is not False
         self._pipeline = Pipeline(self, Drawing(self.settings, run, steerings), self.corpus, run, seen, keep, reasons)
         if self._stopped:  # while the template was asked for, or the corpus read

@@ -20,6 +20,7 @@ from magpie_ollama.corpus import Corpus
 from magpie_ollama.errors import MagpieError
 from magpie_ollama.method import languages
 from magpie_ollama.records import Record
+from magpie_ollama.run import own
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session, open_session
 from magpie_ollama.servers.base import ServerChoice
@@ -124,5 +125,6 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def generating(fake: FakeServer) -> list[Exchange]:
-    """The requests that made a model write (not those that only load it or render)."""
-    return [exchange for exchange in fake.requests if exchange.generation >= 0]
+    """The requests that made a model write for the run (not those that only load it, render, or measure its own)."""
+    made = [exchange for exchange in fake.requests if exchange.generation >= 0]
+    return [exchange for exchange in made if (exchange.body.get("options") or {}).get("num_predict") != own.TOKENS]
