@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -28,7 +28,7 @@ from magpie_ollama.commands.options import (
     setting_options,
 )
 from magpie_ollama.compare.experiment import Asked, Experiment, Results, Tried, fingerprint
-from magpie_ollama.compare.findings import CellFigures, findings
+from magpie_ollama.compare.findings import CellFigures, abilities, findings
 from magpie_ollama.display import consoles, live
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.findings import LEGEND, next_commands, so_far, table
@@ -46,7 +46,7 @@ from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers import registry
 
 DEFAULT_STEERINGS = "prefix,system,system+opener,exemplar,exemplar+opener"
-SHARED = ("system", "exemplars", "temperature", "max_instruction_tokens")
+SHARED = ("system", "exemplars", "max_instruction_tokens")
 """The settings that all cells have in common, and the ``generate`` commands that come of them."""
 
 REFRESH_SECONDS = 0.5
@@ -87,6 +87,12 @@ REFRESH_SECONDS = 0.5
 @server_options()
 @option("--with-responses", is_flag=True, help="Ask for the responses of useful instructions too.")
 @setting_options(*SHARED)
+@option(
+    "--temperature",
+    default="1.0",
+    envvar="MAGPIE_OLLAMA_COMPARE_TEMPERATURE",
+    help="Of instructions; several, separated by commas, are cells of their own: 0.5,0.7,1.0.",
+)
 @option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of each cell's first attempt.")
 @option("--parallel", type=in_flight, metavar="auto|N", default="auto", help="Attempts in flight; auto is 4 here.")
 @output_options
@@ -100,12 +106,14 @@ def command(**given: Any) -> int:
     asked = Asked(
         [languages.load(code) for code in codes],
         list(dict.fromkeys(parse_steering(steering) for steering in _list(given["steering"], "-s"))),
+        list(dict.fromkeys(_temperature(one) for one in _list(given["temperature"], "--temperature"))),
         given["count"],
         given["with_responses"],
     )
     server = replace(server_choice(given), model="")
+    said = {name: given[name] for name in (*SHARED, "seed")}
     settings = settings_of(
-        server, asked.languages[0], asked.steerings[0], asked.attempts, given, given["parallel"] or USUAL
+        server, asked.languages[0], asked.steerings[0], asked.attempts, said, given["parallel"] or USUAL
     )
     source = click.get_current_context().get_parameter_source("output")
     name = given["output"] = _name(given["output"], chosen=source is not ParameterSource.DEFAULT)
@@ -148,13 +156,16 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
     codes = [language.code for language in asked.languages]
     commands = [] if interrupted or failed else next_commands(found, codes, asked_as, _carried(given, server))
     names = ", ".join(language.english for language in asked.languages)
+    told = abilities(found, results.rows)
     if found:
-        _write(report, page(found, results.rows, f"Steering in {names}", commands))
+        _write(report, page(found, results.rows, told, f"Steering in {names}", commands))
     out = consoles.stdout()
     if given["as_json"]:
-        consoles.show_json({"cells": [finding.to_dict() for finding in found], "next": commands})
+        verdicts = [{"model": model, "language": code, **asdict(verdict)} for (model, code), verdict in told.items()]
+        cells = [finding.to_dict() for finding in found]
+        consoles.show_json({"cells": cells, "verdicts": verdicts, "next": commands})
     elif found:
-        out.print(table(found, out.width))
+        out.print(table(found, out.width, told))
         consoles.say(out, Text(LEGEND, style="dim"))
         consoles.say(out, Text(f"Every instruction: {results.path}. The page: {report}"))
     if failed is not None:
@@ -257,6 +268,15 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise MagpieError(f"{path} cannot be written: {error.strerror}.", "choose another place with -o") from error
+
+
+def _temperature(text: str) -> float:
+    try:
+        return float(BY_NAME["temperature"].check(float(text)))
+    except (ValueError, UsageError) as error:
+        raise UsageError(
+            f"--temperature {text!r:.20} is no number from 0 to 5.", "give for example --temperature 0.5,0.7,1.0"
+        ) from error
 
 
 def _list(text: str, name: str) -> list[str]:

@@ -7,8 +7,9 @@ import os
 import stat
 import time
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -68,6 +69,9 @@ class Tried:
     text: str
     response: str
     digest: str = ""
+    temperature: Annotated[float, Meta(ge=0, le=5)] = 1.0
+    known_words: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    fluency: Annotated[float, Meta(ge=0, lt=2**53)] = 0.0
 
     @property
     def useful(self) -> bool:
@@ -75,7 +79,24 @@ class Tried:
 
     @property
     def attempt(self) -> Attempt:
-        return Attempt(self.index, self.outcome, self.drawn, self.tokens, self.response_tokens, self.verdict)
+        return Attempt(
+            self.index,
+            self.outcome,
+            self.drawn,
+            self.tokens,
+            self.response_tokens,
+            self.verdict,
+            self.known_words,
+            self.fluency,
+        )
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.model, self.language, self.steering, self.temperature)
+
+
+LATER = {field.name for field in fields(Tried) if field.default is not MISSING}
+"""Keys that files of earlier versions lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +104,7 @@ class Cell:
     model: str
     language: str
     steering: str
+    temperature: float = 1.0
 
 
 class Results:
@@ -98,7 +120,7 @@ class Results:
             system.check_kind(path.resolve(), stat.S_IFREG)
             for row in self._read():
                 if row.settings == settings:
-                    self.of(Cell(row.model, row.language, row.steering)).append(row)
+                    self.of(row.cell).append(row)
         except OSError as error:
             raise self._unusable(error.strerror) from error
         if not path.exists() and not os.access(path.parent, os.W_OK):  # now, and not after the model was loaded
@@ -112,7 +134,7 @@ class Results:
         if self._file is None:  # nothing is made before there is something to write
             self._file = self._open()
         self._file.append(encode(asdict(row)))
-        self.of(Cell(row.model, row.language, row.steering)).append(row)
+        self.of(row.cell).append(row)
 
     def only(self, model: Model) -> int:
         """Leaves out the rows of another model that had this one's name; they stay in the file. Returns how many."""
@@ -152,7 +174,7 @@ class Results:
                 continue
             try:
                 row = convert(value, Tried)
-                if value.keys() | {"digest"} != names:
+                if value.keys() | LATER != names:
                     raise Misshapen("it has other keys")
             except Misshapen as error:
                 raise CorpusError(
@@ -168,6 +190,7 @@ class Asked:
 
     languages: Sequence[Language]
     steerings: Sequence[str]
+    temperatures: Sequence[float]
     attempts: int
     with_responses: bool
 
@@ -177,6 +200,7 @@ def fingerprint(settings: Settings, with_responses: bool) -> str:
     identity = settings.identity("", "")
     for key in ("language", "language_data", "steering"):
         del identity[key]
+    del identity["instruction"]["temperature"]
     # Two servers, or files of weights, may have one name for different models. As they are given, where they are:
     # files of earlier versions go on.
     for key in ("kind", "host", "model_path"):
@@ -221,20 +245,19 @@ class Experiment:
 
     def cells(self) -> list[Cell]:
         model = self._prepared.model.name
-        return [
-            Cell(model, language.code, steering)
-            for language in self._asked.languages
-            for steering in self._asked.steerings
-        ]
+        asked = self._asked
+        each = product(asked.languages, asked.steerings, asked.temperatures)
+        return [Cell(model, language.code, steering, temperature) for language, steering, temperature in each]
 
     async def run(self) -> None:
-        for language in self._asked.languages:
-            for steering in self._asked.steerings:
-                await self._cell(language, steering)
+        asked = self._asked
+        for language, steering, temperature in product(asked.languages, asked.steerings, asked.temperatures):
+            await self._cell(language, steering, temperature)
 
-    async def _cell(self, language: Language, steering: str) -> None:
-        prepared = self._prepared.speaking(language, steering)
-        rows = self._results.of(Cell(prepared.model.name, language.code, steering))
+    async def _cell(self, language: Language, steering: str, temperature: float) -> None:
+        prepared = self._prepared.speaking(language, steering, temperature)
+        await prepared.measure_own()
+        rows = self._results.of(Cell(prepared.model.name, language.code, steering, temperature))
         done = {row.index for row in rows}
         missing = [index for index in range(self._asked.attempts) if index not in done]
         if not missing:
@@ -301,4 +324,7 @@ class Experiment:
             text=asked.text,
             response=draft.response.text if outcome == KEPT and self._asked.with_responses else "",
             digest=prepared.model.digest,
+            temperature=prepared.settings.instruction.temperature,
+            known_words=asked.known_words,
+            fluency=asked.fluency,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics as means
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -12,6 +12,7 @@ from magpie_ollama.compare.experiment import Cell, Tried
 from magpie_ollama.compare.intervals import differs, interval, resampled_ratios, vocabulary_spread, wilson
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
+from magpie_ollama.method.ability import Ability, ability
 from magpie_ollama.method.duplicates import DuplicateIndex, normalise
 
 
@@ -22,7 +23,8 @@ class CellFigures:
     ``identified`` counts texts that the detector identified, ``complete`` those that ended by themselves, ``useful``
     those that passed the whole screen. ``distinct`` and ``apart`` are the shares of the identified and complete texts
     that are no duplicates, and no near-duplicates, of an earlier one; ``spread`` is their vocabulary's.
-    ``confidence`` is the median over useful texts, 0.0 where it is not measured; ``seconds`` the mean of an attempt.
+    ``confidence`` and ``fluency`` are medians over useful texts, ``known_words`` over all identified ones, 0.0 where
+    they are not measured; ``seconds`` is the mean of an attempt.
     """
 
     cell: Cell
@@ -39,6 +41,8 @@ class CellFigures:
     apart: float
     spread: float
     confidence: float
+    known_words: float
+    fluency: float
     seconds: float
     best: bool = False
     like_best: bool = False
@@ -81,7 +85,6 @@ def _figures(cell: Cell, rows: tuple[Tried, ...]) -> CellFigures:
     texts = [row.text for row in rows if row.verdict == "yes" and row.complete]
     tokens = sum(row.tokens for row in rows)
     resampled = resampled_ratios([(1000.0 * row.useful, row.tokens) for row in rows])
-    known = [row.confidence for row in useful if row.confidence]
     try:
         spaces = languages.load(cell.language).spaces
     except UsageError:
@@ -100,10 +103,37 @@ def _figures(cell: Cell, rows: tuple[Tried, ...]) -> CellFigures:
         distinct=len({normalise(text) for text in texts}) / len(texts) if texts else 0.0,
         apart=_apart(texts),
         spread=vocabulary_spread(texts, spaces),
-        confidence=means.median(known) if known else 0.0,
+        confidence=_median(row.confidence for row in useful),
+        known_words=_median(row.known_words for row in hits),
+        fluency=_median(row.fluency for row in useful),
         seconds=means.fmean(row.seconds for row in rows),
         _resampled=resampled,
     )
+
+
+def abilities(found: Sequence[CellFigures], rows: Mapping[Cell, Sequence[Tried]]) -> dict[tuple[str, str], Ability]:
+    """By model and language, whether it writes it: by all that was tried at the temperature of the best cell."""
+    best: dict[tuple[str, str], CellFigures] = {}
+    for one in found:
+        group = (one.cell.model, one.cell.language)
+        best[group] = max(best.get(group, one), one, key=lambda other: other.useful_per_1000_tokens)
+    told = {}
+    for (model, code), one in best.items():
+        cells = [
+            other.cell
+            for other in found
+            if (other.cell.model, other.cell.language, other.cell.temperature) == (model, code, one.cell.temperature)
+        ]
+        attempts = [row.attempt for cell in cells for row in rows[cell]]
+        if (verdict := ability(attempts, unsteered=code == "en")) is not None:
+            told[model, code] = verdict
+    return told
+
+
+def _median(values: Iterable[float]) -> float:
+    """Of those that are measured."""
+    measured = [value for value in values if value]
+    return means.median(measured) if measured else 0.0
 
 
 def _apart(texts: Sequence[str]) -> float:

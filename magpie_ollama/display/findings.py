@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -13,14 +14,17 @@ from magpie_ollama.compare.experiment import Tried
 from magpie_ollama.compare.findings import CellFigures, best_of
 from magpie_ollama.display.words import duration, share
 from magpie_ollama.method import languages
+from magpie_ollama.method.ability import Ability
 from magpie_ollama.run.progress import Progress
 
-LEGEND = "★ the best steering of its language; ≈ cannot be told from it (95 %). Brackets: 95 % intervals."
+LEGEND = "★ the best steering of its language; ≈ cannot be told from it (95 %). []: 95 % intervals; words: known ones."
 
 
-def table(found: Sequence[CellFigures], width: int) -> RenderableType:
-    """A table a language and model: a steering a line, the best marked; with the figures that decide only where the
-    whole tables need more than ``width`` columns."""
+def table(
+    found: Sequence[CellFigures], width: int, abilities: Mapping[tuple[str, str], Ability] = MappingProxyType({})
+) -> RenderableType:
+    """A table a language and model, with the verdict below: a cell a line, the best marked; with the figures that
+    decide only where the whole tables need more than ``width`` columns."""
     groups: dict[tuple[str, str], list[CellFigures]] = {}
     for finding in found:
         groups.setdefault((finding.cell.model, finding.cell.language), []).append(finding)
@@ -30,7 +34,9 @@ def table(found: Sequence[CellFigures], width: int) -> RenderableType:
         tables = {group: _table(rows, wide=False) for group, rows in groups.items()}
     parts: list[RenderableType] = []
     for (model, code), shown in tables.items():
-        parts += [Text(f"{_name(code)} · {model}", style="bold"), shown, Text()]
+        verdict = abilities.get((model, code))
+        told = [Text(verdict.told(model, _name(code)), style="bold")] if verdict else []
+        parts += [Text(f"{_name(code)} · {model}", style="bold"), shown, *told, Text()]
     return Group(*parts)
 
 
@@ -59,7 +65,9 @@ def next_commands(
             lines.append(f"{_name(code)}: no steering gave a useful instruction; try another model")
             continue
         model = [] if "--model-path" in carried else ["-m", models[best.cell.model] or best.cell.model]
-        words = ["magpie-ollama", "generate", "-l", code, *model, "-s", best.cell.steering, "-n", "100", *carried]
+        words = ["magpie-ollama", "generate", "-l", code, *model, "-s", best.cell.steering]
+        words += ["--temperature", f"{best.cell.temperature:g}"] if best.cell.temperature != 1.0 else []
+        words += ["-n", "100", *carried]
         lines.append(shlex.join(words))
     return sorted(lines, key=lambda line: line.startswith("magpie-ollama"))
 
@@ -68,23 +76,30 @@ def _table(rows: Sequence[CellFigures], wide: bool) -> Table:
     shown = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     shown.add_column("", no_wrap=True)
     shown.add_column("steering", no_wrap=True)
-    for name in ("n", "language", "complete") if wide else ("n", "lang.", "compl."):
+    warm = len({row.cell.temperature for row in rows}) > 1
+    if warm:
+        shown.add_column("T", justify="right", no_wrap=True)
+    for name in ("n", "language", "complete") if wide else ("n", "lang."):
         shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("useful/1,000 tokens" if wide else "useful/1k tok", justify="right", no_wrap=True)
+    shown.add_column("words", justify="right", no_wrap=True)
     if wide:
-        for name in ("distinct", "apart", "spread", "conf.", "s"):
+        for name in ("fluency", "distinct", "apart", "spread", "conf.", "s"):
             shown.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         cells = [
             "★" if row.best else "≈" if row.like_best else "",
             row.cell.steering,
+            *([f"{row.cell.temperature:g}"] if warm else []),
             str(row.attempts),
             _share(row.identified, row.attempts, row.identified_interval, wide),
-            _share(row.complete, row.attempts, row.complete_interval, wide),
+            *([_share(row.complete, row.attempts, row.complete_interval, wide)] if wide else []),
             f"{row.useful_per_1000_tokens:.2f} [{row.useful_interval[0]:.1f}-{row.useful_interval[1]:.1f}]",
+            f"{row.known_words:.2f}" if row.known_words else "-",
         ]
         if wide:
             cells += [
+                f"{row.fluency:.2f}" if row.fluency else "-",
                 share(row.distinct, 1),
                 share(row.apart, 1),
                 f"{row.spread:.2f}" if row.spread else "-",

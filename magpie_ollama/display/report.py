@@ -11,12 +11,14 @@ from magpie_ollama.display.characters import printable
 from magpie_ollama.display.findings import LEGEND
 from magpie_ollama.display.words import share
 from magpie_ollama.method import languages
+from magpie_ollama.method.ability import Ability
 
 COLUMNS = (
     "language: texts that the detector identified; complete: ended by themselves; useful: passed the whole screen. "
     "distinct, apart: share of the identified and complete texts that are no duplicates, no near-duplicates; spread: "
     "distinct words in windows of 50; confidence: how sure the model was, exp(mean log-probability per byte), median; "
-    "it compares only within one language, steering and temperature."
+    "it compares only within one language, steering and temperature; fluency: the same per letter, against the model's "
+    "own unsteered text; known words: their share, by a list of the language."
 )
 
 SAMPLES = 6
@@ -46,7 +48,11 @@ code { background: var(--soft); padding: .15rem .4rem; overflow-wrap: anywhere; 
 
 
 def page(
-    found: Sequence[CellFigures], rows: Mapping[Cell, Sequence[Tried]], title: str, commands: Sequence[str]
+    found: Sequence[CellFigures],
+    rows: Mapping[Cell, Sequence[Tried]],
+    abilities: Mapping[tuple[str, str], Ability],
+    title: str,
+    commands: Sequence[str],
 ) -> str:
     """The whole HTML document. No script, no reference to anything outside."""
     groups = dict.fromkeys((finding.cell.model, finding.cell.language) for finding in found)
@@ -54,7 +60,9 @@ def page(
     for model, code in groups:
         cells = [finding for finding in found if (finding.cell.model, finding.cell.language) == (model, code)]
         name = languages.load(code).english if code in languages.codes() else code
-        body += [f"<h2>{_text(name)} · {_text(model)}</h2>", _chart(cells), _table(cells)]
+        verdict = abilities.get((model, code))
+        told = f"<p><strong>{_text(verdict.told(model, name))}</strong></p>" if verdict else ""
+        body += [f"<h2>{_text(name)} · {_text(model)}</h2>", told, _chart(cells), _table(cells)]
         body += [_samples(cell, rows[cell.cell]) for cell in cells]
     if commands:
         body += ["<h2>Next</h2>", *(f"<p><code>{_text(command)}</code></p>" for command in commands)]
@@ -81,7 +89,7 @@ def _chart(cells: Sequence[CellFigures]) -> str:
         end = left + cell.useful_per_1000_tokens * scale
         middle = y + 10
         parts.append(
-            f'<text x="{left - 10}" y="{y + 15}" text-anchor="end">{_text(cell.cell.steering)}</text>'
+            f'<text x="{left - 10}" y="{y + 15}" text-anchor="end">{_text(_named(cell.cell))}</text>'
             f'<rect class="{"best" if cell.best else "bar"}" x="{left}" y="{y}" width="{max(end - left, 1):.1f}" '
             f'height="20" rx="2"/>'
             f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>'
@@ -95,17 +103,31 @@ def _chart(cells: Sequence[CellFigures]) -> str:
 
 
 def _table(cells: Sequence[CellFigures]) -> str:
-    head = ("steering", "attempts", "language", "complete", "useful", "per 1,000 tokens", "distinct", "apart", "spread")
+    head = (
+        "steering",
+        "attempts",
+        "language",
+        "complete",
+        "useful",
+        "per 1,000 tokens",
+        "known words",
+        "fluency",
+        "distinct",
+        "apart",
+        "spread",
+    )
     lines = [f"<tr>{''.join(f'<th>{name}</th>' for name in (*head, 'confidence', 'seconds'))}</tr>"]
     for cell in cells:
         mark = "★ " if cell.best else "≈ " if cell.like_best else ""
         values = (
-            mark + cell.cell.steering,
+            mark + _named(cell.cell),
             str(cell.attempts),
             f"{share(cell.identified, cell.attempts)} {_percent(cell.identified_interval)}",
             f"{share(cell.complete, cell.attempts)} {_percent(cell.complete_interval)}",
             str(cell.useful),
             f"{cell.useful_per_1000_tokens:.2f} [{cell.useful_interval[0]:.2f}-{cell.useful_interval[1]:.2f}]",
+            f"{cell.known_words:.2f}" if cell.known_words else "-",
+            f"{cell.fluency:.2f}" if cell.fluency else "-",
             share(cell.distinct, 1),
             share(cell.apart, 1),
             f"{cell.spread:.2f}" if cell.spread else "-",
@@ -128,9 +150,11 @@ def _samples(cell: CellFigures, rows: Sequence[Tried]) -> str:
         texts = (row.text, f"→ {row.response}") if row.response else (row.text,)
         written = "".join(f'<div lang="{_text(row.language)}" dir="auto">{_text(text)}</div>' for text in texts)
         items.append(f'<li class="{kind}"><span class="dim">{_text(word)}{sure}</span>{written}</li>')
-    return (
-        f'<h3>{_text(cell.cell.steering)}</h3><ul class="samples">{"".join(items) or "<li>nothing written</li>"}</ul>'
-    )
+    return f'<h3>{_text(_named(cell.cell))}</h3><ul class="samples">{"".join(items) or "<li>nothing written</li>"}</ul>'
+
+
+def _named(cell: Cell) -> str:
+    return cell.steering if cell.temperature == 1.0 else f"{cell.steering} at {cell.temperature:g}"
 
 
 def _text(text: str) -> str:

@@ -30,10 +30,13 @@ class Prepared:
         self.prompter = prompter or Prompter(model, settings.server.template)
         self.own: dict[float, float] = {}
 
-    def speaking(self, language: Language, steering: str) -> Prepared:
-        """The same model and templates for another language and steering."""
+    def speaking(self, language: Language, steering: str, temperature: float | None = None) -> Prepared:
+        """The same model and templates for another language, steering and temperature of the instructions."""
         rules = replace(self.settings.screening, language=language)
-        settings = replace(self.settings, language=language, steering=steering, rules=rules)
+        instruction = self.settings.instruction
+        if temperature is not None:
+            instruction = replace(instruction, temperature=temperature)
+        settings = replace(self.settings, language=language, steering=steering, rules=rules, instruction=instruction)
         prepared = Prepared(settings, self.model, self.progress, self.prompter)
         prepared.own = self.own
         return prepared

@@ -102,6 +102,24 @@ def test_the_same_command_continues_and_asks_nothing_twice(run: Runner) -> None:
     assert sorted(indices) == list(range(9))
 
 
+def test_a_temperature_is_a_cell_and_each_model_and_language_has_its_verdict(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        fake.script = script
+        hot = ("--temperature", "0.5,1.0", "--host", fake.url)
+        told = json.loads(run("compare", "-l", "it", "-s", "none,system", "-n", 32, "--json", *hot).out)
+        assert {(cell["steering"], cell["temperature"]) for cell in told["cells"]} == {
+            (steering, temperature) for steering in ("none", "system") for temperature in (0.5, 1.0)
+        }
+        bodies = [exchange.body for exchange in fake.requests if exchange.generation >= 0]
+        sent = {body["options"]["temperature"] for body in bodies}
+        assert {0.5, 1.0} <= sent
+        (verdict,) = told["verdicts"]
+        assert (verdict["language"], verdict["writes"], verdict["steered"]) == ("it", "writes", 32)
+        shown = run("compare", "-l", "it", "-s", "none,system", "-n", 32, *hot)
+        assert "m:1b writes Italian: " in shown.out.replace("\n", " ")
+        assert "m:1b writes Italian: " in Path("compare.html").read_text("utf-8")
+
+
 def test_a_language_named_twice_is_one(run: Runner) -> None:
     with FakeOllama(models=[FakeModel("m:1b")]) as fake:
         fake.script = script

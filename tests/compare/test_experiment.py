@@ -49,7 +49,7 @@ def run(
 ) -> Results:
     """The results; ``told`` gets the notices."""
     asked_settings = settings(fake, attempts, language="it", steering=steerings[0], seed=0, **changes)
-    asked = Asked([ITALIAN], steerings, attempts, with_responses=False)
+    asked = Asked([ITALIAN], steerings, [1.0], attempts, with_responses=False)
 
     async def go() -> Results:
         results = Results(path, fingerprint(asked_settings, False))
@@ -170,7 +170,7 @@ def test_a_cell_with_more_rows_than_asked_takes_no_time_from_the_others(tmp_path
     results = Results(tmp_path / "c.jsonl", "s")
     results.of(Cell("m", "it", "system")).extend(replace(row, index=number) for number in range(9))
     prepared: Any = SimpleNamespace(model=SimpleNamespace(name="m", digest=""), progress=Progress())
-    experiment = Experiment(prepared, Asked([ITALIAN], ("system", "none"), 2, False), results)
+    experiment = Experiment(prepared, Asked([ITALIAN], ("system", "none"), [1.0], 2, False), results)
     assert experiment.seconds_expected(10.0) == pytest.approx(2 * 70 / 10)
 
 
@@ -181,6 +181,7 @@ def test_another_server_or_file_is_another_experiment() -> None:
     assert len({fingerprint(plain, False), *others}) == 4
     earlier = {"language", "language_data", "steering"}
     identity = {key: value for key, value in plain.identity("", "").items() if key not in earlier}
+    del identity["instruction"]["temperature"]  # which is a cell's
     assert fingerprint(plain, False) == runs.fingerprint({**identity, "with_responses": False}), "files go on"
 
 
