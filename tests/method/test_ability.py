@@ -24,7 +24,7 @@ def attempts(steering: str = "system", fluency: float = 0.0, **outcomes: int) ->
     [
         (attempts(kept=28, wrong_language=2, fluency=0.95), Writes.YES),
         (attempts(kept=28, near_duplicate=6, truncated=3), Writes.YES),
-        (attempts(kept=28, wrong_language=2, fluency=0.7), Writes.WITH_LOSSES),
+        (attempts(kept=28, wrong_language=2, fluency=0.8), Writes.WITH_LOSSES),
         (attempts(kept=20, invented_words=8, response_wrong_language=4, fluency=0.9), Writes.WITH_LOSSES),
         (attempts(kept=28, invented_words=2, fluency=0.45), Writes.NO),
         (attempts(kept=10, invented_words=15, response_invented_words=5), Writes.NO),
