@@ -82,7 +82,8 @@ class Look:
 
     @cached_property
     def in_language(self) -> Verdict:
-        return check(self.sample, self.rules.language.code, scripts=self.rules.language.scripts)
+        language = self.rules.language
+        return check(self.sample, language.code, scripts=language.scripts, opener=self.steered.opener)
 
     @cached_property
     def twin(self) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from itertools import product
 
 from magpie_ollama.method import identifier, segments
 from magpie_ollama.method.writing import (
@@ -74,6 +75,12 @@ SLACK_NEIGHBOUR = 1.5
 CLEAR = 3.0
 """A target this far behind is lost beyond doubt: enough to cancel, or to reject for one sentence."""
 
+FRAME = 1.0
+"""A target so far ahead is clearly the language of what is said around foreign words."""
+
+REQUEST = 16
+"""Letters of a last line that may say what the lines before it are for: "Enjoy your meal!" says nothing."""
+
 HAN = 8.0
 """Chinese this far ahead of Japanese, the kana left out, is Chinese: .988 of the Chinese web sentences, and .019 of the
 rows of eight and more kanji in the Japanese ones."""
@@ -92,6 +99,11 @@ OWN_WORDS_SHARE = 8
 
 _LATIN = re.compile(r"[A-Za-z]+")
 _NOT_LATIN = re.compile(r"[^\W\d_\u0000-\u036f\u1e00-\u1eff]+")
+_ENGLISH = re.compile(
+    r"(?<![^\W_])(?:the|and|of|with|my|your|that|this|they|are|how|what|when|from|because|would|could|should|to|has|have)"
+    r"(?![^\W_])",
+    re.IGNORECASE,
+)
 _KANA = re.compile(r"[\u3040-\u30ff]+")
 
 FEW = 12
@@ -114,15 +126,42 @@ class _Piece:
         return self.lead < -CLEAR and self.letters >= FEW
 
 
-def check(text: str, code: str, *, scripts: Sequence[str] | None = None) -> Verdict:
+def check(text: str, code: str, *, scripts: Sequence[str] | None = None, opener: str = "") -> Verdict:
     """Whether ``text`` is in the language ``code`` (of ``SCRIPTS``: ISO 639-1, nb, nn, bs, zh-Hant, ...).
 
     ``scripts`` are ISO 15924 codes and replace this module's own; for a language that it does not know
     they alone decide. The answer is ``UNKNOWN`` for a text with too few letters outside its code, or one
-    so short that the identifier cannot tell and the script does not speak against.
+    so short that the identifier cannot tell and the script does not speak against. Words behind an
+    ``opener`` that the text was begun with are judged alone too.
     """
+    verdict = _judged(text, code, scripts)
+    if verdict is Verdict.NO or not opener or not text.startswith(opener):
+        return verdict
+    # Its last sign stays: it may be the colon behind which another language is welcome.
+    alone = _judged(opener[-1] + text[len(opener) :], code, scripts, Verdict.UNKNOWN)
+    return alone if alone is Verdict.NO else verdict
+
+
+def _judged(text: str, code: str, scripts: Sequence[str] | None, enough: Verdict = Verdict.YES) -> Verdict:
+    """The verdict on ``text``, or where that is NO, on what is said around its foreign words: if that is no less than
+    ``enough``."""
     wanted = script_set(code, scripts)
-    sentences = _sentences(text, wanted)
+    verdict = _verdict(_sentences(text, wanted), code, wanted, scripts)
+    if verdict is not Verdict.NO:
+        return verdict
+    prose = segments.prose(text)
+    before, _, last = prose.strip().rpartition("\n")
+    orders = [prose, f"{last}:\n{before}"] if before and segments.letters(last) >= REQUEST else [prose]
+    for around, titles in product(orders, (True, False)):
+        found = _frame(segments.parts(around, titles), code, wanted, scripts)
+        if found in (Verdict.YES, enough):
+            return found
+    return Verdict.NO
+
+
+def _verdict(
+    sentences: list[tuple[str, dict[str, int]]], code: str, wanted: frozenset[str], scripts: Sequence[str] | None
+) -> Verdict:
     letters, fitting = _fit(sentences, wanted)
     if not wanted or letters < 4:
         return Verdict.UNKNOWN
@@ -154,11 +193,54 @@ def drifted(text: str, code: str, *, scripts: Sequence[str] | None = None) -> bo
     letters, fitting = _fit(sentences, wanted)
     if not wanted or letters < 20:
         return False
-    if fitting * 5 < letters:
-        return True
-    if letters < 60:
-        return False
-    return _lost_at_the_end([_piece(sentence, found, code, wanted) for sentence, found in sentences]) >= 40
+    if fitting * 5 >= letters:
+        if letters < 60:
+            return False
+        if _lost_at_the_end([_piece(sentence, found, code, wanted) for sentence, found in sentences]) < 40:
+            return False
+    return _judged(text, code, scripts) is Verdict.NO
+
+
+def _frame(parts: list[tuple[str, bool]], code: str, wanted: frozenset[str], scripts: Sequence[str] | None) -> Verdict:
+    """Whether ``parts`` without the foreign ones, each behind its mark, are clearly in the language."""
+    frame: list[tuple[str, dict[str, int]]] = []
+    around: list[_Piece] = []
+    blocks: list[_Piece] = []
+    inside = False
+    named = False
+    for sentence, opened in parts:
+        found = _letters(sentence, wanted)
+        opened = opened and not named
+        named = (
+            "Latn" not in wanted
+            and found.keys() == {"Latn"}
+            and _names(sentence)
+            and not sentence.endswith(segments.COLONS)
+        )
+        if named:  # they announce nothing
+            continue
+        piece = _piece(sentence, found, code, wanted)
+        inside = piece.lead < FRAME if inside else (opened and piece.lead < 0)
+        if inside:
+            blocks.append(piece)
+            continue
+        for part in _divided(sentence, wanted):
+            found = _letters(part, wanted)
+            frame.append((part, found))
+            around.append(_piece(part, found, code, wanted))
+    verdict = _verdict(frame, code, wanted, scripts)
+    if verdict is not Verdict.YES:
+        return verdict
+    foreign = _total([piece for piece in blocks if piece.scores])
+    said = _total([piece for piece in around if piece.scores])
+    if not foreign or not said:
+        return verdict
+    # Clearly means: ahead of what the words behind the mark are in.
+    accepted = _terms(code)[0]
+    own = max((said[c] for c in accepted if c in said), default=-math.inf)
+    other = max(foreign.keys() - accepted, key=lambda c: foreign[c])
+    ahead = own - said.get(other, -math.inf)
+    return verdict if ahead > FRAME * math.sqrt(sum(piece.size for piece in around)) else Verdict.NO
 
 
 def identify(text: str) -> str:
@@ -219,19 +301,47 @@ def _small_words(code: str) -> frozenset[str]:
 
 def _together(pieces: list[_Piece], code: str) -> float:
     """The target's lead in several sentences, their evidence added up."""
+    return _lead(_total(pieces), code, sum(piece.size for piece in pieces))
+
+
+def _total(pieces: list[_Piece]) -> dict[str, float]:
     # Serbian may change its script between sentences: only those languages are compared that all of them know.
-    common = set.intersection(*(set(piece.scores) for piece in pieces))
-    total = {c: sum(piece.scores[c] for piece in pieces) for c in common}
-    return _lead(total, code, sum(piece.size for piece in pieces))
+    common = set(pieces[0].scores).intersection(*(piece.scores for piece in pieces)) if pieces else set()
+    return {c: sum(piece.scores[c] for piece in pieces) for c in common}
 
 
 def _sentences(text: str, wanted: frozenset[str], *, unfinished: bool = False) -> list[tuple[str, dict[str, int]]]:
     """The sentences of ``text`` with their letters. Names alone, in Latin letters, say nothing about another script."""
     prose = segments.prose(text, unfinished=unfinished)
-    every = [(sentence, _letters(sentence, wanted)) for sentence in segments.sentences(prose)]
+    every = [
+        (part, _letters(part, wanted)) for sentence in segments.sentences(prose) for part in _divided(sentence, wanted)
+    ]
     if "Latn" in wanted or all(found.keys() <= {"Latn"} for _, found in every):
         return every
     return [(sentence, found) for sentence, found in every if found.keys() != {"Latn"} or not _names(sentence)]
+
+
+def _divided(sentence: str, wanted: frozenset[str]) -> tuple[str, ...]:
+    """``sentence``, and apart from it the words that it ends with where they may be English.
+
+    Sentences in another script end in words of Latin letters, not all of them names; others hold two small words.
+    """
+    if "Latn" not in wanted:
+        start = max((match.end() for match in _NOT_LATIN.finditer(sentence)), default=0)
+        if not _clause(sentence[start:]):
+            return (sentence,)
+    else:
+        small = [match.start() for match in _ENGLISH.finditer(sentence)]
+        if len(small) < 2:
+            return (sentence,)
+        start = small[0]
+    return (sentence[:start], sentence[start:]) if any(map(str.isalpha, sentence[:start])) else (sentence,)
+
+
+def _clause(text: str) -> bool:
+    """Whether ``text`` is more than names or terms in Latin letters: four words and more, few commas between them."""
+    words = len(_LATIN.findall(text))
+    return words > 3 and text.count(",") * 3 < words and not _names(text)
 
 
 def _names(sentence: str) -> bool:
@@ -242,7 +352,7 @@ def _names(sentence: str) -> bool:
 
 def _letters(sentence: str, wanted: frozenset[str]) -> dict[str, int]:
     found = letters_by_script(sentence)
-    if "Latn" in found and "Latn" not in wanted:
+    if "Latn" in found and "Latn" not in wanted and (len(found) > 1 or not _clause(sentence)):
         # The names of products and people stay Latin in every script: half of it is not held against a text.
         found["Latn"] = (found["Latn"] + 1) // 2
     return found

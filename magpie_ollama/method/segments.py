@@ -61,7 +61,7 @@ _CODE_LINE = re.compile(
       (?:def|class|import|from|return|elif|else:|try:|except|for|while|if|function|const|let|var|public|private
         |static|void|int|SELECT|INSERT|UPDATE|DELETE|CREATE|FROM|WHERE|print|console|@\w+)\b.*[:;{}()\[\]=*]
     | (?:import|from)\s+[\w.]+(?:\s+(?:import|as)\s+[\w.*,][\w.*, ]*)?
-    | \#include.* | \#!.* | (?:>>>|\.\.\.|\$|\#)\s[^=(){}\[\]/|-]*[=(){}\[\]/|-].*
+    | SELECT\s.*\sFROM\s.* | \#include.* | \#!.* | (?:>>>|\.\.\.|\$|\#)\s[^=(){}\[\]/|-]*[=(){}\[\]/|-].*
     | (?:pip|npm|apt|apt-get|sudo|git|docker|cd|conda)\s+\S.*
     | [^=(\[{<>]*[=(\[{<>].*; | \W*\w+; | .*[{}]        # not a list whose items end in a semicolon
     | [\w.\[\]"']+\s*(?:[-+*/]?=|:=)\s*\S.*
@@ -74,6 +74,14 @@ _PROSE_ENDS = tuple(".!?…。！？।؟")
 ENOUGH = 9
 """Letters outside its quotations by which a text is judged, however long they are."""
 LONG = 160
+_STATEMENT = (".", "!", "…", "。", "！", "।", "۔", "։", "።", "။")
+"""A line that ends in one of these announces nothing."""
+COLONS = (":", "：", "՝", "፡")
+_COLON = re.compile(r"(?<=[:՝፡])\s+|(?<=：)")
+_TITLE = re.compile(
+    r"(?<![\w'’])[A-Z][\w'’.-]*(?:(?:[ &-]{1,3}[a-z]{1,4}){0,2}[ &-]{1,3}[A-Z\d][\w'’-]*)+(?!\w)", re.ASCII
+)
+"""Words with capitals, short ones between them: the titles of works, in Latin letters."""
 _COMMA = re.compile(r"[,;،](?=\s)|[，、；]")
 _SENTENCE = re.compile(r"(?<=[.!?…।؟։۔])[\"'”»)\]]*\s+|(?<=[。！？])|\n+|(?<=[;:])\s+(?=[^\W\d_a-z])")
 
@@ -93,14 +101,32 @@ def prose(text: str, *, unfinished: bool = False) -> str:
     unquoted = _QUOTED.sub(" ", text) if _QUOTE_SIGN.search(text) else text
     if unfinished:
         unquoted = _QUOTING.sub(" ", unquoted)
-    left = _letters(unquoted)
+    left = letters(unquoted)
     # A text that is nearly all quotation is judged by it.
-    return unquoted if left >= ENOUGH or left * 2 >= _letters(text) else text
+    return unquoted if left >= ENOUGH or left * 2 >= letters(text) else text
 
 
 def quotations(text: str) -> list[str]:
     """What ``text`` quotes, in its marks: each up to 200 characters long."""
     return _QUOTED.findall(text) if _QUOTE_SIGN.search(text) else []
+
+
+def parts(text: str, titles: bool = True) -> list[tuple[str, bool]]:
+    """The sentences of ``text``, cut at colons too, and whether a colon or a line break that may announce words in
+    another language stands before each. Without ``titles`` those of works are left out, or what looks like them."""
+    found: list[tuple[str, bool]] = []
+    opened = False
+    for line in text.split("\n"):
+        for chunk in _COLON.split(line):
+            for sentence in sentences(chunk):
+                part = sentence if titles else _TITLE.sub(" ", sentence)
+                if any(map(str.isalpha, part)):
+                    found.append((part, opened))
+                opened = False
+            opened = opened or chunk.rstrip().endswith(COLONS)
+        announces = not line.rstrip().endswith(_STATEMENT) or "՞" in line
+        opened = opened or (announces and bool((line if titles else _TITLE.sub("", line)).strip(" -*•")))
+    return found
 
 
 def sentences(text: str) -> list[str]:
@@ -134,5 +160,5 @@ def _without_code(lines: list[str]) -> Iterator[str]:
             yield line
 
 
-def _letters(text: str) -> int:
+def letters(text: str) -> int:
     return sum(map(str.isalpha, text))
