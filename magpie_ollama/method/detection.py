@@ -19,6 +19,7 @@ from functools import cache
 from itertools import product
 
 from magpie_ollama.method import identifier, segments
+from magpie_ollama.method.vocabulary import rather_english
 from magpie_ollama.method.writing import (
     FOREIGN_LETTERS,
     FOREIGN_WORDS,
@@ -88,6 +89,9 @@ rows of eight and more kanji in the Japanese ones."""
 DOUBT = 0.75
 """A short text (below twice ``FEW`` letters) this little beyond its allowance is unknown, not wrong: names
 weigh much in it ("Wie was Christiaan Huygens?" reads as German)."""
+
+SHORT = 1.0
+"""Below ``FEW`` letters a target is lost by less: .007 of the words that people begin with are behind by more."""
 
 FOREIGN_SHARE = 50
 """One foreign letter in so many, and two at least, are more than a name brings into a text."""
@@ -178,7 +182,10 @@ def _verdict(
         return Verdict.YES if any(piece.lead > 0 for piece in pieces) else Verdict.UNKNOWN
     lead = scored[0].lead if len(scored) == 1 else _together(scored, code)
     if (letters < FEW and abs(lead) < CLEAR) or (letters < 2 * FEW and -DOUBT < lead <= 0):
-        return Verdict.UNKNOWN
+        words = " ".join(sentence for sentence, _ in sentences)
+        # One name alone may be an answer in any language.
+        other = any(word[0].islower() for word in words.split()) and (lead < -SHORT or rather_english(words, code))
+        return Verdict.NO if other else Verdict.UNKNOWN
     return Verdict.YES if lead > 0 else Verdict.NO
 
 

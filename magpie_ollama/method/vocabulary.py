@@ -67,6 +67,9 @@ COMMON = 0.775
 COMPOUND = 0.3
 """Worth of a compound: many an invented word can be cut into two that exist."""
 
+MARGIN = 0.1
+"""By which the worths differ: none of 797 beginnings of requests in 40 languages is so much nearer to English."""
+
 _JOINED = "'\u02bc\u00b7\u05f3\u05f4"
 _MARKS = (
     "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06ed"
@@ -193,6 +196,15 @@ def known(text: str, code: str, few: int = FEW) -> float | None:
             for weight, worth, english in zip(weights, worths, foreign, strict=True)
         ]
     return (DOUBT + sum(map(float.__mul__, worths, weights))) / (DOUBT + sum(weights))
+
+
+def rather_english(text: str, code: str) -> bool:
+    """Whether the words of ``text``, too few for letters to tell, are commoner in English than in ``code``: "Solve for
+    x". False where there is no list."""
+    if code == "en" or code not in FLOORS:
+        return False
+    shares = [sum(_words(LISTS.get(name, name)).worth(counted(text.lower(), name) or [""])) for name in ("en", code)]
+    return shares[0] > shares[1] + MARGIN
 
 
 def mixes_scripts(text: str, code: str) -> bool:

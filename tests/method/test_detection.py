@@ -144,6 +144,17 @@ def test_too_little_to_tell_is_unknown(text: str) -> None:
     assert identify(text) == ""
 
 
+@pytest.mark.parametrize("text", ["Solve 3x + 5 = 20 for x.", "Write a haiku.", "Where is my bag?"])
+def test_a_few_words_of_english_are_no_italian_by_the_lists_of_words(text: str) -> None:
+    assert [code for code in ("it", "de", "fr", "hu", "vi", "ru") if check(text, code) is not Verdict.NO] == []
+    assert check(text, "en") is not Verdict.NO
+
+
+@pytest.mark.parametrize("text", ["Shakespeare", "Paris", "Donald Duck", "Deep Purple"])
+def test_a_name_alone_may_be_an_answer_in_any_language(text: str) -> None:
+    assert [code for code in ("it", "de", "fr", "hu", "vi") if check(text, code) is Verdict.NO] == []
+
+
 def test_a_short_text_in_another_script_is_no_all_the_same() -> None:
     assert check("Привет", "it") is Verdict.NO
     assert check("Hello there", "ru") is Verdict.NO
