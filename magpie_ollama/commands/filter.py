@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +14,12 @@ from magpie_ollama.commands.options import PAIRS, WHOLE, FloatRange, option
 from magpie_ollama.corpus.reading import Row, is_stream
 from magpie_ollama.curation.filters import EXPLANATIONS, Criteria, Rule, first_reason, language_code, rules, tag
 from magpie_ollama.curation.patterns import bounded
+from magpie_ollama.display import consoles
+from magpie_ollama.display.words import counted
 from magpie_ollama.errors import UsageError
+
+if TYPE_CHECKING:
+    from magpie_ollama.curation.rescreening import Rescreen
 
 
 @click.command()
@@ -28,6 +33,7 @@ from magpie_ollama.errors import UsageError
     help="Of these languages, by what the record names: it,nl. Repeatable, like --steering, --model, --tag, --match.",
 )
 @option("--redetect", is_flag=True, help="Read both texts to find whether they are in -l, or else in what it names.")
+@option("--rescreen", is_flag=True, help="Judge both texts as generate does, in -l, or else in what each names.")
 @option(
     "--steering", envvar="MAGPIE_OLLAMA_FILTER_STEERING", multiple=True, help="Of these steerings: system,exemplar."
 )
@@ -82,6 +88,8 @@ def command(file: Path, **given: Any) -> None:
     """
     criteria = _criteria(given)
     wanted = rules(criteria)
+    screen = _screen(criteria)
+    wanted += [screen] if screen else []
     longest = given["longest"]
     if criteria == Criteria() and longest is None:
         raise UsageError("Nothing says which records to keep", "add for example -l it, --min-words 5 or --magpie")
@@ -91,7 +99,7 @@ def command(file: Path, **given: Any) -> None:
     lengths: list[tuple[int, int]] = []
     with bounded(), cleaning(file, EXPLANATIONS, given) as job:
         rows = _cross_off(strange, job.rows) if strange else job.rows
-        for row, reason in _decide(rows, wanted, criteria.magpie):
+        for row, reason in _decide(rows, wanted, criteria):
             if reason is None and longest is not None:
                 lengths.append((len(row.response), -row.number))
             else:
@@ -104,11 +112,25 @@ def command(file: Path, **given: Any) -> None:
                 for row in again:
                     if row.number in chosen:
                         job.settle(row, None)
+        if screen:
+            job.facts["unknown"] = screen.unknown
+    if screen and any(screen.unknown.values()) and not given["quiet"]:
+        told = ", ".join(f"the {what} of {counted(number, 'record')}" for what, number in (+screen.unknown).items())
+        consoles.show_notice(consoles.stderr(), f"What could not be judged, and passed: {told}.")
 
 
-def _decide(rows: Iterable[Row], wanted: list[Rule], once: bool) -> Iterator[tuple[Row, str | None]]:
-    """Each row with the reason to remove it, or None; with ``once``, an instruction like an earlier one has one too."""
-    if not once:
+def _screen(criteria: Criteria) -> Rescreen | None:
+    if not criteria.rescreen:
+        return None
+    from magpie_ollama.curation.rescreening import Rescreen
+
+    return Rescreen(criteria.languages)
+
+
+def _decide(rows: Iterable[Row], wanted: list[Rule], criteria: Criteria) -> Iterator[tuple[Row, str | None]]:
+    """Each row with the reason to remove it, or None; with --magpie or --rescreen, an instruction like an earlier one
+    has one too."""
+    if not criteria.magpie and not criteria.rescreen:
         for row in rows:
             yield row, first_reason(row, wanted)
         return
@@ -117,7 +139,7 @@ def _decide(rows: Iterable[Row], wanted: list[Rule], once: bool) -> Iterator[tup
     judged = ((row, first_reason(row, wanted)) for row in rows)
     items = ((row.instruction if reason is None else None, (row, reason)) for row, reason in judged)
     for (row, reason), twin in deduplicated(items, Deduplicator(), lambda item: item[0].input):
-        yield row, "magpie_repetition" if twin else reason
+        yield row, reason if twin is None else "magpie_repetition" if criteria.magpie else twin.reason
 
 
 def _off_scale(criteria: Criteria) -> set[tuple[str, str]]:
@@ -156,11 +178,12 @@ def _criteria(given: dict[str, Any]) -> Criteria:
 
     def code(name: str) -> str:
         # The detector has no verdict on a language that it does not know: everything would pass.
-        return languages.find(name).code if given["redetect"] else language_code(name)
+        return languages.find(name).code if given["redetect"] or given["rescreen"] else language_code(name)
 
     return Criteria(
         languages=tuple(code(name) for name in _values(given["spoken"])),
         redetect=given["redetect"],
+        rescreen=given["rescreen"],
         steerings=tuple(parse_steering(steering) for steering in _values(given["steering"])),
         models=tuple(_values(given["model"])),
         min_confidence=given["min_confidence"],

@@ -16,16 +16,17 @@ from magpie_ollama.corpus.reading import Row
 from magpie_ollama.corpus.shapes import REASONS
 from magpie_ollama.curation.patterns import Pattern
 from magpie_ollama.errors import UnknownLanguage
+from magpie_ollama.method.reasons import EXPLANATIONS as SCREENED
 
 Rule = Callable[[Row], str | None]
 """Gives the name of the reason to remove a row, None for one that passes."""
 
 EXPLANATIONS = {
-    "labelled_bad": REASONS["labelled_bad"],
-    "no_language": "names no language (-l with --redetect reads the text)",
+    **SCREENED,
+    **REASONS,
+    "no_language": "names no language (-l with --redetect or --rescreen reads the text)",
+    "unknown_language": "names a language that this tool has no data for (-l names another)",
     "other_language": "names another language than -l",
-    "wrong_language": "the instruction is in another language",
-    "response_wrong_language": "the response is in another language",
     "other_steering": "of another steering than --steering",
     "other_model": "of another model than --model",
     "low_confidence": "below --min-confidence",
@@ -71,6 +72,7 @@ class Criteria:
 
     languages: tuple[str, ...] = ()
     redetect: bool = False
+    rescreen: bool = False
     steerings: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     min_confidence: float = 0.0
@@ -87,7 +89,7 @@ class Criteria:
 def rules(criteria: Criteria) -> list[Rule]:
     """The rules that ``criteria`` ask for, the cheap ones first. Raises UsageError for a wrong regular expression."""
     found: list[Rule] = [_wanted]
-    if criteria.languages and not criteria.redetect:
+    if criteria.languages and not (criteria.redetect or criteria.rescreen):
         found.append(_language(frozenset(criteria.languages)))
     if criteria.steerings:
         found.append(lambda row: None if row.text("steering") in criteria.steerings else "other_steering")
@@ -203,7 +205,7 @@ def _response_words(least: int, most: int | None) -> Rule:
 
 
 def _has_words(text: str, count: int, spaces: bool) -> bool:
-    """Whether ``screening.count_words`` finds ``count`` or more. It looks at each letter: mostly the first will do."""
+    """Whether ``checks.count_words`` finds ``count`` or more. It looks at each letter: mostly the first will do."""
     if count > len(text):
         return False
     if spaces:
@@ -212,7 +214,7 @@ def _has_words(text: str, count: int, spaces: bool) -> bool:
             return False
         if sum([word[0].isalnum() for word in words]) >= count:
             return True
-    from magpie_ollama.method.screening import count_words
+    from magpie_ollama.method.checks import count_words
 
     return count_words(text, spaces) >= count
 

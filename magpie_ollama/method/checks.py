@@ -86,6 +86,11 @@ class Look:
         return check(self.sample, language.code, scripts=language.scripts, opener=self.steered.opener)
 
     @cached_property
+    def words(self) -> tuple[bool | None, float]:
+        """Whether they are invented, and the share of known ones: see ``vocabulary.judged``."""
+        return vocabulary.judged(self.sample, self.rules.language.code, unfinished=self.waiting > 0)
+
+    @cached_property
     def twin(self) -> str:
         return "" if self.seen is None else self.seen.find(self.text)
 
@@ -158,8 +163,8 @@ def _in_another_language(look: Look) -> bool:
     return left and look.in_language is Verdict.NO
 
 
-def _invented(look: Look) -> bool:
-    return bool(vocabulary.invented(look.sample, look.rules.language.code, unfinished=look.waiting > 0))
+def _is_the_opener(look: Look) -> bool:
+    return look.steered.opener != "" and normalise(look.text) == normalise(look.steered.opener)
 
 
 EXTRACTING = (
@@ -175,11 +180,11 @@ EXTRACTING = (
 
 INSTRUCTIONS = (
     Check(Reason.TOO_LONG, _too_long, RARELY),
-    Check(Reason.DUPLICATE, lambda look: normalise(look.text) == normalise(look.steered.opener) != ""),
+    Check(Reason.DUPLICATE, _is_the_opener),
     Check(Reason.TOO_SHORT, lambda look: count_words(look.text, look.rules.language.spaces) < look.rules.min_words),
     Check(Reason.REPETITION, _repeats, RARELY),
     Check(Reason.WRONG_LANGUAGE, _in_another_language, RARELY),
-    Check(Reason.INVENTED_WORDS, _invented, RARELY),
+    Check(Reason.INVENTED_WORDS, lambda look: look.words[0] is True, RARELY),
     Check(
         Reason.NOT_A_USER,
         lambda look: copies(look.text, (turn["content"] for turn in look.steered.messages if turn["role"] == "system")),
@@ -197,6 +202,7 @@ RESPONSES = (
     Check(Reason.RESPONSE_ALL_REASONING, lambda look: look.reasoning != "" and not look.text.strip()),
     Check(Reason.RESPONSE_EMPTY, _says_nothing),
     Check(Reason.RESPONSE_CONTROL_CHARACTERS, lambda look: unseen.forbidden(look.text, look.known), LATE),
+    Check(Reason.RESPONSE_CONTROL_CHARACTERS, lambda look: unseen.forbidden(look.reasoning)),
     Check(Reason.RESPONSE_REASONING, lambda look: shows_reasoning(look.text)),
     Check(Reason.RESPONSE_RUN_ON, _opens_a_turn, LATE),
     Check(Reason.RESPONSE_RUN_ON, lambda look: turns.has_a_dialogue_glued_on(look.text, look.asked)),
@@ -205,12 +211,25 @@ RESPONSES = (
     Check(Reason.RESPONSE_ECHO, lambda look: echoes(look.text, look.asked)),
     Check(Reason.RESPONSE_COPY, lambda look: copies(look.text, (shown.response for shown in look.steered.exemplars))),
     Check(Reason.RESPONSE_WRONG_LANGUAGE, _in_another_language, DOUBLED, twice=True),
-    Check(Reason.RESPONSE_INVENTED_WORDS, _invented, DOUBLED),
+    Check(Reason.RESPONSE_INVENTED_WORDS, lambda look: look.words[0] is True, DOUBLED),
 )
 
 CHECKS = (*EXTRACTING, *INSTRUCTIONS, *RESPONSES)
 
 
-def found(checks: Sequence[Check], look: Look) -> Reason | None:
-    """The first reason that speaks against a whole text."""
-    return next((check.reason for check in checks if check.finds(look)), None)
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The screen's word: ``reason`` is None for what passes; ``language`` is the detector's verdict, "" where it was
+    not asked; ``known_words`` their share, 0.0 where it was not measured: there is no list, or the words are too
+    few."""
+
+    reason: Reason | None
+    language: str = ""
+    known_words: float = 0.0
+
+
+def screened(checks: Sequence[Check], look: Look) -> Verdicts:
+    """The word of such ``checks`` on a whole text: the first that finds something gives the reason."""
+    reason = next((one.reason for one in checks if one.finds(look)), None)
+    asked = vars(look)
+    return Verdicts(reason, asked.get("in_language", ""), asked.get("words", (None, 0.0))[1])

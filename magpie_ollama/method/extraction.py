@@ -30,7 +30,7 @@ def extract(raw: str, finish_reason: str, template: Template, opener: str = "") 
     turn, a heading mark or bold around the whole, quotes around the whole.
     """
     text = unseen.clean(opener + ended(raw, template))
-    reason = checks.found(checks.EXTRACTING, checks.Look(text, template, finish=finish_reason))
+    reason = checks.screened(checks.EXTRACTING, checks.Look(text, template, finish=finish_reason)).reason
     return Extracted("" if reason else _unframe(text.strip()), reason)
 
 

@@ -5,11 +5,10 @@ A watch runs the same checks over a text that is still being written, so that no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 from magpie_ollama.method import unseen, vocabulary
-from magpie_ollama.method.checks import CHECKS, INSTRUCTIONS, QUOTE, RESPONSES, Check, Look, Pace, found
+from magpie_ollama.method.checks import CHECKS, INSTRUCTIONS, QUOTE, RESPONSES, Check, Look, Pace, Verdicts, screened
 from magpie_ollama.method.checks import Rules as Rules
 from magpie_ollama.method.checks import count_words as count_words
 from magpie_ollama.method.detection import check
@@ -23,14 +22,6 @@ from magpie_ollama.method.turns import speaks_as_assistant
 
 WAITING = 24
 """Characters behind what an assistant says that are waited for: "As an AI" may go on with "researcher, I"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdicts:
-    """The screen's word: ``reason`` is None for what passes; ``language`` is the detector's verdict, if asked."""
-
-    reason: Reason | None
-    language: str = ""
 
 
 def prepare(language: Language) -> str:
@@ -47,8 +38,7 @@ def prepare(language: Language) -> str:
 
 
 def screen_instruction(text: str, rules: Rules, steered: Steered, seen: DuplicateIndex) -> Verdicts:
-    look = Look(text, rules=rules, steered=steered, seen=seen)
-    return Verdicts(found(INSTRUCTIONS, look), vars(look).get("in_language", ""))
+    return screened(INSTRUCTIONS, Look(text, rules=rules, steered=steered, seen=seen))
 
 
 def screen_response(
@@ -62,7 +52,7 @@ def screen_response(
 ) -> Reason | None:
     """Why a response is rejected, or None. ``reasoning`` is what the server told beside it."""
     look = Look(text, template, rules, steered, asked=instruction, finish=finish_reason, reasoning=reasoning)
-    return found(RESPONSES, look)
+    return screened(RESPONSES, look).reason
 
 
 class Watch:

@@ -28,7 +28,7 @@ from magpie_ollama.method.writing import letters_by_script, script_set
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["FLOORS", "invented", "known", "mixes_scripts", "trouble"]
+__all__ = ["FLOORS", "invented", "judged", "known", "mixes_scripts", "trouble"]
 
 LISTS = {"no": "nb", "hr": "sh", "bs": "sh", "sr": "sh", "tl": "fil"}
 """The list of a language that has another name. Serbian is looked up in Latin letters."""
@@ -161,18 +161,23 @@ def counted(text: str, code: str) -> list[str]:
     return list(_folded((word for word in _WORD.findall(text) if _counts(word, code)), code))
 
 
-def invented(text: str, code: str, *, unfinished: bool = False) -> bool | None:
+def judged(text: str, code: str, *, unfinished: bool = False) -> tuple[bool | None, float]:
     """Whether too many words of ``text`` are in no list of the language ``code``, or a word mixes scripts; None where
-    that cannot be said: there is no list, or the words are too few.
+    that cannot be said: there is no list, or the words are too few. And the share of known words, 0.0 where it was not
+    measured.
 
     0.1 ms for 100 characters. Of an ``unfinished`` text the last word is left out, and the doubt is the text's.
     """
     if unfinished:
         text = text[: max(text.rfind(" "), 0)]
-    if mixes_scripts(text, code):
-        return True
     share = known(text, code, MANY if unfinished else FEW)
-    return None if share is None else share < FLOORS[code] - (EARLY if unfinished else 0.0)
+    if mixes_scripts(text, code):
+        return True, share or 0.0
+    return (None, 0.0) if share is None else (share < FLOORS[code] - (EARLY if unfinished else 0.0), share)
+
+
+def invented(text: str, code: str, *, unfinished: bool = False) -> bool | None:
+    return judged(text, code, unfinished=unfinished)[0]
 
 
 def known(text: str, code: str, few: int = FEW) -> float | None:

@@ -110,6 +110,60 @@ def test_redetect_reads_the_texts(run: Runner) -> None:
     assert json.loads(run("filter", FILE, "--redetect", "--json").out)["kept"] == 1  # held to what each one names
 
 
+SPOILED = {
+    "wrong_language": (languages.load("en").exemplars[0].instruction, "Con farina e acqua."),
+    "not_a_user": ("Certo! Ecco alcuni consigli per dormire meglio.", "Va bene."),
+    "run_on": ("Come si fa il pane in casa?\nassistant\nCon farina e acqua.", "Va bene."),
+    "invented_words": ("Il comprensalità della strunta e un arginozzo che trillaveva il forbinesto?", "Va bene."),
+    "response_echo": ("Come si fa il pane in casa senza forno?", "Come si fa il pane in casa senza forno?"),
+    "response_run_on": ("Come si pulisce il forno?", "Con aceto.\n\n### Human: E il frigorifero?"),
+    "response_repetition": ("Quanto dura la notte?", "Non lo so davvero. " * 30),
+    "response_control_characters": ("Come si saluta in montagna?", "Con \x1b[2J la mano."),
+    "response_wrong_language": ("Come si impara a nuotare?", languages.load("en").exemplars[1].response),
+    "no_response": ("Che cosa c'è stasera?", ""),
+}
+
+
+@pytest.mark.parametrize("of_others", [False, True])
+def test_rescreen_judges_as_generate_does(run: Runner, of_others: bool) -> None:
+    """Records of this tool and another's: each reason that a file can show, and what is right stays as it stands."""
+    pairs = [*SPOILED.values(), *languages.load("it").exemplars, languages.load("it").exemplars[0]]
+    if of_others:
+        turns = [[{"from": "human", "value": asked}, {"from": "gpt", "value": said}] for asked, said in pairs]
+        write(*({"conversations": turn, "language": "Italian", "n": n} for n, turn in enumerate(turns)))
+    else:
+        rows = [record(seed=n, text=asked, language="it").to_dict() for n, (asked, _) in enumerate(pairs)]
+        for row, (_, said) in zip(rows, pairs, strict=True):
+            row["messages"][1]["content"] = said
+        write(*rows)
+    done = run("filter", FILE, "--rescreen", "-o", "new.jsonl", "--json")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert told["removed"] == {**dict.fromkeys(SPOILED, 1), "duplicate": 1}
+    assert told["kept"] == len(languages.load("it").exemplars)
+    assert FILE.read_bytes().splitlines()[len(SPOILED) : -1] == Path("new.jsonl").read_bytes().splitlines()
+    told = json.loads(run("filter", FILE, "--rescreen", "-l", "de", "--json").out)
+    assert told["removed"]["wrong_language"] > len(pairs) / 2
+
+
+def test_rescreen_tells_what_it_cannot_judge(run: Runner) -> None:
+    basque = languages.load("eu").exemplars[0]
+    asked = [("eu", basque), ("xx", basque), ("", basque), ("it", ("Che ore sono?", "12:30"))]
+    write(*({"instruction": one[0], "output": one[1], "language": code} for code, one in asked))
+    done = run("filter", FILE, "--rescreen")
+    assert done.code == 0, done.err
+    assert done.out.splitlines() == [
+        "Kept 2 of 4 records, removed 2 (50 %).",
+        "1  unknown_language  names a language that this tool has no data for (-l names another)",
+        "1  no_language       names no language (-l with --redetect or --rescreen reads the text)",
+    ]
+    assert "What could not be judged, and passed: the language of 1 record, the words of 2 records." in done.err
+    told = json.loads(run("filter", FILE, "--rescreen", "-l", "eu,it", "--json").out)
+    assert (told["kept"], told["removed"]) == (2, {"duplicate": 2})
+    assert told["unknown"] == {"language": 1, "words": 4}
+    check_error(run("filter", FILE, "--rescreen", "-l", "xx"), 2, "'xx'")
+
+
 def test_dedup_keeps_the_first_and_shows_pairs(run: Runner, corpus: Path) -> None:
     done = run("dedup", corpus, "--show", "-o", "new.jsonl")
     assert seeds("new.jsonl") == [0, 1, 4]

@@ -112,7 +112,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
             "--min-response-words",
             "--match",
         ),
-        *("--max-response-words", "--not-match", "--tag", "--longest", "--magpie", "--redetect"),
+        *("--max-response-words", "--not-match", "--tag", "--longest", "--magpie", "--redetect", "--rescreen"),
     ),
     "dedup": ("--threshold", "--exact", "--show"),
     "drop": ("--line", "--ids-from"),
@@ -121,7 +121,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "push": ("--licence", "--public"),
     "tag": (),
 }
-FLAGS = {"--magpie", "--redetect", "--exact", "--show", "--near", "--public"}
+FLAGS = {"--magpie", "--redetect", "--rescreen", "--exact", "--show", "--near", "--public"}
 PATTERNS = ("(", "a|b", "(?i)CIAO", ".*", "[[a]", r"\1", "x{9999999999}", "(?P<a>.)", "è", r"\Z", "(?#", "'")
 ANSWERS = ("", "{", "no", "```json\n{}\n```", '{"quality": NaN}', "[[[[", '{"quality": "good", "difficulty": 3}')
 GOOD = '{"quality": "good", "difficulty": "easy", "category": "math", "safety": "safe"}'
