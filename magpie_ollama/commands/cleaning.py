@@ -12,6 +12,7 @@ import click
 from rich.text import Text
 
 from magpie_ollama.commands.options import OutputPath, debug_option, option, rules_given, together
+from magpie_ollama.corpus.forms import Wanted
 from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import Output, in_place, new_file, same_file
 from magpie_ollama.curation.provenance import Carrier, Operation, carrying, note
@@ -82,7 +83,9 @@ def cleaning(
     @contextmanager
     def read() -> Iterator[Rows]:
         with reading(f"Reading {file.name}", size_of(file), no_bar) as on_progress:
-            yield Rows(file, skip_bad=given["skip_bad"], on_progress=on_progress)
+            # In place, the lines that are made would stand where a table was.
+            wanted = None if given["in_place"] else Wanted()
+            yield Rows(file, skip_bad=given["skip_bad"], on_progress=on_progress, wanted=wanted)
 
     try:
         with read() as rows, _carrying(file, output) as carrier, _target(file, output, given) as target:

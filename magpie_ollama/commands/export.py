@@ -75,6 +75,7 @@ def command(
     FILE is a corpus, or any other tool's JSONL of instruction data; - is stdin. With --split, equal
     instructions are on the same side, whatever their order and number.
     """
+    from magpie_ollama.corpus.forms import Wanted
     from magpie_ollama.corpus.names import parse_columns
     from magpie_ollama.corpus.reading import Rows, is_stream
     from magpie_ollama.corpus.rewriting import new_files
@@ -82,7 +83,7 @@ def command(
     from magpie_ollama.display.progress import reading_rows
     from magpie_ollama.errors import UsageError
 
-    Rows(file)  # a folder gives no name for the output
+    Rows(file, wanted=Wanted())  # a folder gives no name for the output
     parts = export.parse_split(split)
     named = parse_columns(columns)
     paths = _paths(file, output, form, list(parts))
@@ -236,7 +237,8 @@ def _told(left_out: Mapping[str, int], details: Mapping[str, int]) -> list[str]:
 
 def _needed(file: Path, columns: Columns | None) -> export.Reasoning:
     """Whether a file has reasoning."""
+    from magpie_ollama.corpus.forms import Wanted
     from magpie_ollama.corpus.reading import Rows
 
-    rows = Rows(file, skip_bad=True, columns=columns)
+    rows = Rows(file, skip_bad=True, columns=columns, wanted=Wanted())
     return "key" if any(turn.reasoning for row in rows for turn in row.said.turns) else "drop"

@@ -14,6 +14,7 @@ from rich.text import Text
 from magpie_ollama.commands.cleaning import STREAM, file_argument, operation
 from magpie_ollama.commands.options import columns_option, debug_option, option
 from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.forms import Wanted
 from magpie_ollama.corpus.names import parse_columns
 from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import same_file
@@ -62,8 +63,9 @@ from magpie_ollama.tagging import scales
 def command(file: Path, output: Path, language: str, **given: Any) -> None:
     """Turn other tools' instruction data into records of a corpus: of a conversation, its first exchange.
 
-    FILE is JSONL with messages, conversations, instruction and output (or response), or prompt and completion; - is
-    stdin. Its records name `import` as their server; those of another corpus of this tool keep theirs.
+    FILE is JSONL, a JSON array, CSV, TSV or Parquet, also as .gz or .zst, with messages, conversations, instruction
+    and output (or response), or prompt and completion; - is stdin. Its records name `import` as their server; those of
+    another corpus of this tool keep theirs.
     """
     if output == STREAM:
         raise UsageError("A corpus is a file, not stdout", "name one: -o it.jsonl")
@@ -73,13 +75,13 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
     quiet, counts, columns = given["quiet"], Removals(), parse_columns(given["columns"])
     if given["keep_duplicates"] and not is_stream(file):
         # A bad line behind half of it: the same command, once more, would append that half again.
-        for _ in Rows(file, skip_bad=given["skip_bad"], columns=columns):
+        for _ in Rows(file, skip_bad=given["skip_bad"], columns=columns, wanted=Wanted()):
             pass
     with (
         _progress_told(counts, output, given),  # the outer one: it speaks when the bar is gone
         reading(f"Reading {file.name}", size_of(file), quiet) as on_progress,
     ):
-        rows = Rows(file, skip_bad=given["skip_bad"], columns=columns, on_progress=on_progress)
+        rows = Rows(file, skip_bad=given["skip_bad"], columns=columns, on_progress=on_progress, wanted=Wanted())
         with Corpus.open(output) as corpus:
             first = corpus.schema < SCHEMA
             keys = {*FIRST, *(["tags"] if _has_tags(output) else ())} if first else KEYS

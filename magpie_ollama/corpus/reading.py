@@ -5,12 +5,15 @@ Where ``scan`` guards the corpus that is appended to, this serves the commands t
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shlex
 import stat
 import sys
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -18,7 +21,7 @@ from typing import Any, BinaryIO
 
 import jsonlines
 
-from magpie_ollama.corpus import lines, names, shapes, sniffing
+from magpie_ollama.corpus import forms, lines, names, shapes, sniffing
 from magpie_ollama.corpus.appender import cause_and_remedy
 from magpie_ollama.corpus.scan import check_schema
 from magpie_ollama.errors import CorpusError, NotACorpus, UsageError
@@ -142,8 +145,10 @@ class Rows:
         skip_bad: bool = False,
         columns: names.Columns | None = None,
         on_progress: Callable[[int], None] = lambda done: None,
+        wanted: forms.Wanted | None = None,
     ) -> None:
         """``Path("-")`` is stdin; see ``is_stream`` for others. ``columns`` are where the pair is under other names.
+        With ``wanted``, a file of another form (``corpus.forms``) is read as well, each row as a line that is made.
 
         Raises UsageError for a missing file, NotACorpus for one of another kind.
         """
@@ -153,26 +158,52 @@ class Rows:
         self._skip_bad = skip_bad
         self._columns = columns
         self._on_progress = on_progress
+        self._wanted = wanted
         self._stdin = path == Path("-")
-        self.size = _check(path)
+        self._told = ""
+        self._unit = "line"
+        self.size = _check(path, wanted)
 
     def __iter__(self) -> Iterator[Row]:
-        if self._stdin:
-            yield from self._rows(sys.stdin.buffer)
-            return
-        with self.path.open("rb") as file:
-            yield from self._rows(file)
+        with nullcontext(sys.stdin.buffer) if self._stdin else self.path.open("rb") as file:
+            if self._wanted is None:
+                yield from self._rows(_Source(file, self._on_progress))
+            else:
+                yield from self._formed(file, self._wanted)
+
+    def _formed(self, packed: BinaryIO, wanted: forms.Wanted) -> Iterator[Row]:
+        """The rows of a file of any form. Its progress is how far what is packed was read."""
+
+        def told(done: int = 0) -> None:
+            if self.size:
+                self._on_progress(packed.tell())
+
+        try:
+            file = forms.unpacked(packed, _head(packed), self.path)
+            head = _head(file)
+            form = forms.form(head, self.path, wanted)
+            if not form:
+                _check_lines(head, self.path)
+                yield from self._rows(_Source(file, told))
+            elif form == forms.PARQUET and (file is not packed or is_stream(self.path)):
+                raise NotACorpus(f"{self.path} is a packed Parquet file, or a stream of one", "give the file as it is")
+            else:
+                self._unit = "line" if form == forms.TEXT else "row"
+                made = forms.Made(form, file, self.path, wanted, told)
+                yield from self._rows(made)
+                self._told = made.notice
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise CorpusError(f"{self.path} is no whole archive: {error}", "fetch it again") from error
 
     def notice(self) -> str:
-        """A sentence on the bad lines, "" where there were none."""
+        """A sentence on how a text was read, or on the bad lines; "" where there is nothing to tell."""
         if not self.bad:
-            return ""
+            return self._told
         number, why = self.bad[0]
         more = f", and {len(self.bad) - 1} others" if len(self.bad) > 1 else ""
-        return f"Passed over line {number} of {self.path}, which {why}{more}."
+        return f"Passed over {self._unit} {number} of {self.path}, which {why}{more}."
 
-    def _rows(self, file: BinaryIO) -> Iterator[Row]:
-        source = _Source(file, self._on_progress)
+    def _rows(self, source: _Source | forms.Made) -> Iterator[Row]:
         for line in source:
             try:
                 value = lines.parse(line)
@@ -196,7 +227,7 @@ class Rows:
             self.count += 1
             yield Row(source.number, line.rstrip(b"\r\n"), value, found)
 
-    def _broken(self, source: _Source, error: jsonlines.InvalidLineError) -> CorpusError:
+    def _broken(self, source: _Source | forms.Made, error: jsonlines.InvalidLineError) -> CorpusError:
         """What to say of a line that is no JSON."""
         number, wrong = self.bad[-1]
         misfit = "" if source.wrong else sniffing.misfit(error)
@@ -216,8 +247,9 @@ class Rows:
         """What to say of an object that is no record."""
         number, wrong = self.bad[-1]
         if self.count:
-            return CorpusError(f"Line {number} of {self.path} {wrong}", "mend the line, or add --skip-bad")
-        cause = f"{self.path} holds no instruction data: line {number} {wrong}"
+            cause = f"{self._unit.capitalize()} {number} of {self.path} {wrong}"
+            return CorpusError(cause, "mend it, or add --skip-bad")
+        cause = f"{self.path} holds no instruction data: {self._unit} {number} {wrong}"
         if key := shapes.around(value):
             return NotACorpus(cause, _unwrapped(self.path, key))
         guess = shapes.guess(value) or "instruction=question,response=answer"
@@ -283,7 +315,12 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def _check(path: Path) -> int:
+def _head(file: BinaryIO) -> bytes:
+    """The first bytes, which stay to be read."""
+    return file.peek(sniffing.HEAD)[: sniffing.HEAD]  # type: ignore[attr-defined, no-any-return]  # it is buffered
+
+
+def _check(path: Path, wanted: forms.Wanted | None = None) -> int:
     """The size of a file that may hold rows, 0 of a stream. Raises UsageError and NotACorpus."""
     _check_no_device(path)
     if is_stream(path):
@@ -291,18 +328,23 @@ def _check(path: Path) -> int:
     try:
         with path.open("rb") as file:
             head = file.read(sniffing.HEAD)
-            kind = sniffing.kind(head) or sniffing.layout(head)
             size = file.seek(0, 2) if file.seekable() else 0
     except OSError as error:
         denied = isinstance(error, PermissionError)
         remedy = "check its rights" if denied else "check its name, or make it with `magpie-ollama generate`"
         raise UsageError(f"{path} cannot be read: {error.strerror}", remedy) from error
-    if kind:
-        key = sniffing.around(head) if kind == sniffing.SEVERAL_LINES else ""
-        raise NotACorpus(f"{path} is {kind}", _unwrapped(path, key) if key else _remedy(path, kind))
+    if wanted is None:
+        _check_lines(head, path)
     if not size:
         raise NotACorpus(f"{path} is empty", "make records with `magpie-ollama generate`")
     return size
+
+
+def _check_lines(head: bytes, path: Path) -> None:
+    """Raises NotACorpus for what does not begin as lines of JSON do."""
+    if kind := sniffing.kind(head) or sniffing.layout(head):
+        key = sniffing.around(head) if kind == sniffing.SEVERAL_LINES else ""
+        raise NotACorpus(f"{path} is {kind}", _unwrapped(path, key) if key else _remedy(path, kind))
 
 
 def _check_no_device(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from magpie_ollama.corpus.forms import Wanted
 from magpie_ollama.corpus.names import Columns
 from magpie_ollama.corpus.reading import Rows, size_of
 from magpie_ollama.display import consoles
@@ -50,7 +51,7 @@ def reading_rows(path: Path, *, skip_bad: bool, quiet: bool, columns: Columns | 
     Raises as ``Rows`` does, and NotACorpus where there was no record at all.
     """
     with reading(f"Reading {inline(path.name)}", size_of(path), quiet) as on_progress:
-        rows = Rows(path, skip_bad=skip_bad, columns=columns, on_progress=on_progress)
+        rows = Rows(path, skip_bad=skip_bad, columns=columns, on_progress=on_progress, wanted=Wanted())
         yield rows
     if rows.bad and not quiet:
         consoles.show_notice(consoles.stderr(), inline(rows.notice()))

@@ -236,13 +236,19 @@ def test_drop_of_what_is_not_there_writes_nothing(run: Runner, corpus: Path, arg
 COMMANDS = {"filter": ["--min-words", "1"], "dedup": [], "drop": ["--line", "1"]}
 
 
+def test_a_packed_file_gives_lines_and_is_not_replaced(run: Runner) -> None:
+    FILE.write_bytes(gzip.compress(b'[{"instruction": "Chi sei?", "output": "Io."}]'))
+    check_error(run("filter", FILE, "--min-words", 1, "--in-place"), 1, "gzip", "gunzip")
+    assert run("filter", FILE, "--min-words", 1, "-o", "new.jsonl", "-q").code == 0
+    assert Path("new.jsonl").read_bytes() == b'{"instruction": "Chi sei?", "output": "Io."}\n'
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     ("content", "code", "words"),
     [
         (None, 2, ["it.jsonl cannot be read", "check its name"]),
         (b"", 1, ["is empty"]),
-        (gzip.compress(b"{}"), 1, ["gzip", "gunzip"]),
         (b"a,b\n1,2\n", 1, ["CSV"]),
         (b'{"a": 1}\n', 1, ["line 1 has no instruction"]),
         (b'{"instruction": "Chi sei?"}\n{"instruction": "\xff"}\n', 1, ["Line 2", "UTF-8", "--skip-bad"]),
