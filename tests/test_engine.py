@@ -77,6 +77,29 @@ def test_five_english_records(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 @pytest.mark.timeout(0)
+def test_questions_of_ones_own(tmp_path: Path) -> None:
+    """Five lines, of which one is empty and one is there before."""
+    path = tmp_path / "q.txt"
+    asked = ["What is the capital of France?", "Name three colors of the rainbow.", "How many days has a week?"]
+    path.write_text("\n".join([asked[0], "", *asked[1:], asked[0]]))
+    done = _run(tmp_path, "respond", path, "--json", "--seed", "7")
+    told = json.loads(done.stdout)
+    assert (told["questions"], told["answered"]) == (3, 3)
+    assert [(one["row"], one["reason"]) for one in told["passed_over"]] == [(2, "empty"), (5, "duplicate")]
+    records = [json.loads(line) for line in (tmp_path / "q.answered.jsonl").read_text("utf-8").splitlines()]
+    assert {one["source"]: one["messages"][0]["content"] for one in records} == {
+        "q.txt#1": asked[0],
+        "q.txt#3": asked[1],
+        "q.txt#4": asked[2],
+    }
+    answers = {one["source"]: one["messages"][1]["content"] for one in records}
+    assert "Paris" in answers["q.txt#1"]
+    assert re.search("red|blue|yellow|green", answers["q.txt#3"], re.IGNORECASE)
+    assert all(one["finish_reason"] == "stop" and not loops(one["messages"][1]["content"]) for one in records)
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(0)
 def test_a_cell_of_the_experiment(tmp_path: Path) -> None:
     """An English model, asked for Spanish: three exemplars and an opener bring it, more often than not."""
     done = _run(tmp_path, "compare", "-l", "es", "-s", "exemplar+opener", "-n", 8, "-o", tmp_path / "es", "--json")

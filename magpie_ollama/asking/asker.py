@@ -10,7 +10,7 @@ from types import MappingProxyType
 from magpie_ollama.asking.drafts import Draft, Turn
 from magpie_ollama.asking.ending import Endings, reseed
 from magpie_ollama.asking.retrying import NO_ANSWERS, broken, retrying
-from magpie_ollama.asking.settings import Settings
+from magpie_ollama.asking.settings import Settings, hotter
 from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.corpus.lines import whole_text
 from magpie_ollama.errors import Busy, PromptTooLong, TransientError, Unfinished
@@ -20,7 +20,7 @@ from magpie_ollama.method.extraction import ending, extract
 from magpie_ollama.method.fluency import fluency
 from magpie_ollama.method.reasoning import split_reasoning
 from magpie_ollama.method.reasons import Reason
-from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, screen_instruction, screen_response
+from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, Rules, screen_instruction, screen_response
 from magpie_ollama.method.turns import without_end
 from magpie_ollama.method.unseen import clean, forbidden
 from magpie_ollama.method.vocabulary import known
@@ -89,7 +89,7 @@ class Asker:
         turn.text = (steered.opener + completion.text).strip()
         turn.confidence = confidence_of(completion)
         turn.complete = completion.finish_reason == "stop"
-        self._measure(turn, completion.text, draft.drawn.temperature)
+        self._measure(turn, self._rules, completion.text, draft.drawn.temperature)
         if watch.reason is not None:
             return watch.reason
         if template.silent and completion.unshown:
@@ -116,19 +116,19 @@ class Asker:
         messages = draft.before()
         turn = Turn("assistant")
         draft.turns.append(turn)
+        rules = draft.rules or self._rules
         template = await self._prompter.template(messages[:-1])
         # Of a model that reasons anyway, a server takes the reasoning out of the text only where it is asked for.
         think = (self._settings.think or template.opens_reasoning) and self._model.thinks is not False
-        watch = ResponseWatch(self._rules, template)
+        watch = ResponseWatch(rules, template)
+        sampling = hotter(self._settings.response, draft.trial)
         raw = self._prompter.raw is not None
 
         def ask(seed: int) -> Awaitable[Completion]:
             nonlocal watch
-            watch = ResponseWatch(self._rules, template)
+            watch = ResponseWatch(rules, template)
             look = _behind_reasoning(watch, template.opens_reasoning) if raw else watch
-            return self._prompter.reply(
-                messages, self._settings.response.seeded(seed), think, self._counting(turn, look)
-            )
+            return self._prompter.reply(messages, sampling.seeded(seed), think, self._counting(turn, look))
 
         try:
             completion = await self._answer(draft, ask)
@@ -142,17 +142,17 @@ class Asker:
         # A server that tells reasoning has a parser for it.
         reasoning, text = (told, text) if told else split_reasoning(text, template.opens_reasoning)
         turn.reasoning, turn.text = reasoning.strip(), without_end(text).strip()
-        self._measure(turn)
+        self._measure(turn, rules)
         if watch.reason is not None:
             return watch.reason
-        reason = screen_response(turn.text, turn.finish_reason, asked.text, self._rules, steered, template, told)
+        reason = screen_response(turn.text, turn.finish_reason, asked.text, rules, steered, template, told)
         if reason is None and forbidden(reasoning):
             reason = Reason.RESPONSE_CONTROL_CHARACTERS
         return reason
 
-    def _measure(self, turn: Turn, written: str = "", temperature: float = 0.0) -> None:
+    def _measure(self, turn: Turn, rules: Rules, written: str = "", temperature: float = 0.0) -> None:
         """``written`` is what of a user's turn the model itself wrote."""
-        turn.known_words = round(known(turn.text[:SAMPLED], self._rules.language.code) or 0.0, 4)
+        turn.known_words = round(known(turn.text[:SAMPLED], rules.language.code) or 0.0, 4)
         turn.fluency = fluency(turn.confidence, self._own.get(temperature, 0.0), written)
 
     async def _answer(
@@ -165,7 +165,7 @@ class Asker:
         async def again() -> Completion:
             turn.tokens = 0  # what an attempt that failed generated is nobody's
             try:
-                return await ask(reseed(draft.drawn.seed, number))
+                return await ask(reseed(draft.drawn.seed, number + draft.trial * (1 + OTHER_SEEDS)))
             except Busy:
                 self._on_busy()
                 raise

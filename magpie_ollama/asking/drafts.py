@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from magpie_ollama.asking.settings import Settings
+from magpie_ollama.corpus.questions import Question
 from magpie_ollama.method.languages import Exemplar
 from magpie_ollama.method.reasons import Stage
+from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import Steered, steer
 from magpie_ollama.records import Attempt, Message
 
@@ -61,11 +63,18 @@ class Turn:
 
 @dataclass(slots=True)
 class Draft:
-    """An attempt under way. The last of its ``turns`` is being written, unless it is ``waiting`` to go on."""
+    """An attempt under way. The last of its ``turns`` is being written, unless it is ``waiting`` to go on.
+
+    One that begins with a user's own ``question`` has its ``rules`` in place of the run's; ``trial`` counts from 0 how
+    often it was tried before.
+    """
 
     drawn: Drawn
     turns: list[Turn] = field(default_factory=list)
     waiting: bool = True
+    question: Question | None = None
+    rules: Rules | None = None
+    trial: int = 0
 
     @property
     def lacks(self) -> Stage | None:

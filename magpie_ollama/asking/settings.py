@@ -16,6 +16,20 @@ from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import EXEMPLARS
 from magpie_ollama.servers.base import Sampling, ServerChoice
 
+STEP = 0.4
+HOTTEST = 1.0
+"""What each further trial of a response adds to the temperature, and how far: the same greedy one would come again."""
+
+
+def hotter(sampling: Sampling, trial: int) -> Sampling:
+    """The sampling of a response's trial, counted from 0.
+
+    >>> [hotter(RESPONSE, trial).temperature for trial in range(4)]
+    [0.0, 0.4, 0.8, 1.0]
+    """
+    heat = min(HOTTEST, sampling.temperature + STEP * trial)
+    return replace(sampling, temperature=round(max(sampling.temperature, heat), 2)) if trial else sampling
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

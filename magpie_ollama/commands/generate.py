@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 
 from magpie_ollama.asking.said import SETTINGS
 from magpie_ollama.asking.settings import Settings, settings_of
+from magpie_ollama.commands.making import make
 from magpie_ollama.commands.options import (
     option,
     output_options,
@@ -19,15 +21,14 @@ from magpie_ollama.commands.options import (
     setting_options,
 )
 from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
-from magpie_ollama.display import consoles, live, summary
+from magpie_ollama.display import consoles, summary
 from magpie_ollama.display.plan import show_plan
-from magpie_ollama.display.words import counted
-from magpie_ollama.errors import INTERRUPTED, UsageError
+from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import default_steering, parse_steering
-from magpie_ollama.run.interrupts import on_interrupt, run
+from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.session import open_session
+from magpie_ollama.run.session import Session, open_session
 
 
 @click.command()
@@ -68,46 +69,15 @@ def command(**given: Any) -> int:
 
 
 async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> int:
-    console = consoles.stderr()
-    shared = output == "-" and consoles.stdout().is_terminal  # records would be written over the display
-    mode = live.mode(console, quiet=given["quiet"], plain=given["no_progress"] or shared)
     progress = Progress(target=settings.target)
     title = f"{settings.language.english} · {settings.steering} · {output}"
-    interrupted = False
+
+    async def planned(session: Session) -> Callable[[], None]:
+        return partial(show_plan, await session.plan(), session, consoles.stdout(), given["as_json"])
+
     with StdoutCorpus() if output == "-" else Corpus.open(Path(output), sync=given["sync"]) as corpus:
-        async with (
-            live.Display(progress, title, console, mode) as display,
-            open_session(settings, corpus, progress) as session,
-        ):
-            if given["dry_run"]:
-                plan = await session.plan()
-                await display.close()
-                show_plan(plan, session, consoles.stdout(), given["as_json"])
-                return 0
-
-            def stop() -> str:
-                nonlocal interrupted
-                interrupted = True
-                waiting = session.stop()
-                return f"Stopping: {counted(waiting, 'response')} in flight to finish, Ctrl-C again leaves now."
-
-            try:
-                with on_interrupt(lambda: progress.notices.append(stop())):
-                    await session.generate()
-            except asyncio.CancelledError:
-                if not interrupted:
-                    raise
-            finally:
-                await display.close()
-                if session.run is not None and mode != "quiet":
-                    summary.show(session, console)
-                if given["as_json"] and session.run is not None:
-                    consoles.show_json(summary.as_dict(session))
-    if not interrupted or (session.run is not None and session.run.kept >= session.run.target):
-        return 0
-    if mode != "quiet" and corpus.path is not None:
-        console.print("Stopped. The same command continues where it stopped.")
-    return INTERRUPTED
+        session = open_session(settings, corpus, progress)
+        return await make(session, corpus, progress, title, given, planned, summary.show, summary.as_dict)
 
 
 def _settings(given: dict[str, Any]) -> Settings:

@@ -21,7 +21,7 @@ from magpie_ollama.errors import CorpusError, NotACorpus, UsageError
 TABLES = {".csv": "", ".tsv": "\t", ".tab": "\t"}
 """Names that a table ends in, with what separates its cells; "": what its header has most of."""
 
-PACKED = {"a gzip archive": (".gz",), "a zstd archive": (".zst", ".zstd")}
+PACKED = (".gz", ".zst", ".zstd")
 
 ARRAY, PARQUET, TABLE, TEXT = "array", "parquet", "table", "text"
 
@@ -121,8 +121,7 @@ def form(head: bytes, path: Path, wanted: Wanted) -> str:
 
 def _suffix(path: Path) -> str:
     """What a file's name ends in, without what packed it."""
-    packed = {end for ends in PACKED.values() for end in ends}
-    return Path(path.stem if path.suffix.lower() in packed else path.name).suffix.lower()
+    return Path(path.stem if path.suffix.lower() in PACKED else path.name).suffix.lower()
 
 
 def _decoded(file: BinaryIO, path: Path) -> str:

@@ -37,6 +37,11 @@ REJECTED = ("rejected", "rejected_response")
 EXTRAS = ("input", "context", "question", "query")
 """Columns that belong to what is asked where another one is the question: Alpaca's ``input``, Dolly's ``context``."""
 
+ASKED = (*QUESTIONS, "text", "questions", "prompts", "instructions", "request")
+"""Columns of questions that nobody answers."""
+
+BESIDE_ASKED = ("input", "context")
+
 SYSTEM = ("system", "system_prompt", "system_message")
 
 REASONING = (

@@ -146,9 +146,11 @@ class Rows:
         columns: names.Columns | None = None,
         on_progress: Callable[[int], None] = lambda done: None,
         wanted: forms.Wanted | None = None,
+        asked: str | None = None,
     ) -> None:
         """``Path("-")`` is stdin; see ``is_stream`` for others. ``columns`` are where the pair is under other names.
         With ``wanted``, a file of another form (``corpus.forms``) is read as well, each row as a line that is made.
+        Where ``asked`` is not None, rows need no answer: it is the column of the questions, "" for the usual ones.
 
         Raises UsageError for a missing file, NotACorpus for one of another kind.
         """
@@ -159,6 +161,7 @@ class Rows:
         self._columns = columns
         self._on_progress = on_progress
         self._wanted = wanted
+        self._asked = asked
         self._stdin = path == Path("-")
         self._told = ""
         self._unit = "line"
@@ -218,7 +221,10 @@ class Rows:
                     continue
                 value = shapes.as_row(value)
             check_schema(value, self.path)
-            found = shapes.find(value, line, self._columns)
+            if self._asked is None:
+                found = shapes.find(value, line, self._columns)
+            else:
+                found = shapes.question(value, line, self._asked)
             if isinstance(found, str):
                 self.bad.append((source.number, found if line.lstrip()[:1] in b"{[" else "is no JSON object"))
                 if not self._skip_bad:
@@ -250,6 +256,8 @@ class Rows:
             cause = f"{self._unit.capitalize()} {number} of {self.path} {wrong}"
             return CorpusError(cause, "mend it, or add --skip-bad")
         cause = f"{self.path} holds no instruction data: {self._unit} {number} {wrong}"
+        if self._asked is not None:
+            return NotACorpus(cause, "name the column of the questions with --column, or add --skip-bad")
         if key := shapes.around(value):
             return NotACorpus(cause, _unwrapped(self.path, key))
         guess = shapes.guess(value) or "instruction=question,response=answer"

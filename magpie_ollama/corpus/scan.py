@@ -57,9 +57,9 @@ class Contents:
         self.records += 1
         if record.get("schema") == 1 < self.schema and record.keys() >= set(FIRST):
             self.schema = 1
-        model = record.get("model")
-        if type(model) is str and model:
-            self.models.add(model)
+        for model in (record.get("model"), record.get("response_model")):
+            if type(model) is str and model:
+                self.models.add(model)
         run, seed = record.get("run"), record.get("seed")
         if type(run) is str and run:
             tally = self.runs.setdefault(run, OfRun())

@@ -43,7 +43,8 @@ class Said(msgspec.Struct):
     ``shape`` is the key that gave it away, ``columns`` all that were read. ``turns`` are a system message, if there is
     one, then a user's and an assistant's in turn, up to the last answer; turns of one speaker in a row are one.
     ``instruction`` and ``response`` are the first pair of them; ``input`` is the part of the instruction that stood in
-    a column of its own. ``lost`` says that the row had more than that. ``reason`` is a key of ``REASONS`` where nobody
+    a column of its own. ``asked`` are the turns up to the last question, whether or not somebody answers it. ``lost``
+    says that the row had more than that. ``reason`` is a key of ``REASONS`` where nobody
     answers: then there are no turns. ``detail`` says which column is no text.
     """
 
@@ -56,6 +57,7 @@ class Said(msgspec.Struct):
     lost: bool = False
     reason: str = ""
     detail: str = ""
+    asked: tuple[Turn, ...] = ()
 
     @property
     def reasoning(self) -> str:
@@ -84,6 +86,23 @@ def find(data: dict[str, Any], line: bytes = b"", columns: names.Columns | None 
         if exact is None:
             return "is nested too deeply"
         return _named(exact, columns) if columns else _find(exact)
+
+
+def question(data: dict[str, Any], line: bytes = b"", column: str = "") -> Said | str:
+    """What is asked in a row that may be without an answer: in ``column``, or else wherever a tool has it. The same
+    as ``find`` otherwise."""
+    if column and column not in data:
+        return f"has no column {column!r} (its columns: {_some(data)})"
+    if not column:
+        found = find(data, line)
+        present = [name for name in names.ASKED if name in data]
+        if isinstance(found, Said) or not present:
+            return found
+        column = names.given(data, tuple(present)) or present[0]
+    if names.given(data, (column,)) == "":
+        return Said(column, "", "", (column,), reason="no_instruction")
+    beside = "" if column in names.BESIDE_ASKED else names.given(data, names.BESIDE_ASKED)
+    return find(data, line, names.Columns(instruction=column, input=beside))
 
 
 def literal(line: bytes | str) -> dict[str, Any] | None:
@@ -169,7 +188,7 @@ def _find(data: Mapping[str, Any]) -> Said | str:
         asked, answered = map(_plain, messages)
         if asked and answered and asked[0] == "user" and answered[0] == "assistant":  # this tool's own, quickly
             own = (Turn(*asked), Turn(*answered, thought(data)))
-            return Said("messages", asked[1], answered[1], ("messages",), own)
+            return Said("messages", asked[1], answered[1], ("messages",), own, asked=own[:1])
     wrong = ""
     for key in names.CONVERSATIONS:
         if data.get(key) is None:
@@ -280,25 +299,26 @@ def _tidied(key: str, turns: Iterable[Turn], data: Mapping[str, Any], columns: t
             lost = True
             break
     instruction = kept[0].text if kept else ""
+    if (beside := names.given(data, names.SYSTEM)) and not system:
+        text, wrong = _text(data[beside], beside)
+        system, lost = [text], lost or bool(wrong)
+        columns = (*columns, beside)
+    front = BETWEEN.join(filter(str.strip, system))
+    first = (Turn("system", front),) if front else ()
+    asked = (*first, *(kept if kept and kept[-1].role == "user" else kept[:-1]))
     if names.unwanted(data):
         response = next((turn.text for turn in kept if turn.role == "assistant"), "")
-        return Said(key, instruction, response, columns, reason="labelled_bad")
+        return Said(key, instruction, response, columns, reason="labelled_bad", asked=asked)
     while kept and kept[-1].role == "user":
         lost = len(kept) > 1 or lost
         kept.pop()
     if not instruction.strip():
         reason = reason or "no_instruction"
     if not kept or not instruction.strip():
-        return Said(key, instruction, "", columns, reason=reason or "no_response", lost=lost)
-    if (beside := names.given(data, names.SYSTEM)) and not system:
-        text, wrong = _text(data[beside], beside)
-        system, lost = [text], lost or bool(wrong)
-        columns = (*columns, beside)
+        return Said(key, instruction, "", columns, reason=reason or "no_response", lost=lost, asked=asked)
     if not kept[-1].reasoning:
         kept[-1] = Turn("assistant", kept[-1].text, thought(data))
-    front = BETWEEN.join(filter(str.strip, system))
-    whole = (Turn("system", front), *kept) if front else tuple(kept)
-    return Said(key, instruction, kept[1].text, columns, whole, lost=lost)
+    return Said(key, instruction, kept[1].text, columns, (*first, *kept), lost=lost, asked=asked)
 
 
 def _join(kept: list[Turn], turn: Turn) -> None:

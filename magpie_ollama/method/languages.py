@@ -55,6 +55,10 @@ class Language:
         return (self.code, self.english, self.native, *self.aliases)
 
 
+ANY = Language("und", "any language", "", ("any",), (), True, "", "", "", "", {}, ())
+"""Stands for one that nobody knows: nothing steers to it, and no text is held to it."""
+
+
 @cache
 def load(code: str) -> Language:
     """The language of ``prompts/languages/<code>.toml``."""

@@ -51,6 +51,7 @@ class Pipeline:
         self._run = run
         self._progress = prepared.progress
         self._asker = prepared.asker(seen, self._refused)
+        self._judges = prepared.judges
         self._keep = keep
         self._stopping = False
         self._changed = asyncio.Event()
@@ -138,7 +139,7 @@ class Pipeline:
             self._signal()
         if outcome == KEPT:
             record = self._record(draft)
-            self._corpus.append(record)
+            self._corpus.append(record, **(draft.question.further if draft.question else {}))
             self._end(draft.end(KEPT))
             self._source.remember(record)
             if (taken := self._keep(record)) is not None:  # after all is written: it is not ours, and may raise
@@ -158,12 +159,15 @@ class Pipeline:
 
     def _record(self, draft: Draft) -> Record:
         """Of an attempt that was kept."""
-        asked, answered, drawn = draft.instruction, draft.response, draft.drawn
+        asked, answered, drawn, question = draft.instruction, draft.turns[-1], draft.drawn, draft.question
+        spoken = [turn.message for turn in draft.turns]
         return Record(
             id=new_id(),
-            messages=[turn.message for turn in draft.turns],
-            language=self._settings.language.code,
-            model=self._model.name,
+            messages=[*question.messages, spoken[-1]] if question else spoken,
+            language=(draft.rules or self._settings.screening).language.code,
+            model=question.model if question else self._model.name,
+            response_model=self._model.name if question else "",
+            source=question.source if question else "",
             server=self._model.server.kind,
             steering=drawn.steered.steering,
             temperature=drawn.temperature,
@@ -202,7 +206,8 @@ class Pipeline:
         progress.attempts_here += attempt.outcome != DROPPED
         progress.kept_here += attempt.outcome == KEPT
         progress.shares = self._source.shares()
-        self._judge(attempt)
+        if self._judges:
+            self._judge(attempt)
         if self._over:
             self._drop_instructions()
 

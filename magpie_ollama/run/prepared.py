@@ -21,6 +21,9 @@ from magpie_ollama.servers.loaded import LoadedModel
 class Prepared:
     """``settings`` say in which language and by which steering; ``progress`` counts the tokens and gets the notices."""
 
+    judges = True
+    """Whether its attempts tell how well the model writes the settings' language."""
+
     def __init__(
         self, settings: Settings, model: LoadedModel, progress: Progress, prompter: Prompter | None = None
     ) -> None:
@@ -60,14 +63,14 @@ class Prepared:
     async def steerings(self) -> list[str]:
         """The steerings that the run may take. Auto leaves out, with a notice, those that the template cannot carry."""
         if self.settings.steering != AUTO:
-            await self._carry(self.settings.steering)
+            await self._carry(self.steer(self.settings.steering, 0))
             return [self.settings.steering]
         await self.prompter.template()  # a model without any template is refused for that
         carried = []
         refused = None
         for steering in AUTO_STEERINGS:
             try:
-                await self._carry(steering)
+                await self._carry(self.steer(steering, 0))
             except TemplateError as error:
                 refused = error
                 self.progress.notices.append(f"Auto leaves out {steering}: {error.cause}")
@@ -82,13 +85,13 @@ class Prepared:
         settings = self.settings
         return steer(steering, settings.language, seed, system=settings.system, exemplars=settings.exemplars)
 
-    async def _carry(self, steering: str) -> None:
+    async def _carry(self, steered: Steered) -> None:
         try:
-            await self.prompter.carries(self.steer(steering, 0).messages)
+            await self.prompter.carries(steered.messages)
         except (RequestRefused, TransientError) as error:
             # Templates without a system role raise an error when they are rendered with one.
             raise TemplateError(
-                f"The chat template of {self.model.name} cannot carry {steering} ({error.cause})",
+                f"The chat template of {self.model.name} cannot carry {steered.steering} ({error.cause})",
                 "leave out --system, or give --template"
                 if self.settings.system
                 else "choose another --steering, for example opener, or auto",

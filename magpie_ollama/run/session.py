@@ -13,6 +13,7 @@ from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run, Status
 from magpie_ollama.errors import ShortOfTarget
+from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered
@@ -24,7 +25,7 @@ from magpie_ollama.run.pipeline import Keep, Pipeline
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.seen import index
-from magpie_ollama.run.sources import Drawing
+from magpie_ollama.run.sources import Drawing, Source
 from magpie_ollama.servers.loaded import LoadedModel
 
 
@@ -87,8 +88,6 @@ class Session(Prepared):
             steerings = AutoSteering(allowed, run.seed + run.next_index, earlier)
             steerings.recall(run.attempts())
         progress = self.progress
-        progress.funnel = Funnel.of(run.attempts())
-        progress.kept, progress.target = run.kept, run.target
         progress.enter("Reading the corpus" if self.corpus.records else "")
         try:
             seen = await asyncio.to_thread(index, self.corpus, lambda: self._stopped)
@@ -98,8 +97,20 @@ class Session(Prepared):
         progress.enter("")
         if self.settings.language.code != "en":
             await self.measure_own()
+        try:
+            await self._go(run, Drawing(self.settings, run, steerings), seen, template, keep)
+        finally:
+            if isinstance(steerings, AutoSteering):
+                measurements.add(self.model, self.settings.measured_as, steerings.tallies())
+        return run
+
+    async def _go(self, run: Run, source: Source, seen: DuplicateIndex, template: Template, keep: Keep) -> None:
+        """Goes on with the run by the attempts of ``source``."""
+        progress = self.progress
+        progress.funnel = Funnel.of(run.attempts())
+        progress.kept, progress.target = run.kept, run.target
         reasons = (self.settings.think or template.opens_reasoning) and self.model.thinks is not False
-        self._pipeline = Pipeline(self, Drawing(self.settings, run, steerings), self.corpus, run, seen, keep, reasons)
+        self._pipeline = Pipeline(self, source, self.corpus, run, seen, keep, reasons)
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()
         status: Status = "failed"
@@ -117,12 +128,9 @@ class Session(Prepared):
         finally:
             if run.kept >= run.target:  # also where the caller left with the last record in hand
                 status = "done"
-            if isinstance(steerings, AutoSteering):
-                measurements.add(self.model, self.settings.measured_as, steerings.tallies())
             progress.notices += self.corpus.notices[self._told :]
             run.update(funnel=progress.funnel.to_dict(), seconds=self._seconds(run))
             run.finish(status)
-        return run
 
     def stop(self) -> int:
         """Ends the run in good order; see ``Pipeline.stop``."""

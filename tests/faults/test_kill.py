@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from commands.support import Runner, finished, process
 from corpus.support import PACKAGE, first, python
-from fake_ollama import FakeOllama
+from fake_ollama import Ask, FakeOllama, Reply, default_script
 from faults.trial import INSIDE, TALLY, Trial, check_left, paced, wait_for
 
 from magpie_ollama.corpus import Corpus
@@ -171,3 +171,46 @@ def test_upgrade(run: Runner, own_folder: Path) -> None:
         assert source.read_bytes() == new
         check_left(own_folder)
     assert moment > 3
+
+
+class Answers(Trial):
+    """The same for questions of a user's own."""
+
+    def arguments(self, count: int, *more: object) -> tuple[object, ...]:
+        return "respond", "q.txt", "-o", self.path, "--seed", 11, "-q", "--json", *more
+
+
+@pytest.mark.timeout(300 + 20 * ROUNDS)
+def test_answers(run: Runner, own_folder: Path) -> None:
+    """No question is answered twice, and none is forgotten: three of them never get an answer."""
+    chance, trial = random.Random(4), Answers(Path("a.jsonl"))
+    questions = [f"What is the {number}th thing to know of a cello?" for number in range(1, 10 + 10 * ROUNDS)]
+    Path("q.txt").write_text("\n".join(questions))
+    silent = questions[:3]
+
+    def script(ask: Ask) -> Reply:
+        return Reply("") if any(text in ask.prompt for text in silent) else paced(ask)
+
+    try:
+        with FakeOllama(script=script) as fake:
+            for _ in range(ROUNDS):
+                there = len(trial.lines())
+                started = trial.start("--host", fake.url)
+                wanted = there + chance.randrange(1, 8)
+                wait_for(fake, lambda wanted=wanted: len(trial.lines()) >= wanted, started)
+                threading.Timer(chance.uniform(0.0, 0.02), started.kill).start()
+                assert finished(started).code < 0
+                trial.check("kill -9 of respond")
+            done = run(*trial.arguments(0, "--host", fake.url))
+            told = trial.ended(done, 4, "3 are left", "--retry")
+            made = trial.check("kill -9 of respond")
+            answered = [record["messages"][0]["content"] for record in made]
+            assert sorted(answered) == sorted(questions[3:]), "each once"
+            assert {one["source"] for one in told["unanswered"]} == {"q.txt#1", "q.txt#2", "q.txt#3"}
+            assert len({record["run"] for record in made}) == 1, "one run, continued"
+            fake.script = default_script
+            assert run(*trial.arguments(0, "--host", fake.url, "--retry")).code == 0
+            assert len(trial.check("kill -9 of respond")) == len(questions)
+        check_left(own_folder)
+    finally:
+        trial.close()

@@ -1,0 +1,141 @@
+"""``magpie-ollama respond``: a user's own questions, answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from magpie_ollama.asking.said import SETTINGS
+from magpie_ollama.asking.settings import settings_of
+from magpie_ollama.commands.cleaning import STREAM, file_argument
+from magpie_ollama.commands.making import make
+from magpie_ollama.commands.options import (
+    option,
+    output_options,
+    parallel_option,
+    server_choice,
+    server_options,
+    setting_options,
+)
+from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
+from magpie_ollama.corpus.questions import read, stem
+from magpie_ollama.corpus.reading import is_stream, size_of
+from magpie_ollama.corpus.rewriting import same_file
+from magpie_ollama.display import answers, consoles
+from magpie_ollama.display.progress import reading
+from magpie_ollama.errors import UsageError
+from magpie_ollama.method.steering import NONE
+from magpie_ollama.run.answering import TRIES, Answering, Job, answer_language, answer_steering, open_answering
+from magpie_ollama.run.interrupts import run
+from magpie_ollama.run.progress import Progress
+
+_RESPONSES = [one.name for one in SETTINGS if one.path.startswith("response.")]
+
+
+@click.command()
+@file_argument
+@option(
+    "-o",
+    "--output",
+    default="",
+    envvar="MAGPIE_OLLAMA_RESPOND_OUTPUT",
+    help="The corpus, a JSONL file; - for stdout. Default: NAME.answered.jsonl.",
+)
+@option("--column", default="", help="The column with the questions. Default: instruction, prompt, question, text, ...")
+@option(
+    "--blocks/--lines",
+    default=None,
+    envvar="MAGPIE_OLLAMA_BLOCKS",
+    help="Of a plain text: questions parted by blank lines, or one a line. Default: as it looks, and told.",
+)
+@option(
+    "-l",
+    "--language",
+    default="",
+    envvar="MAGPIE_OLLAMA_RESPOND_LANGUAGE",
+    help="Of the answers; any: whichever. Default: each question's own.",
+)
+@server_options("Ollama, else the embedded engine for a new corpus")
+@option(
+    "-s",
+    "--steering",
+    default="",
+    envvar="MAGPIE_OLLAMA_RESPOND_STEERING",
+    help="Messages in front: none, system, exemplar. Default: none for English, else system.",
+)
+@setting_options("system", "exemplars", *_RESPONSES, "think", "keep_truncated", "seed")
+@option("--tries", type=click.IntRange(1, 20), default=TRIES, help="Of a question; from the second on, hotter.")
+@option("--retry", is_flag=True, help="Ask again what could not be answered before.")
+@option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
+@parallel_option
+@option(
+    "--sync",
+    type=click.Choice(["always", "second", "never"]),
+    default="second",
+    help="How often records are forced to the disk.",
+)
+@option("--dry-run", is_flag=True, help="Show the first question as it is sent, and what is left; ask nothing.")
+@output_options
+def command(file: Path, **given: Any) -> int:
+    """Answer the questions of FILE: plain text, CSV, TSV, a JSON array, JSONL, Parquet (.gz, .zst), or a corpus.
+
+    A row's id, other columns, system message and earlier turns are kept. The same command again asks what is not
+    answered yet; what failed in all tries is listed, and asked again with --retry.
+    """
+    output = _output(file, given["output"])
+    if output == STREAM and given["as_json"]:
+        raise UsageError("--json and -o - both want stdout.", "leave out one of the two")
+    if same_file(output, file):
+        raise UsageError(f"{file} is the corpus itself", "name another one with -o")
+    language, steering = answer_language(given["language"]), answer_steering(given["steering"])
+    with reading(f"Reading {file.name}", size_of(file), given["quiet"]) as on_progress:
+        questions = read(
+            file,
+            column=given["column"],
+            blocks=given["blocks"],
+            skip_bad=given["skip_bad"],
+            on_progress=on_progress,
+        )
+    with StdoutCorpus() if output == STREAM else Corpus.open(output, sync=given["sync"]) as corpus:
+        job = Job(questions, corpus, language, steering, given["tries"], given["retry"])
+        if not job.left:
+            return _nothing_left(job, given)
+        spoken = job.languages()[0]
+        settings = settings_of(server_choice(given), spoken, steering or NONE, len(job.left), given, given["parallel"])
+        progress = Progress(target=settings.target)
+        session = open_answering(settings, job, progress)
+        title = f"{file.name} · {output}"
+        return run(
+            make(session, corpus, progress, title, given, partial(_planned, given), answers.show, answers.as_dict)
+        )
+
+
+async def _planned(given: dict[str, Any], session: Answering) -> Callable[[], None]:
+    first = await session.check()
+    return partial(answers.show_plan, first, session, consoles.stdout(), given["as_json"])
+
+
+def _nothing_left(job: Job, given: dict[str, Any]) -> int:
+    if given["as_json"]:
+        consoles.show_json(answers.facts(job))
+    if not given["quiet"]:
+        for notice in job.notices:
+            consoles.show_notice(consoles.stderr(), notice)
+        answers.show_questions(job, consoles.stderr())
+    if short := job.short():
+        raise short
+    return 0
+
+
+def _output(file: Path, given: str) -> Path:
+    if given:
+        return Path(given)
+    if is_stream(file):
+        raise UsageError(
+            "What comes from stdin or a pipe gives no name for the output", "name it with -o, or -o - for stdout"
+        )
+    return file.with_name(f"{stem(file)}.answered.jsonl")
