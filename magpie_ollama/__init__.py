@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from magpie_ollama.errors import MagpieError as MagpieError
     from magpie_ollama.records import Record as Record
     from magpie_ollama.run.api import agenerate as agenerate
+    from magpie_ollama.run.api import arespond as arespond
     from magpie_ollama.run.api import generate as generate
+    from magpie_ollama.run.api import respond as respond
 
-__all__ = ["MagpieError", "Record", "agenerate", "generate"]
+__all__ = ["MagpieError", "Record", "agenerate", "arespond", "generate", "respond"]
 
-_HOMES = {"MagpieError": "errors", "Record": "records", "agenerate": "run.api", "generate": "run.api"}
+_HOMES = {"MagpieError": "errors", "Record": "records"} | dict.fromkeys(
+    ("agenerate", "arespond", "generate", "respond"), "run.api"
+)
 
 
 def __getattr__(name: str) -> Any:

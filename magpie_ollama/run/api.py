@@ -7,7 +7,7 @@ import atexit
 import functools
 import warnings
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ParamSpec
@@ -17,13 +17,15 @@ from anyio import create_memory_object_stream
 from anyio.from_thread import start_blocking_portal
 
 from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, RESPONSE, Setting
-from magpie_ollama.asking.settings import Settings, settings_of
+from magpie_ollama.asking.settings import settings_of
 from magpie_ollama.corpus import Corpus, MemoryCorpus
+from magpie_ollama.corpus.questions import read
 from magpie_ollama.method import languages
-from magpie_ollama.method.steering import EXEMPLARS, default_steering, parse_steering
+from magpie_ollama.method.steering import EXEMPLARS, NONE, default_steering, parse_steering
 from magpie_ollama.records import Record
+from magpie_ollama.run.answering import TRIES, Job, answer_language, answer_steering, open_answering
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.session import open_session
+from magpie_ollama.run.session import Session, open_session
 from magpie_ollama.servers.base import ServerChoice
 
 P = ParamSpec("P")
@@ -88,17 +90,79 @@ def agenerate(
     choice = ServerChoice(server, host, model, Path(model_path) if model_path else None, template, options or {}, pull)
     chosen = parse_steering(steering) if steering else default_steering(spoken)
     asked = settings_of(choice, spoken, chosen, n, said, parallel)
-    return _records(asked, None if output is None else Path(output))
+    return _records(output, lambda corpus: open_session(asked, corpus, Progress(target=asked.target)))
 
 
+def arespond(
+    file: str | Path,
+    *,
+    output: str | Path | None = None,
+    column: str = "",
+    blocks: bool | None = None,
+    language: str = "",
+    model: str = "",
+    server: str = "auto",
+    host: str = "",
+    model_path: str | Path | None = None,
+    template: str = "",
+    steering: str = "",
+    options: Mapping[str, Any] | None = None,
+    pull: bool = False,
+    tries: int = TRIES,
+    retry: bool = False,
+    skip_bad: bool = False,
+    system: str = "",
+    exemplars: int = EXEMPLARS,
+    response_temperature: float = RESPONSE.temperature,
+    response_top_p: float = RESPONSE.top_p,
+    response_top_k: int = RESPONSE.top_k,
+    response_min_p: float = RESPONSE.min_p,
+    response_repeat_penalty: float = RESPONSE.repeat_penalty,
+    max_response_tokens: int = RESPONSE.max_tokens,
+    think: bool = False,
+    keep_truncated: bool = False,
+    seed: int | None = None,
+    parallel: int = 0,
+) -> AsyncGenerator[Record, None]:
+    """Answers the questions of ``file`` and yields each record as soon as it is there, as ``agenerate`` does.
+
+    All keywords are those of the command line (``magpie-ollama respond --help``). With ``output``, what that corpus
+    answers is neither asked nor yielded. Raises ``errors.MagpieError``, at once for a file that cannot be read;
+    ``errors.ShortOfTarget`` at the end where a question is left.
+    """
+    said = {name: value for name, value in locals().items() if name in BY_NAME}
+    for setting, value in ((_TRIES, tries), (_PARALLEL, parallel)):
+        setting.check(value)
+    spoken, chosen = answer_language(language), answer_steering(steering)
+    questions = read(Path(file), column=column, blocks=blocks, skip_bad=skip_bad)
+    choice = ServerChoice(server, host, model, Path(model_path) if model_path else None, template, options or {}, pull)
+    asked = settings_of(choice, spoken or languages.ANY, chosen or NONE, len(questions.asked), said, parallel)
+
+    def opened(corpus: Corpus) -> AbstractAsyncContextManager[Session] | None:
+        job = Job(questions, corpus, spoken, chosen, tries, retry)
+        if not job.left:
+            if short := job.short():
+                raise short
+            return None
+        return open_answering(asked, job, Progress(target=len(job.left)))
+
+    return _records(output, opened)
+
+
+_TRIES = Setting("tries", "", TRIES, "Of a question.", 1, 20)
 _N = Setting("n", "target", 20, "Records to make.", 1)
 _PARALLEL = Setting("parallel", "parallel", 0, "Attempts in flight; 0 is auto.", 0, 1024)
 
 
-async def _records(asked: Settings, output: Path | None) -> AsyncGenerator[Record, None]:
+async def _records(
+    output: str | Path | None, opened: Callable[[Corpus], AbstractAsyncContextManager[Session] | None]
+) -> AsyncGenerator[Record, None]:
+    """``opened`` makes the session over the corpus, None where nothing is to be done."""
     give, made = create_memory_object_stream[Record](0)  # nothing is given before somebody takes it
-    with give, made, Corpus.open(output) if output is not None else MemoryCorpus() as corpus:
-        async with open_session(asked, corpus, Progress(target=asked.target)) as session:
+    with give, made, Corpus.open(Path(output)) if output is not None else MemoryCorpus() as corpus:
+        if (work := opened(corpus)) is None:
+            return
+        async with work as session:
             notices = session.progress.notices
             job = asyncio.create_task(session.generate(give.send))
             job.add_done_callback(lambda _: give.close())
@@ -128,7 +192,9 @@ def _without_async(make: Callable[P, AsyncGenerator[Record, None]]) -> Callable[
 
 
 generate = _without_async(agenerate)
-"""``agenerate`` without async, in a notebook too: the work goes on in a thread of its own while you iterate.
+respond = _without_async(arespond)
+"""``agenerate`` and ``arespond`` without async, in a notebook too: the work goes on in a thread of its own while you
+iterate.
 
 A script that leaves early and keeps the iterator gives the corpus free with its ``close()``, or at its end.
 """

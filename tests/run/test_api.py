@@ -19,7 +19,7 @@ from corpus.support import python
 from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply
 
 import magpie_ollama
-from magpie_ollama import MagpieError, Record, agenerate, generate
+from magpie_ollama import MagpieError, Record, agenerate, generate, respond
 from magpie_ollama.asking.said import SETTINGS
 from magpie_ollama.commands.generate import command
 from magpie_ollama.corpus import Corpus
@@ -237,3 +237,35 @@ def test_its_keywords_are_the_settings_of_the_command_line() -> None:
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         magpie_ollama.nonsense  # noqa: B018
+
+
+def test_questions_of_ones_own(tmp_path: Path) -> None:
+    file, output = tmp_path / "q.csv", tmp_path / "a.jsonl"
+    file.write_text("id,frage\na,What is a cello?\nb,What is a lute?\n")
+
+    def script(ask: Ask) -> Reply:
+        return Reply("Start with a clear goal and write it down. Ask somebody." if "cello" in ask.prompt else "")
+
+    made = []
+    with FakeOllama(models=[FakeModel("m:1b")], script=script) as fake:
+        with pytest.raises(ShortOfTarget, match="1 is left"):
+            made.extend(respond(file, column="frage", language="en", output=output, host=fake.url))
+        with pytest.raises(ShortOfTarget, match="1 is left"):
+            made.extend(respond(file, column="frage", language="en", output=output, host=fake.url))
+        fake.script = lambda ask: Reply("Take some wood and strings. Then ask somebody who knows.")
+        with pytest.warns(UserWarning, match="Continuing run .*: 1 of 2"):
+            made += respond(file, column="frage", language="en", output=output, host=fake.url, retry=True)
+        assert list(respond(file, column="frage", language="en", output=output, host=fake.url)) == []
+        assert len(list(respond(file, column="frage", host=fake.url))) == 2, "without a corpus"
+    assert [record.source for record in made] == ["a", "b"]
+    assert [record.id for record in made] == [record["id"] for record in read(output)]
+
+
+def test_respond_takes_what_the_command_does() -> None:
+    from magpie_ollama.commands.respond import command as respond_command
+
+    told = {"as_json", "quiet", "no_progress", "dry_run", "sync", "num_ctx", "debug"}
+    options = {parameter.name for parameter in respond_command.params if parameter.expose_value} - told
+    assert set(signature(respond).parameters) == options
+    with pytest.raises(UsageError, match="tries must be"):
+        respond("q.csv", tries=0)
