@@ -18,6 +18,7 @@ from magpie_ollama.asking.settings import without_secrets
 from magpie_ollama.doctor import speed
 from magpie_ollama.doctor.findings import Diagnosis
 from magpie_ollama.errors import MagpieError, NoServer, RequestRefused, TemplateError, TransientError
+from magpie_ollama.method.ability import Writes, ability
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.reasons import EXPLANATIONS, Reason, Stage
 from magpie_ollama.method.steering import AUTO, NONE, default_steering
@@ -46,7 +47,11 @@ class Sample:
 
     asker: Asker
     draft: Draft
-    accepted: bool
+    outcome: str
+
+    @property
+    def accepted(self) -> bool:
+        return self.outcome == KEPT
 
 
 class Trial:
@@ -76,8 +81,9 @@ class Trial:
             for n, steering in enumerate(steerings)
         ]
         checks.append(("response", "Asking for responses", self._respond))
+        checks.append(("language", "Looking at what it wrote", self._judge))
         for name, step, check in checks:
-            if name in (*steerings, "response") and self._template is None:
+            if name in (*steerings, "response", "language") and self._template is None:
                 break  # nothing can be sampled, for the reason that was told
             if isinstance(await self._diagnosis.check(name, step, check), NoServer):
                 return
@@ -208,6 +214,8 @@ class Trial:
 
     async def _sample(self, steering: str, seed: int, seen: DuplicateIndex) -> None:
         asked = self._asked.speaking(self._language, steering)
+        if self._language.code != "en":
+            await asked.measure_own()
         try:
             await asked.steerings()
         except TemplateError as error:
@@ -216,7 +224,7 @@ class Trial:
         asker = asked.asker(seen)
         draft = Draft(draw(asked.settings, 0, seed, steering))
         outcome = await attempt(asker, draft, until=Stage.INSTRUCTION)
-        self._samples.append(Sample(asker, draft, outcome == KEPT))
+        self._samples.append(Sample(asker, draft, outcome))
         text = f"{draft.instruction.tokens} tokens: {_excerpt(draft.instruction.text)}"
         if outcome == KEPT:
             self._diagnosis.ok(steering, f"accepted, {text}")
@@ -243,6 +251,19 @@ class Trial:
             self._diagnosis.warn("response", f"{tokens}; {len(reasons)} rejected as {said}", remedy)
         else:
             self._diagnosis.ok("response", f"{tokens}, kept")
+
+    async def _judge(self) -> None:
+        """Whether the model writes the language, by as few texts as a check can have."""
+        made = [sample.draft.end(sample.outcome) for sample in self._samples]
+        found = ability(made, unsteered=self._language.code == "en", enough=max(len(made) - 1, 1))
+        if found is None:
+            return
+        text = f"{found.told(self._model.name, self._language.english)} By {len(made)} samples"
+        if found.writes is Writes.YES:
+            self._diagnosis.ok("language", text)
+        else:
+            more = f"compare -l {self._language.code} --temperature 0.5,0.7,1.0"
+            self._diagnosis.warn("language", text, f"a larger model may; `{self._command(more)}` tells with more")
 
     def _estimate(self) -> None:
         rate = self._diagnosis.tokens_per_second

@@ -14,9 +14,6 @@ from magpie_ollama.records import DROPPED, KEPT, Attempt
 ENOUGH = 30
 """Attempts after which a verdict is given: at .5, an interval of 95 % is .34 wide."""
 
-JUDGED = 8
-"""Texts that must have come out in the language for its words to be judged."""
-
 
 class Writes(StrEnum):
     YES = "writes"
@@ -57,12 +54,13 @@ _UNSOUND = {
 }
 
 
-def ability(attempts: Iterable[Attempt], unsteered: bool = False) -> Ability | None:
-    """None for fewer than ``ENOUGH`` attempts that say something of the language: steered ones, or ``unsteered`` too.
+def ability(attempts: Iterable[Attempt], unsteered: bool = False, enough: int = ENOUGH) -> Ability | None:
+    """None for fewer than ``enough`` attempts that say something of the language: steered ones, or ``unsteered`` too.
 
     "Writes": .8 of the texts in the language are sound, with a fluency of .85 where that is measured; "does not": fewer
-    than half are, or it is below .72, or next to no text came out in it. SmolLM2-135M's Spanish, real words without
-    sense, has a median of .69 at temperature 0.5, its Italian .44 at 1.0; no other model has been measured.
+    than half are, or it is below .72, or fewer texts than a quarter of ``enough`` came out in it. SmolLM2-135M's
+    Spanish, real words without sense, has a median of .69 at temperature 0.5, its Italian .44 at 1.0; no other model
+    has been measured.
     """
     steered = in_language = real = 0
     known, fluent = [], []
@@ -79,11 +77,11 @@ def ability(attempts: Iterable[Attempt], unsteered: bool = False) -> Ability | N
         real += reason not in _UNSOUND
         known += [attempt.known_words] if attempt.known_words else []
         fluent += [attempt.fluency] if attempt.fluency else []
-    if steered < ENOUGH:
+    if steered < enough:
         return None
     words, ease = median(known or [0.0]), median(fluent or [0.0])
     sound = real / in_language if in_language else 0.0
-    if in_language < JUDGED or sound < 0.5 or 0.0 < ease < 0.72:
+    if in_language < enough / 4 or sound < 0.5 or 0.0 < ease < 0.72:
         writes = Writes.NO
     elif sound >= 0.8 and (ease >= 0.85 or not ease):
         writes = Writes.YES

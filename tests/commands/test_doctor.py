@@ -34,7 +34,7 @@ def test_findings_line_by_line(run: Runner) -> None:
     assert any(line.startswith("✓ server           ollama 0.33.0 at ") for line in lines)
     assert any(line.startswith("✓ exemplar+opener  accepted, 41 tokens: “") for line in lines)
     assert any(line.startswith("✓ 1,000 records    about ") for line in lines)
-    assert lines[-1].startswith("25 checks: ")
+    assert lines[-1].startswith("26 checks: ")
     assert "\x1b" not in done.out
 
 

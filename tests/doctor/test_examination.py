@@ -45,7 +45,8 @@ from magpie_ollama.run.progress import Progress
 
 MACHINE = ["environment", "data folder", "disk"]
 ASKED = ["template", "BOS", "stops", "system role", "thinking", "slots", "confidence"]
-ALL = [*MACHINE, "server", "model", "context", "memory", *ASKED, "none", *AUTO_STEERINGS, "response", "1,000 records"]
+WRITTEN = ["none", *AUTO_STEERINGS, "response", "language"]
+ALL = [*MACHINE, "server", "model", "context", "memory", *ASKED, *WRITTEN, "1,000 records"]
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +106,8 @@ def test_the_steerings_are_those_of_the_language() -> None:
     with FakeOllama() as fake:
         found = diagnose(fake, language="it")
     assert [name for name in names(found) if name in ("none", *AUTO_STEERINGS)] == list(AUTO_STEERINGS)
+    assert "Italian: " in of(found, "language").text
+    assert f"By {len(AUTO_STEERINGS)} samples" in of(found, "language").text
     for steering in AUTO_STEERINGS:
         sample = of(found, steering)
         assert sample.text.startswith("accepted, " if sample.verdict == "ok" else "rejected as ")
@@ -115,7 +118,7 @@ def test_other_servers(flavour: Any) -> None:
     with FakeOpenAI(flavour) as fake:
         found = diagnose(fake, kind="openai")
     assert names(found) == [*ALL, "variables"]
-    assert troubles(found) <= {"none", *AUTO_STEERINGS}
+    assert troubles(found) <= {"none", *AUTO_STEERINGS, "language"}
     assert flavour in of(found, "server").text
     assert of(found, "template").text.startswith("rendered by openai")
 
