@@ -223,7 +223,7 @@ async def _one_model(
 
         progress.enter("")
         progress.begin()
-        async with live.Showing(progress, console, mode, picture, line, seconds=REFRESH_SECONDS):
+        async with live.Showing(progress, console, mode, picture, line, seconds=REFRESH_SECONDS, told=steps.told):
             await experiment.run()
         return model.server.kind
 

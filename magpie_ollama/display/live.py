@@ -34,7 +34,7 @@ ECHO = 4
 
 class Shown(Protocol):
     """What any progress has: the ``step`` under way, when the work itself ``started`` (0.0: not yet), and the
-    ``notices`` that were not told yet."""
+    ``notices`` so far, which are only ever added to: whoever reads them remembers how many."""
 
     step: str
     started: float
@@ -66,7 +66,9 @@ class Showing:
         *,
         title: str = "",
         seconds: float = REFRESH_SECONDS,
+        told: int = 0,
     ) -> None:
+        """``told`` of the notices were shown before."""
         self._progress = progress
         self._console = console
         self._mode = mode
@@ -74,6 +76,7 @@ class Showing:
         self._line = line
         self._title = title
         self._seconds = seconds
+        self.told = told
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -141,8 +144,9 @@ class Showing:
 
     def _tell(self) -> None:
         """Prints the notices not told yet."""
-        while self._progress.notices:
-            show_notice(self._console, self._progress.notices.pop(0))
+        for notice in self._progress.notices[self.told :]:
+            self.told += 1
+            show_notice(self._console, notice)
 
 
 class Display(Showing):

@@ -163,19 +163,19 @@ async def _records(
         if (work := opened(corpus)) is None:
             return
         async with work as session:
-            notices = session.progress.notices
+            notices, told = session.progress.notices, 0
             job = asyncio.create_task(session.generate(give.send))
             job.add_done_callback(lambda _: give.close())
             try:
-                _warn(notices)
+                told = _warn(notices, told)
                 async for record in made:
-                    _warn(notices)
+                    told = _warn(notices, told)
                     yield record
                 await job
             finally:
                 job.cancel()
                 await asyncio.gather(job, return_exceptions=True)
-                _warn(notices)
+                _warn(notices, told)
 
 
 _begun: WeakSet[Generator[Record, None, None]] = WeakSet()
@@ -240,6 +240,8 @@ def _iterate(records: AsyncGenerator[Record, None]) -> Generator[Record, None, N
             portal.call(end, job)
 
 
-def _warn(notices: list[str]) -> None:
-    while notices:
-        warnings.warn(notices.pop(0), stacklevel=3)
+def _warn(notices: list[str], told: int) -> int:
+    """Those behind the first ``told``. Returns how many there are."""
+    for notice in notices[told:]:
+        warnings.warn(notice, stacklevel=3)
+    return len(notices)
