@@ -120,13 +120,13 @@ class Asker:
         template = await self._prompter.template(messages[:-1])
         # Of a model that reasons anyway, a server takes the reasoning out of the text only where it is asked for.
         think = (self._settings.think or template.opens_reasoning) and self._model.thinks is not False
-        watch = ResponseWatch(rules, template)
+        watch = ResponseWatch(rules, template, asked=asked.text)
         sampling = hotter(self._settings.response, draft.trial)
         raw = self._prompter.raw is not None
 
         def ask(seed: int) -> Awaitable[Completion]:
             nonlocal watch
-            watch = ResponseWatch(rules, template)
+            watch = ResponseWatch(rules, template, asked=asked.text)
             look = _behind_reasoning(watch, template.opens_reasoning) if raw else watch
             return self._prompter.reply(messages, sampling.seeded(seed), think, self._counting(turn, look))
 

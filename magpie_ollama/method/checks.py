@@ -12,6 +12,7 @@ from magpie_ollama.method import turns, unseen, vocabulary
 from magpie_ollama.method.detection import Verdict, check, drifted
 from magpie_ollama.method.duplicates import DuplicateIndex, copies, echoes, normalise
 from magpie_ollama.method.languages import Language
+from magpie_ollama.method.naming import named
 from magpie_ollama.method.reasoning import shows_reasoning
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.repetition import babbles, loops
@@ -81,14 +82,27 @@ class Look:
         return "\n".join(self.text[start : start + SAMPLED] for start in (0, last // 3, last // 3 * 2, last))
 
     @cached_property
-    def in_language(self) -> Verdict:
+    def in_own_language(self) -> Verdict:
         language = self.rules.language
         return check(self.sample, language.code, scripts=language.scripts, opener=self.steered.opener)
 
     @cached_property
+    def named_language(self) -> str:
+        """Another language that a response is in because its instruction names it, or ``""``."""
+        others = named(self.asked, self.rules.language.code) if self.asked else ()
+        if not others or self.in_own_language is not Verdict.NO:
+            return ""
+        return next((code for code in others if check(self.sample, code) is Verdict.YES), "")
+
+    @cached_property
+    def in_language(self) -> Verdict:
+        return Verdict.YES if self.named_language else self.in_own_language
+
+    @cached_property
     def words(self) -> tuple[bool | None, float]:
         """Whether they are invented, and the share of known ones: see ``vocabulary.judged``."""
-        return vocabulary.judged(self.sample, self.rules.language.code, unfinished=self.waiting > 0)
+        code = self.named_language or self.rules.language.code
+        return vocabulary.judged(self.sample, code, unfinished=self.waiting > 0)
 
     @cached_property
     def twin(self) -> str:

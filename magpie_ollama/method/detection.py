@@ -142,7 +142,10 @@ def check(text: str, code: str, *, scripts: Sequence[str] | None = None, opener:
     if verdict is Verdict.NO or not opener or not text.startswith(opener):
         return verdict
     # Its last sign stays: it may be the colon behind which another language is welcome.
-    alone = _judged(opener[-1] + text[len(opener) :], code, scripts, Verdict.UNKNOWN)
+    behind = opener[-1] + text[len(opener) :]
+    if sum(letters_by_script(behind).values()) < FEW:
+        return verdict
+    alone = _judged(behind, code, scripts, Verdict.UNKNOWN)
     return alone if alone is Verdict.NO else verdict
 
 

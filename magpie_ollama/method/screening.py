@@ -61,12 +61,13 @@ class Watch:
     Costs 0.05 ms a token of an instruction on average, 0.01 ms of a response; the dearest look 2 ms.
     """
 
-    def __init__(self, stage: Stage, rules: Rules, template: Template, opener: str = "") -> None:
+    def __init__(self, stage: Stage, rules: Rules, template: Template, opener: str = "", asked: str = "") -> None:
         self.reason: Reason | None = None
         self._stage = stage
         self._rules = rules
         self._template = template
         self._opener = opener
+        self._asked = asked
         self._checks: dict[Pace, list[Check]] = {}
         for one in CHECKS:
             if one.pace is not None and one.reason.stage is stage:
@@ -84,7 +85,7 @@ class Watch:
             raw = self._opener + ended(raw, self._template)
         text = unseen.clean(raw)
         for pace in [pace for pace, at in self._next.items() if at <= length]:
-            look = Look(text, self._template, self._rules, known=self._known[pace], waiting=WAITING)
+            look = Look(text, self._template, self._rules, asked=self._asked, known=self._known[pace], waiting=WAITING)
             self._next[pace], self._known[pace] = pace.after(length), len(text)
             for one in self._checks[pace]:
                 if not one.finds(look):

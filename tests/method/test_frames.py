@@ -6,7 +6,16 @@ from collections import Counter
 
 import pytest
 
+from magpie_ollama import prompts
+from magpie_ollama.method import languages
+from magpie_ollama.method.checks import Rules
 from magpie_ollama.method.detection import Verdict, check, drifted
+from magpie_ollama.method.naming import named
+from magpie_ollama.method.reasons import Reason
+from magpie_ollama.method.screening import ResponseWatch, screen_response
+from magpie_ollama.method.steering import Steered
+from magpie_ollama.method.template import Template
+from magpie_ollama.method.writing import SCRIPTS
 from tests.method import frames
 
 BREAD = "Per fare il pane servono farina, acqua, lievito e sale."
@@ -83,3 +92,35 @@ def test_words_behind_an_opener_are_judged_alone_too() -> None:
             Verdict.YES if opener.endswith(":") else Verdict.NO
         )
     assert check("Puoi tradurre questo testo?\n" + PLANETS, "it", opener="Puoi tradurre questo testo?") is Verdict.YES
+
+
+@pytest.mark.parametrize("row", frames.rows(), ids=lambda row: row["code"])
+def test_every_language_names_english_in_its_own_way(row: dict[str, str]) -> None:
+    assert named(row["english"], row["code"]) == {"en"}
+    assert named(row["correct"].format(PLANETS), row["code"]) == {"en"}
+    assert [key for key in ("translate", "ask", "error", "titles", "half") if named(row[key], row["code"])] == []
+
+
+def test_a_language_that_is_only_asked_about_is_not_named_for_an_answer() -> None:
+    assert named("Come posso migliorare il mio inglese?", "it") == frozenset()
+    assert named("Scrivi in tedesco una poesia sul mare", "it") == {"de"}
+    assert named("Wie heißt „guten Morgen“ auf Italienisch und auf Französisch?", "de") == {"it", "fr"}
+
+
+def test_there_are_names_for_every_language() -> None:
+    data = prompts.read(prompts.folder("screening") / "names.toml")
+    assert data["names"].keys() == {*SCRIPTS, "hi-Latn"}
+    number = len(data["targets"].split())
+    assert {code: names for code, names in data["names"].items() if len(names.split()) != number} == {}
+
+
+def test_an_answer_may_be_in_the_language_that_its_instruction_names() -> None:
+    asked, other = "Traduci in inglese: Il cane dorme sotto il tavolo di legno.", "Scrivi due righe sul tuo cane."
+    english = "The dog sleeps under the wooden table while everybody else is eating in the kitchen."
+    rules, template = Rules(languages.load("it")), Template("", "", (), "")
+    screened = {text: screen_response(english, "stop", text, rules, Steered(""), template) for text in (asked, other)}
+    assert screened == {asked: None, other: Reason.RESPONSE_WRONG_LANGUAGE}
+    assert not ResponseWatch(rules, template, asked=asked)(english)
+    assert ResponseWatch(rules, template, asked=other)(english)
+    german = "Der Hund schläft unter dem Tisch, während alle anderen in der Küche essen."
+    assert screen_response(german, "stop", asked, rules, Steered(""), template) is Reason.RESPONSE_WRONG_LANGUAGE
