@@ -32,7 +32,7 @@ from magpie_ollama.method.writing import (
     script_set,
 )
 
-__all__ = ["ACCEPTED", "OTHER", "Verdict", "check", "drifted", "identify"]
+__all__ = ["ACCEPTED", "OTHER", "Verdict", "check", "drifted", "identify", "told_by"]
 
 
 class Verdict(StrEnum):
@@ -253,6 +253,14 @@ def _frame(parts: list[tuple[str, bool]], code: str, wanted: frozenset[str], scr
     return verdict if ahead > FRAME * math.sqrt(sum(piece.size for piece in around)) else Verdict.NO
 
 
+def told_by(code: str) -> str:
+    """How texts in ``code`` are told from others: by the "identifier", which knows it; by small "words" of its own; or
+    by no more than its "script", and that they are not English."""
+    if code in OWN_WORDS:
+        return "words"
+    return "identifier" if code in SCRIPTS or code in NEIGHBOURS else "script"
+
+
 def identify(text: str) -> str:
     """The likeliest language of ``text`` (ISO 639-1, zh-Hant; nn, bs where likelier than no, hr), ``""`` if too short.
 
@@ -395,10 +403,21 @@ def _piece(sentence: str, found: dict[str, int], code: str, wanted: frozenset[st
             return _Piece(letters, 0.0, {}, 0)
     script = _main(fitting)
     rivals = _rivals(script)
-    if code in CHINESE or code == "ja" or len(rivals) < 2 or _terms(code)[0].isdisjoint(rivals):
+    if code in CHINESE or code == "ja" or len(rivals) < 2:
+        return _Piece(letters, math.inf, {}, 0)
+    if told_by(code) == "script":
+        return _Piece(letters, _not_english(sentence, script, rivals), {}, 0)
+    if _terms(code)[0].isdisjoint(rivals):
         return _Piece(letters, math.inf, {}, 0)
     scores, size = _scores(sentence, script, rivals)
     return _Piece(letters, _lead(scores, code, size), scores, size)
+
+
+def _not_english(text: str, script: str, rivals: tuple[str, ...]) -> float:
+    """The lead, over English, of whatever else ``text`` may be in; infinite where English is not written so."""
+    scores, size = _scores(text, script, rivals)
+    best = max((score for code, score in scores.items() if code not in ("en", "pcm")), default=-math.inf)
+    return (best - scores["en"]) / math.sqrt(size or 1) + SLACK_ENGLISH if "en" in scores else math.inf
 
 
 def _japanese(text: str, kana: int, letters: int) -> bool:

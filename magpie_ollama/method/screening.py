@@ -11,7 +11,7 @@ from magpie_ollama.method import unseen, vocabulary
 from magpie_ollama.method.checks import CHECKS, INSTRUCTIONS, QUOTE, RESPONSES, Check, Look, Pace, Verdicts, screened
 from magpie_ollama.method.checks import Rules as Rules
 from magpie_ollama.method.checks import count_words as count_words
-from magpie_ollama.method.detection import check
+from magpie_ollama.method.detection import check, told_by
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import ended
 from magpie_ollama.method.languages import Language
@@ -33,6 +33,12 @@ def prepare(language: Language) -> str:
         return (
             f"Invented words are not looked for: the list of {language.english} cannot be read ({trouble}). "
             "`pip install --force-reinstall wordfreq` brings it back."
+        )
+    if (told := told_by(language.code)) != "identifier":
+        how = "small words of its own" if told == "words" else "its script, and by not being English"
+        return (
+            f"The language identifier does not know {language.english}: its texts are told by {how} alone. "
+            "Look through the records for other languages."
         )
     return ""
 

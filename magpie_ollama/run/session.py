@@ -13,6 +13,7 @@ from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run, Status
 from magpie_ollama.errors import ShortOfTarget
+from magpie_ollama.method.detection import told_by
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import prepare
@@ -215,6 +216,7 @@ class Session(Prepared):
                 "stops": list(template.stops),
                 "source": template.source,
             },
+            "language_told_by": told_by(self.settings.language.code),
             "system": next((message["content"] for message in steered if message["role"] == "system"), ""),
         }
 

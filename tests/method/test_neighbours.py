@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from magpie_ollama.method import segments
-from magpie_ollama.method.detection import OTHER, Verdict, check, identify
+from magpie_ollama.method import languages, segments
+from magpie_ollama.method.detection import OTHER, Verdict, check, identify, told_by
+from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.writing import SCRIPTS, han_form
 
 NEIGHBOURS = {
@@ -120,3 +123,18 @@ def test_words_quoted_in_any_marks_do_not_count(code: str, text: str) -> None:
 )
 def test_an_apostrophe_opens_no_quotation(text: str) -> None:
     assert segments.prose(text) == text
+
+
+def test_a_language_that_the_identifier_does_not_know_is_not_english() -> None:
+    hawaiian = "Pehea wau e hana ai i keke kokoleka ma ka home me ka ʻole o nā hua?"
+    assert [told_by(code) for code in ("it", "zu", "hi-Latn", "haw")] == ["identifier", "identifier", "words", "script"]
+    assert check(hawaiian, "haw", scripts=["Latn"]) is Verdict.YES
+    assert check(f"{hawaiian} {hawaiian}", "zu", scripts=["Latn"]) is Verdict.NO
+    assert check("How can I bake a chocolate cake at home without eggs?", "haw", scripts=["Latn"]) is Verdict.NO
+
+
+def test_that_it_does_not_know_the_language_is_said_once() -> None:
+    italian = languages.load("it")
+    assert prepare(italian) == ""
+    assert "does not know Hawaiian" in prepare(replace(italian, code="haw", english="Hawaiian"))
+    assert "small words" in prepare(languages.load("hi-Latn"))
