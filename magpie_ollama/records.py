@@ -163,6 +163,7 @@ class Funnel:
     tokens: Counter[str] = field(default_factory=Counter)
     steerings: Counter[str] = field(default_factory=Counter)
     unknown_language: int = 0
+    unjudged_words: int = 0
 
     @classmethod
     def of(cls, attempts: Iterable[Attempt]) -> Funnel:
@@ -177,6 +178,8 @@ class Funnel:
         self.steerings[attempt.steering] += attempt.outcome != DROPPED
         if attempt.outcome == KEPT and attempt.language == "unknown":
             self.unknown_language += 1
+        if attempt.outcome == KEPT and not attempt.known_words and not attempt.fluency:
+            self.unjudged_words += 1
 
     @property
     def attempts(self) -> int:
@@ -203,6 +206,7 @@ class Funnel:
             "tokens": dict(self.tokens.most_common()),
             "steerings": dict(self.steerings.most_common()),
             "unknown_language": self.unknown_language,
+            "unjudged_words": self.unjudged_words,
         }
 
 

@@ -98,12 +98,12 @@ class Asker:
         if extracted.reason is not None:
             return extracted.reason
         turn.text = extracted.text
-        verdict = screen_instruction(turn.text, self._rules, steered, self._seen)
+        verdict = screen_instruction(
+            turn.text, self._rules, steered, self._seen, turn.confidence, self._own.get(draft.drawn.temperature, 0.0)
+        )
         turn.language = verdict.language
         if verdict.reason is not None:
             return verdict.reason
-        if 0.0 < turn.confidence < self._rules.min_confidence:
-            return Reason.LOW_CONFIDENCE
         self._seen.add(turn.text)
         return None
 

@@ -30,6 +30,7 @@ class _Counts(msgspec.Struct):
     tokens: dict[Name, Count] = {}
     steerings: dict[Name, Count] = {}
     unknown_language: Count = 0
+    unjudged_words: Count = 0
 
 
 class _Manifest(msgspec.Struct):
@@ -91,7 +92,7 @@ def _past(run: Run, told: _Manifest, there: int) -> PastRun:
         funnel = Funnel.of(run.attempts())
     else:
         outcomes, tokens, steerings = map(Counter, (counts.outcomes, counts.tokens, counts.steerings))
-        funnel = Funnel(outcomes, tokens, steerings, counts.unknown_language)
+        funnel = Funnel(outcomes, tokens, steerings, counts.unknown_language, counts.unjudged_words)
     return PastRun(
         id=run.id,
         status=run.status,

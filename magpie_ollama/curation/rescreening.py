@@ -42,7 +42,7 @@ class Rescreen:
             reason = next((one.reason for one in verdicts if one.reason), None)
             if reason is None:
                 self.unknown["language"] += any(one.language == "unknown" for one in verdicts)
-                self.unknown["words"] += not all(one.known_words for one in verdicts)
+                self.unknown["words"] += any(one.unjudged for one in verdicts)
                 return None
             reasons.append(reason)
         wrong = (Reason.WRONG_LANGUAGE, Reason.RESPONSE_WRONG_LANGUAGE)

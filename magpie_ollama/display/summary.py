@@ -66,6 +66,8 @@ def _rows(session: Session) -> dict[str, str]:
     rows = {"attempts": f"{tried}: {' · '.join(outcomes)}"}
     if funnel.unknown_language:
         rows["language"] = f"{funnel.unknown_language} kept whose text is too short, or all code, to tell it"
+    if funnel.unjudged_words:
+        rows["words"] = f"{funnel.unjudged_words} kept whose words nothing could judge: too few, or without a list"
     if len(funnel.steerings) > 1:
         rows["steering"] = " · ".join(
             f"{steering} {share(n, funnel.steerings.total())}" for steering, n in funnel.steerings.most_common()

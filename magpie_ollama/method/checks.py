@@ -11,6 +11,7 @@ from functools import cached_property
 from magpie_ollama.method import turns, unseen, vocabulary
 from magpie_ollama.method.detection import Verdict, check, drifted
 from magpie_ollama.method.duplicates import DuplicateIndex, copies, echoes, normalise
+from magpie_ollama.method.fluency import FLOOR, fluency
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.naming import named
 from magpie_ollama.method.reasoning import shows_reasoning
@@ -57,7 +58,8 @@ UNKNOWN = Template("", "", (), "none that is known")
 class Look:
     """A text as it is looked at, by rules that ``ANY`` text keeps where there are none.
 
-    ``steered`` and ``seen`` are what it may be a copy of; ``asked`` is the instruction of a response, ``reasoning``
+    ``confidence`` and ``own_confidence`` are those of ``fluency``, 0.0 where they were not measured. ``steered`` and
+    ``seen`` are what it may be a copy of; ``asked`` is the instruction of a response, ``reasoning``
     what the server told beside it. Of a text that is still being written, the first ``known`` characters were looked at
     before, and ``waiting`` must stand behind what speaks against it: 0 says that it is whole.
     """
@@ -70,6 +72,8 @@ class Look:
     asked: str = ""
     finish: str = "stop"
     reasoning: str = ""
+    confidence: float = 0.0
+    own_confidence: float = 0.0
     known: int = 0
     waiting: int = 0
 
@@ -103,6 +107,10 @@ class Look:
         """Whether they are invented, and the share of known ones: see ``vocabulary.judged``."""
         code = self.named_language or self.rules.language.code
         return vocabulary.judged(self.sample, code, unfinished=self.waiting > 0)
+
+    @cached_property
+    def fluency(self) -> float:
+        return fluency(self.confidence, self.own_confidence, self.text)
 
     @cached_property
     def twin(self) -> str:
@@ -181,6 +189,13 @@ def _is_the_opener(look: Look) -> bool:
     return look.steered.opener != "" and normalise(look.text) == normalise(look.steered.opener)
 
 
+def _is_invented(look: Look) -> bool:
+    """Either most words are in no list; or whether they are is in doubt, and the model was not sure of them."""
+    invented, share = look.words
+    doubted = invented is None or share < vocabulary.sure(look.rules.language.code)
+    return invented is True or (doubted and 0.0 < look.fluency < FLOOR)
+
+
 EXTRACTING = (
     Check(Reason.BROKEN_OFF, lambda look: look.finish not in ("stop", "length")),
     Check(Reason.EMPTY, lambda look: not any(map(str.isalnum, look.text))),
@@ -198,7 +213,7 @@ INSTRUCTIONS = (
     Check(Reason.TOO_SHORT, lambda look: count_words(look.text, look.rules.language.spaces) < look.rules.min_words),
     Check(Reason.REPETITION, _repeats, RARELY),
     Check(Reason.WRONG_LANGUAGE, _in_another_language, RARELY),
-    Check(Reason.INVENTED_WORDS, lambda look: look.words[0] is True, RARELY),
+    Check(Reason.INVENTED_WORDS, _is_invented, RARELY),
     Check(
         Reason.NOT_A_USER,
         lambda look: copies(look.text, (turn["content"] for turn in look.steered.messages if turn["role"] == "system")),
@@ -206,6 +221,7 @@ INSTRUCTIONS = (
     Check(Reason.DUPLICATE, lambda look: copies(look.text, (shown.instruction for shown in look.steered.exemplars))),
     Check(Reason.DUPLICATE, lambda look: look.twin == "duplicate"),
     Check(Reason.NEAR_DUPLICATE, lambda look: look.twin == "near_duplicate"),
+    Check(Reason.LOW_CONFIDENCE, lambda look: 0.0 < look.confidence < look.rules.min_confidence),
 )
 
 RESPONSES = (
@@ -225,7 +241,7 @@ RESPONSES = (
     Check(Reason.RESPONSE_ECHO, lambda look: echoes(look.text, look.asked)),
     Check(Reason.RESPONSE_COPY, lambda look: copies(look.text, (shown.response for shown in look.steered.exemplars))),
     Check(Reason.RESPONSE_WRONG_LANGUAGE, _in_another_language, DOUBLED, twice=True),
-    Check(Reason.RESPONSE_INVENTED_WORDS, lambda look: look.words[0] is True, DOUBLED),
+    Check(Reason.RESPONSE_INVENTED_WORDS, _is_invented, DOUBLED),
 )
 
 CHECKS = (*EXTRACTING, *INSTRUCTIONS, *RESPONSES)
@@ -234,16 +250,23 @@ CHECKS = (*EXTRACTING, *INSTRUCTIONS, *RESPONSES)
 @dataclass(frozen=True, slots=True)
 class Verdicts:
     """The screen's word: ``reason`` is None for what passes; ``language`` is the detector's verdict, "" where it was
-    not asked; ``known_words`` their share, 0.0 where it was not measured: there is no list, or the words are too
-    few."""
+    not asked. ``known_words`` is their share and ``fluency`` the model's, both 0.0 where they were not measured: for
+    the words there is no list, or they are too few."""
 
     reason: Reason | None
     language: str = ""
     known_words: float = 0.0
+    fluency: float = 0.0
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether nothing says that the words exist: what passes so counts as unknown."""
+        return not self.known_words and not self.fluency
 
 
 def screened(checks: Sequence[Check], look: Look) -> Verdicts:
     """The word of such ``checks`` on a whole text: the first that finds something gives the reason."""
     reason = next((one.reason for one in checks if one.finds(look)), None)
     asked = vars(look)
-    return Verdicts(reason, asked.get("in_language", ""), asked.get("words", (None, 0.0))[1])
+    known = round(asked.get("words", (None, 0.0))[1], 4)
+    return Verdicts(reason, asked.get("in_language", ""), known, look.fluency)

@@ -225,18 +225,9 @@ def _framed(plain: str) -> str:
     """With a margin, so that the first and the last word stand in as many shingles as the others; and with a sign that
     says more than a letter several times, so that a shingle holds about as much in every script: five letters, three
     signs of a syllabary, two Chinese characters or Korean syllables."""
-    return _MARGIN + _spelt(plain) + _MARGIN
-
-
-def letters(text: str) -> int:
-    """How many letters of an alphabet say as much as the characters of a text, about."""
-    return len(_spelt(text))
-
-
-def _spelt(text: str) -> str:
-    if text.isascii():
-        return text
-    return _SYLLABLES.sub(r"\g<0>\g<0>", _DENSE.sub(r"\g<0>\g<0>\g<0>\g<0>", text))
+    if not plain.isascii():
+        plain = _SYLLABLES.sub(r"\g<0>\g<0>", _DENSE.sub(r"\g<0>\g<0>\g<0>\g<0>", plain))
+    return _MARGIN + plain + _MARGIN
 
 
 def signatures(plains: Sequence[str]) -> NDArray[np.uint16]:

@@ -43,8 +43,17 @@ def prepare(language: Language) -> str:
     return ""
 
 
-def screen_instruction(text: str, rules: Rules, steered: Steered, seen: DuplicateIndex) -> Verdicts:
-    return screened(INSTRUCTIONS, Look(text, rules=rules, steered=steered, seen=seen))
+def screen_instruction(
+    text: str,
+    rules: Rules,
+    steered: Steered,
+    seen: DuplicateIndex,
+    confidence: float = 0.0,
+    own_confidence: float = 0.0,
+) -> Verdicts:
+    """``own_confidence`` is what the model has in English; both are 0.0 where they were not measured."""
+    given = Look(text, rules=rules, steered=steered, seen=seen, confidence=confidence, own_confidence=own_confidence)
+    return screened(INSTRUCTIONS, given)
 
 
 def screen_response(

@@ -146,6 +146,11 @@ def _words(name: str) -> Words:
     return Words(every[order], np.concatenate(worths)[order])
 
 
+def sure(code: str) -> float:
+    """The share of known words from which a text's words exist: half way from the floor to all of them."""
+    return (1.0 + FLOORS.get(code, 1.0)) / 2
+
+
 def trouble(code: str) -> str:
     """Loads the list of ``code``, for a thread. Why its words cannot be looked up though there should be a list, or
     ``""``."""

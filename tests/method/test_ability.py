@@ -7,7 +7,6 @@ from itertools import chain, repeat
 import pytest
 
 from magpie_ollama.method.ability import ENOUGH, Ability, Writes, ability
-from magpie_ollama.method.fluency import fluency, per_letter
 from magpie_ollama.records import DROPPED, KEPT, Attempt
 
 
@@ -57,11 +56,3 @@ def test_its_sentence_has_the_numbers_behind_it() -> None:
         "smollm2 does not write Spanish: 24 of 30 instructions were in it, 9 of them sound; known words 0.81; "
         "fluency 0.44 of its own English."
     )
-
-
-def test_fluency_is_told_per_letter() -> None:
-    assert fluency(0.5, per_letter(0.5, "plain"), "plain") == 1.0
-    assert fluency(0.5, 0.0, "plain") == fluency(0.0, 0.5, "plain") == fluency(0.5, 0.5, "") == 0.0
-    # Two bytes a letter: as sure per byte is half as sure per letter.
-    assert fluency(0.25, 0.25, "где") == fluency(0.25**2, 0.25, "abc")
-    assert per_letter(0.5, "水") == 0.5 ** (3 / 4)
