@@ -2,6 +2,7 @@
 
     python benchmarks/detection.py --lingua DIR      news sentences, 1000 a language, 56 languages (held out)
     python benchmarks/detection.py --udhr DIR        the Declaration of Human Rights, about 70 (held out)
+    python benchmarks/detection.py --frames          foreign words on purpose, and texts that go over to English
     python benchmarks/detection.py --eld FILE        web sentences, 1000 a language (the allowances were set on it)
 
 The texts are not in this repository. They come with published packages, through their ordinary clients:
@@ -22,7 +23,7 @@ import random
 import re
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -140,6 +141,24 @@ def report(title: str, texts: Texts) -> None:
         print(f"| {a} as {b} | {share:.3f} |")
 
 
+def report_frames() -> None:
+    """Faults of the texts of ``tests/method/frames.py`` by their kind."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from tests.method import frames
+
+    print("\n| texts | kind | number | faults |\n|---|---|---|---|")
+    for group, texts in (("right", frames.right()), ("wrong", frames.wrong())):
+        number: Counter[str] = Counter()
+        faults: Counter[str] = Counter()
+        for kind, code, text, opener in texts:
+            refused = detection.check(text, code, opener=opener) is detection.Verdict.NO
+            for name in (kind, "all"):
+                number[name] += 1
+                faults[name] += refused is (group == "right")
+        for kind in sorted(number):
+            print(f"| {group} | {kind} | {number[kind]} | {faults[kind]} ({faults[kind] / number[kind]:.3f}) |")
+
+
 def _mean(shares: dict[str, float] | dict[tuple[str, str], float]) -> float:
     return sum(shares.values()) / (len(shares) or 1)
 
@@ -152,7 +171,10 @@ def main() -> None:
     parser.add_argument(
         "--chars", type=int, nargs=2, default=(0, 10_000), metavar=("MIN", "MAX"), help="length of them"
     )
+    parser.add_argument("--frames", action="store_true", help="chat texts with foreign words on purpose")
     options = parser.parse_args()
+    if options.frames:
+        report_frames()
     low, high = options.chars
     for name, read in (("lingua", lingua), ("udhr", udhr), ("eld", eld)):
         if path := getattr(options, name):

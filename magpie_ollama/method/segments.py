@@ -76,8 +76,10 @@ ENOUGH = 9
 LONG = 160
 _STATEMENT = (".", "!", "…", "。", "！", "।", "۔", "։", "።", "။")
 """A line that ends in one of these announces nothing."""
-COLONS = (":", "：", "՝", "፡")
-_COLON = re.compile(r"(?<=[:՝፡])\s+|(?<=：)")
+ORDER = 36
+"""Letters of a first sentence below which it may be an order to do something with the next line, full stop or not."""
+COLONS = (":", "：", "՝", "፡", " -", " –", " —")
+_COLON = re.compile(r"(?<=[:՝፡])\s+|(?<=：)|(?<=\s[-–—])\s+")
 _TITLE = re.compile(
     r"(?<![\w'’])[A-Z][\w'’.-]*(?:(?:[ &-]{1,3}[a-z]{1,4}){0,2}[ &-]{1,3}[A-Z\d][\w'’-]*)+(?!\w)", re.ASCII
 )
@@ -124,7 +126,7 @@ def parts(text: str, titles: bool = True) -> list[tuple[str, bool]]:
                     found.append((part, opened))
                 opened = False
             opened = opened or chunk.rstrip().endswith(COLONS)
-        announces = not line.rstrip().endswith(_STATEMENT) or "՞" in line
+        announces = not line.rstrip().endswith(_STATEMENT) or "՞" in line or (not found[1:] and letters(line) < ORDER)
         opened = opened or (announces and bool((line if titles else _TITLE.sub("", line)).strip(" -*•")))
     return found
 

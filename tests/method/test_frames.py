@@ -58,6 +58,11 @@ Viel Vergnügen!"""
         ("it", f"{PLANETS}\nCome si traduce in italiano questa frase?"),
         ("it", f"Ecco la frase corretta:\n\n{PLANETS}\n\nHo cambiato solo il verbo."),
         ("ru", f"Переведи на русский: {PLANETS}"),
+        ("es", f"Corrige mi inglés, por favor.\n\n{PLANETS}"),
+        ("zh", f"把下面的句子翻译成中文。\n{PLANETS}"),
+        ("id", f"Perbaiki tata bahasa kalimat ini - {PLANETS}"),
+        ("ro", "ValueError: invalid literal for int() with base 10: 'abc'\n\nDe ce primesc eroarea asta?"),
+        ("sv", f"Här är mejlet:\n\nHi Anna,\n\n{PLANETS}\n\nBest,\nErik\n\nVill du att jag gör det mer formellt?"),
         ("ja", f"日本語に訳してください：{PLANETS}"),
     ],
 )
