@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, Self
 
 from rich.console import Console, Group, RenderableType
@@ -175,12 +175,23 @@ def _picture(progress: Progress, title: str, width: int) -> RenderableType:
     lines.append(Text(" · ".join(_rates(progress)), overflow="ellipsis", no_wrap=True))
     lines.append(_funnel(progress))
     if progress.shares:
-        best = sorted(progress.shares.items(), key=lambda item: -item[1])[:3]
-        shares = " · ".join(f"{steering} {share(part, 1)}" for steering, part in best)
-        lines.append(Text(f"steering: {shares}", overflow="ellipsis", no_wrap=True))
+        lines.append(Text(f"steering: {shares(progress.shares, width - len('steering: '))}", no_wrap=True))
     if progress.newest:
         lines.append(Text(f"“{inline(progress.newest)}”", style="italic green", overflow="ellipsis", no_wrap=True))
     return Group(*lines)
+
+
+def shares(found: Mapping[str, float], width: int) -> str:
+    """The greatest shares, as many as there is room for; the greatest in any case.
+
+    >>> shares({"none@1": 0.5, "exemplar+opener@0.7": 0.25, "system@0.5": 0.25}, 45)
+    'none@1 50 % · exemplar+opener@0.7 25 % …'
+    """
+    whole = [(name, part) for name, part in sorted(found.items(), key=lambda item: -item[1]) if part]
+    told = [f"{name} {share(part, 1)}" for name, part in whole]
+    while len(" · ".join(told)) + 2 > width and len(told) > 1:
+        told.pop()
+    return " · ".join(told) + (" …" if len(told) < len(whole) else "")
 
 
 def _line(progress: Progress) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 
+import pytest
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
@@ -27,6 +28,16 @@ def _drawn(picture: RenderableType, height: int) -> str:
 def test_the_echo_of_ctrl_c_folds_no_line() -> None:
     drawn = _drawn(Text("x" * 60, overflow="ellipsis", no_wrap=True), 10)
     assert 30 < drawn.count("x") < 40 - len("^C"), "the line is cut before the end of the screen's"
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_the_shares_of_arms_are_whole(width: int) -> None:
+    found = {"exemplar+opener@0.7": 0.41, "system+opener@0.5": 0.3, "prefix+system@1": 0.2, "none@1": 0.09, "x@1": 0}
+    told = live.shares(found, width)
+    assert len(told) <= width
+    assert told.startswith("exemplar+opener@0.7 41 %")
+    assert all(part.rstrip(" …").endswith("%") for part in told.split(" · "))
+    assert told.endswith("…") == (width < 100)
 
 
 def test_a_picture_higher_than_the_screen_is_never_drawn_whole() -> None:
