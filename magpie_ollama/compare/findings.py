@@ -14,6 +14,7 @@ from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.ability import Ability, ability
 from magpie_ollama.method.duplicates import DuplicateIndex, normalise
+from magpie_ollama.method.variety import Variety, shipped_subjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class CellFigures:
     those that passed the whole screen. ``distinct`` and ``apart`` are the shares of the identified and complete texts
     that are no duplicates, and no near-duplicates, of an earlier one; ``spread`` is their vocabulary's.
     ``confidence`` and ``fluency`` are medians over useful texts, ``known_words`` over all identified ones, 0.0 where
-    they are not measured; ``seconds`` is the mean of an attempt.
+    they are not measured; ``seconds`` is the mean of an attempt. ``variety`` is that of the useful texts.
     """
 
     cell: Cell
@@ -44,6 +45,7 @@ class CellFigures:
     known_words: float
     fluency: float
     seconds: float
+    variety: Variety
     best: bool = False
     like_best: bool = False
     _resampled: list[float] = field(default_factory=list, repr=False)
@@ -51,6 +53,7 @@ class CellFigures:
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
         del values["_resampled"]
+        values["variety"] = self.variety.to_dict()
         return {**values.pop("cell"), **values}
 
 
@@ -83,6 +86,11 @@ def _figures(cell: Cell, rows: tuple[Tried, ...]) -> CellFigures:
     complete = [row for row in rows if row.complete]
     useful = [row for row in rows if row.useful]
     texts = [row.text for row in rows if row.verdict == "yes" and row.complete]
+    variety = Variety()
+    for row in rows:
+        variety.judge(row.outcome)
+        if row.useful:
+            variety.count(row.text, row.drawn, shipped_subjects(cell.language))
     tokens = sum(row.tokens for row in rows)
     resampled = resampled_ratios([(1000.0 * row.useful, row.tokens) for row in rows])
     try:
@@ -107,6 +115,7 @@ def _figures(cell: Cell, rows: tuple[Tried, ...]) -> CellFigures:
         known_words=_median(row.known_words for row in hits),
         fluency=_median(row.fluency for row in useful),
         seconds=means.fmean(row.seconds for row in rows),
+        variety=variety,
         _resampled=resampled,
     )
 

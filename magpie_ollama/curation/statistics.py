@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation.filters import language_code
 from magpie_ollama.method import languages
+from magpie_ollama.method.variety import LATELY, Variety, repeats, shipped_subjects, spaceless
 
 Unit = Literal["words", "characters"]
 
@@ -33,9 +33,6 @@ TAGS = ("quality", "difficulty", "category", "safety", "input_quality", "task_ca
 _FIELDS = {"steerings": "steering", "servers": "server", "finish_reasons": "finish_reason", "runs": "run"}
 _KEYS = ("language", *_FIELDS.values())
 _TAG_KEYS = frozenset(("tags", *TAGS))
-
-_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uf900-\ufaff\uff66-\uff9f]")
-"""Thai, Lao, Burmese, Khmer, and what Chinese and Japanese are written in."""
 
 
 @dataclass(slots=True)
@@ -77,6 +74,8 @@ class Statistics:
         self._groups: dict[Hashable, _Group] = {}
         self._hashes = array("q")
         self._repeated: int | None = None
+        self.variety = Variety()
+        self._newest: deque[str] = deque(maxlen=2 * LATELY)
 
     def count(self, row: Row) -> None:
         data, instruction, response = row.data, row.instruction, row.response
@@ -88,7 +87,7 @@ class Statistics:
         if group is None:
             group = self._group(key, row)
         part = group.part or self._part(
-            language_code(row.text("language")), "characters" if _spaceless(instruction) else "words"
+            language_code(row.text("language")), "characters" if spaceless(instruction) else "words"
         )
         words = instruction.split()
         if part.unit == "words":
@@ -105,7 +104,13 @@ class Statistics:
         self.unwanted += row.unwanted
         if not _TAG_KEYS.isdisjoint(data):
             self._count_tags(row)
+        self.variety.count(instruction, row.text("steering"), shipped_subjects(part.language))
+        self._newest.append(instruction)
         self._hashes.append(hash(" ".join(words).casefold()))
+
+    def look_back(self) -> None:
+        """Counts the repeats among the last rows."""
+        self.variety.repeats.extend(repeats(self._newest))
 
     @property
     def records(self) -> int:
@@ -151,6 +156,7 @@ class Statistics:
             "labelled_bad": self.unwanted,
             "duplicates": self.duplicates,
             "near_duplicates": self.near_duplicates,
+            "variety": self.variety.to_dict(),
             "languages": [
                 {
                     "language": part.language,
@@ -208,6 +214,7 @@ def of(rows: Iterable[Row], *, near: bool = False) -> Statistics:
     if not near:
         for row in rows:
             found.count(row)
+        found.look_back()
         return found
     from magpie_ollama.curation.deduplication import Deduplicator, deduplicated  # here: NumPy takes its time
 
@@ -215,6 +222,7 @@ def of(rows: Iterable[Row], *, near: bool = False) -> Statistics:
     for row, twin in deduplicated(((row.instruction, row) for row in rows), Deduplicator()):
         found.count(row)
         found._repeated += twin is not None
+    found.look_back()
     return found
 
 
@@ -265,12 +273,6 @@ def _words(text: str) -> int:
         elif line := line.strip():
             words += line.count(" ") + 1
     return words
-
-
-def _spaceless(text: str) -> bool:
-    """Whether a text of unknown language is written without spaces between words: a quarter of it is in such scripts,
-    each of whose characters says much."""
-    return not text.isascii() and 4 * len(_SPACELESS.findall(text)) >= len(text)
 
 
 def _columns(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

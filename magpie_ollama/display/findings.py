@@ -10,11 +10,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from magpie_ollama.compare.experiment import Tried
+from magpie_ollama.compare.experiment import Cell, Tried
 from magpie_ollama.compare.findings import CellFigures, best_of
+from magpie_ollama.display import variety
 from magpie_ollama.display.words import duration, share
 from magpie_ollama.method import languages
 from magpie_ollama.method.ability import Ability
+from magpie_ollama.method.steering import AUTO
 from magpie_ollama.run.progress import Progress
 
 LEGEND = "★ the best steering of its language; ≈ cannot be told from it (95 %). []: 95 % intervals; words: known ones."
@@ -36,7 +38,12 @@ def table(
     for (model, code), shown in tables.items():
         verdict = abilities.get((model, code))
         told = [Text(verdict.told(model, _name(code)), style="bold")] if verdict else []
-        parts += [Text(f"{_name(code)} · {model}", style="bold"), shown, *told, Text()]
+        various = [
+            Text.assemble((f"{_way(one.cell)}: ", "dim"), variety.told(one.variety))
+            for one in groups[model, code]
+            if one.useful
+        ]
+        parts += [Text(f"{_name(code)} · {model}", style="bold"), shown, *various, *told, Text()]
     return Group(*parts)
 
 
@@ -90,7 +97,7 @@ def _table(rows: Sequence[CellFigures], wide: bool) -> Table:
         cells = [
             "★" if row.best else "≈" if row.like_best else "",
             row.cell.steering,
-            *([f"{row.cell.temperature:g}"] if warm else []),
+            *(["-" if row.cell.steering == AUTO else f"{row.cell.temperature:g}"] if warm else []),
             str(row.attempts),
             _share(row.identified, row.attempts, row.identified_interval, wide),
             *([_share(row.complete, row.attempts, row.complete_interval, wide)] if wide else []),
@@ -113,6 +120,10 @@ def _table(rows: Sequence[CellFigures], wide: bool) -> Table:
 def _share(part: int, whole: int, bounds: tuple[float, float], wide: bool) -> str:
     text = share(part, whole)
     return f"{text} [{100 * bounds[0]:.0f}-{100 * bounds[1]:.0f}]" if wide else text
+
+
+def _way(cell: Cell) -> str:
+    return cell.steering if cell.temperature == 1.0 else f"{cell.steering}@{cell.temperature:g}"
 
 
 def _name(code: str) -> str:

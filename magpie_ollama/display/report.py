@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from magpie_ollama.compare.experiment import Cell, Tried
 from magpie_ollama.compare.findings import CellFigures
+from magpie_ollama.display import variety
 from magpie_ollama.display.characters import printable
 from magpie_ollama.display.findings import LEGEND
 from magpie_ollama.display.words import share
@@ -150,7 +151,9 @@ def _samples(cell: CellFigures, rows: Sequence[Tried]) -> str:
         texts = (row.text, f"→ {row.response}") if row.response else (row.text,)
         written = "".join(f'<div lang="{_text(row.language)}" dir="auto">{_text(text)}</div>' for text in texts)
         items.append(f'<li class="{kind}"><span class="dim">{_text(word)}{sure}</span>{written}</li>')
-    return f'<h3>{_text(_named(cell.cell))}</h3><ul class="samples">{"".join(items) or "<li>nothing written</li>"}</ul>'
+    various = f'<p class="note">{_text(variety.told(cell.variety))}</p>' if cell.useful else ""
+    listed = "".join(items) or "<li>nothing written</li>"
+    return f'<h3>{_text(_named(cell.cell))}</h3>{various}<ul class="samples">{listed}</ul>'
 
 
 def _named(cell: Cell) -> str:

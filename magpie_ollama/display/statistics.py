@@ -11,6 +11,7 @@ from rich.text import Text
 
 from magpie_ollama.corpus.history import PastRun
 from magpie_ollama.curation.statistics import Part, Statistics, Unit, bins, quantiles
+from magpie_ollama.display import variety
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.consoles import say, show_facts
 from magpie_ollama.display.words import counted, duration, rate, share
@@ -98,6 +99,8 @@ def _facts(found: Statistics) -> dict[str, str]:
     if found.near_duplicates is not None:
         near = found.near_duplicates
         rows["near-duplicates"] = f"{near:,} ({share(near, whole)}) more" if near else "none"
+    if whole:
+        rows["variety"] = variety.told(found.variety)
     return rows
 
 

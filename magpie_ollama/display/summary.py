@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from magpie_ollama.display import variety
 from magpie_ollama.display.consoles import say, show_facts
 from magpie_ollama.display.words import counted, duration, rate, share
 from magpie_ollama.records import KEPT
@@ -40,6 +41,7 @@ def as_dict(session: Session) -> dict[str, Any]:
         "tokens_per_kept": round(funnel.all_tokens / funnel.kept, 1) if funnel.kept else 0.0,
         "token_yield": round(funnel.tokens[KEPT] / funnel.all_tokens, 3) if funnel.all_tokens else 0.0,
         "ability": asdict(progress.ability) if progress.ability else None,
+        "variety": progress.variety.to_dict(),
         "funnel": funnel.to_dict(),
     }
 
@@ -72,6 +74,8 @@ def _rows(session: Session) -> dict[str, str]:
         rows["steering"] = " · ".join(
             f"{steering} {share(n, funnel.steerings.total())}" for steering, n in funnel.steerings.most_common()
         )
+    if session.progress.variety.instructions:
+        rows["variety"] = variety.told(session.progress.variety)
     if funnel.kept:
         rows["tokens"] = (
             f"{funnel.all_tokens:,} generated, {funnel.all_tokens / funnel.kept:,.0f} a record, "

@@ -15,6 +15,7 @@ from magpie_ollama.corpus.runs import Run
 from magpie_ollama.method.ability import ENOUGH, Writes, ability
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.reasons import Stage
+from magpie_ollama.method.variety import subjects_of
 from magpie_ollama.records import DROPPED, KEPT, Attempt, Record, new_id
 from magpie_ollama.run.parallel import TICK, Throttle, throttle_for
 from magpie_ollama.run.prepared import Prepared
@@ -63,6 +64,7 @@ class Pipeline:
         self._level = self._throttle.level if self._throttle else settings.parallel
         self._workers = 0
         self._newest: deque[Attempt] = deque(maxlen=JUDGED)
+        self._subjects = subjects_of(settings.language)
 
     async def run(self) -> None:
         """Raises the ``MagpieError`` that ended the run."""
@@ -139,6 +141,7 @@ class Pipeline:
             self._signal()
         if outcome == KEPT:
             record = self._record(draft)
+            self._progress.variety.count(record.instruction, record.steering, self._subjects)
             self._corpus.append(record, **(draft.question.further if draft.question else {}))
             self._end(draft.end(KEPT))
             self._source.remember(record)
@@ -202,6 +205,7 @@ class Pipeline:
         self._source.learn(attempt)
         progress = self._progress
         progress.funnel.count(attempt)
+        progress.variety.judge(attempt.outcome)
         progress.kept = self._run.kept
         progress.attempts_here += attempt.outcome != DROPPED
         progress.kept_here += attempt.outcome == KEPT

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from magpie_ollama.method.ability import Ability
+from magpie_ollama.method.variety import Variety
 from magpie_ollama.records import Funnel
 
 RATE_SECONDS = 30.0
@@ -16,10 +17,10 @@ RATE_SECONDS = 30.0
 @dataclass(slots=True)
 class Progress:
     """The state of a run, for whoever displays it. ``funnel`` is that of the whole run, ``kept`` and ``target`` too;
-    the rates are those of this process. ``step`` says what goes on before the first attempt; where its size is known,
-    ``step_done`` of ``step_total`` bytes of it are done. At the end of a run ``level`` is how many attempts it had
-    in flight, and ``rates`` are the tokens a second with as many, where --parallel auto found that out. ``ability`` is
-    the word on how well the model writes the language, once enough is known.
+    the rates and ``variety`` are those of this process. ``step`` says what goes on before the first attempt; where
+    its size is known, ``step_done`` of ``step_total`` bytes of it are done. At the end of a run ``level`` is how many
+    attempts it had in flight, and ``rates`` are the tokens a second with as many, where --parallel auto found that out.
+    ``ability`` is the word on how well the model writes the language, once enough is known.
     """
 
     target: int = 0
@@ -36,6 +37,7 @@ class Progress:
     funnel: Funnel = field(default_factory=Funnel)
     shares: dict[str, float] = field(default_factory=dict)
     ability: Ability | None = None
+    variety: Variety = field(default_factory=Variety)
     tokens: int = 0
     kept_here: int = 0
     attempts_here: int = 0
