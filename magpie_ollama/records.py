@@ -132,7 +132,9 @@ class Attempt:
     for (``method.reasons.Reason``).
     ``index`` counts the run's attempts from 0 and gives the attempt its seed. ``language`` is the
     screen's word on the instruction: "yes", "no", "unknown", or "" where it was not asked. ``known_words`` and
-    ``fluency`` are the instruction's, 0.0 where they are not measured.
+    ``fluency`` are the instruction's, 0.0 where they are not measured, and so is ``temperature``. ``prompt_tokens`` are
+    those that the server had to read, without what its cache held. ``worth`` says how little of the instruction a
+    reader has seen before (``method.variety``), 1.0 where that was not asked.
     """
 
     index: Index
@@ -143,6 +145,9 @@ class Attempt:
     language: Name = ""
     known_words: float = 0.0
     fluency: float = 0.0
+    temperature: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    prompt_tokens: Count = 0
+    worth: Annotated[float, Meta(ge=0, le=1)] = 1.0
 
     @property
     def tokens(self) -> int:

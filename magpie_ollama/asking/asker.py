@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from magpie_ollama.asking.caching import PromptCache
 from magpie_ollama.asking.drafts import Draft, Turn
 from magpie_ollama.asking.ending import Endings, reseed
 from magpie_ollama.asking.retrying import NO_ANSWERS, broken, retrying
@@ -23,6 +24,7 @@ from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, Rules, screen_instruction, screen_response
 from magpie_ollama.method.turns import without_end
 from magpie_ollama.method.unseen import clean, forbidden
+from magpie_ollama.method.variety import Recent, subjects_of
 from magpie_ollama.method.vocabulary import known
 from magpie_ollama.servers.base import Completion, Sampling, Watch
 from magpie_ollama.servers.loaded import LoadedModel
@@ -55,6 +57,8 @@ class Asker:
         self._on_tokens = on_tokens
         self._on_busy = on_busy
         self._own = own
+        self._recent = Recent(subjects_of(settings.language))
+        self._cache = PromptCache()
         self._endings = Endings()
         self._answers = 0
         self._no_answers = 0
@@ -105,6 +109,7 @@ class Asker:
         if verdict.reason is not None:
             return verdict.reason
         self._seen.add(turn.text)
+        draft.worth = self._recent.add(turn.text, steered.opener)
         return None
 
     async def response(self, draft: Draft) -> Reason | None:
@@ -186,6 +191,7 @@ class Asker:
         self._no_answers = 0
         self._on_tokens(completion.tokens - turn.tokens)
         turn.tokens = completion.tokens
+        turn.prompt_tokens = self._cache.read("\n".join(said["content"] for said in draft.before()), completion)
         # As the record will hold it: what is asked next cannot be sent with half a surrogate pair.
         text, reasoning = whole_text(completion.text), whole_text(completion.reasoning)
         return replace(completion, text=text, reasoning=reasoning, finish_reason=ending(completion.finish_reason))

@@ -27,27 +27,30 @@ class Drawn:
     turns: int = 1
 
 
-def draw(settings: Settings, index: int, seed: int, steering: str, pool: Sequence[Exemplar] = ()) -> Drawn:
+def draw(
+    settings: Settings, index: int, seed: int, steering: str, temperature: float, pool: Sequence[Exemplar] = ()
+) -> Drawn:
     """What attempt ``index`` draws; ``pool`` are further exemplars."""
     steered = steer(
         steering, settings.language, seed, system=settings.system, exemplars=settings.exemplars, pool=tuple(pool)
     )
-    return Drawn(index, seed, steered, settings.instruction.temperature)
+    return Drawn(index, seed, steered, temperature)
 
 
 @dataclass(slots=True)
 class Turn:
     """One turn, of the user or of the assistant, accepted or not; a user's with its opener.
 
-    ``complete`` says that it ended by itself, ``tokens`` counts those generated. ``confidence`` is exp(mean
-    log-probability per UTF-8 byte); ``known_words`` is the share of its words that a list of the language has, and
-    ``fluency`` its confidence against the model's own: all three 0.0 where they are not measured. ``language`` is the
-    detector's verdict, "" where it was not asked.
+    ``complete`` says that it ended by itself, ``tokens`` counts those generated, ``prompt_tokens`` those that the
+    server had to read for it. ``confidence`` is exp(mean log-probability per UTF-8 byte); ``known_words`` is the share
+    of its words that a list of the language has, and ``fluency`` its confidence against the model's own: all three 0.0
+    where they are not measured. ``language`` is the detector's verdict, "" where it was not asked.
     """
 
     role: Literal["user", "assistant"]
     text: str = ""
     tokens: int = 0
+    prompt_tokens: int = 0
     complete: bool = False
     confidence: float = 0.0
     language: str = ""
@@ -63,7 +66,8 @@ class Turn:
 
 @dataclass(slots=True)
 class Draft:
-    """An attempt under way. The last of its ``turns`` is being written, unless it is ``waiting`` to go on.
+    """An attempt under way. The last of its ``turns`` is being written, unless it is ``waiting`` to go on. ``worth`` is
+    that of its instruction (``method.variety``).
 
     One that begins with a user's own ``question`` has its ``rules`` in place of the run's; ``trial`` counts from 0 how
     often it was tried before.
@@ -75,6 +79,7 @@ class Draft:
     question: Question | None = None
     rules: Rules | None = None
     trial: int = 0
+    worth: float = 1.0
 
     @property
     def lacks(self) -> Stage | None:
@@ -112,6 +117,9 @@ class Draft:
             first.language,
             first.known_words,
             first.fluency,
+            self.drawn.temperature,
+            sum(turn.prompt_tokens for turn in self.turns),
+            self.worth,
         )
 
     def _count(self, role: str) -> int:

@@ -29,6 +29,12 @@ class Setting(NamedTuple):
     words: str
     low: int | None = None
     high: int | None = None
+    found_out: type = int
+    """The type of a value where the default is None."""
+
+    @property
+    def kind(self) -> type:
+        return self.found_out if self.default is None else type(self.default)
 
     @property
     def option(self) -> str:
@@ -38,7 +44,7 @@ class Setting(NamedTuple):
         """``value``, if it may stand here. Raises ``UsageError``."""
         if value is None and self.default is None:
             return value
-        kind = type(self.default) if self.default is not None else int
+        kind = self.kind
         if kind is bool or kind is str:
             fits, wanted = isinstance(value, kind), "true or false" if kind is bool else "a text"
         else:
@@ -55,7 +61,6 @@ class Setting(NamedTuple):
 
 def _sampling(prefix: str, path: str, whose: str, limit: str, shipped: Any) -> tuple[Setting, ...]:
     return (
-        Setting(f"{prefix}temperature", f"{path}.temperature", shipped.temperature, f"Of {whose}.", 0, 5),
         Setting(f"{prefix}top_p", f"{path}.top_p", shipped.top_p, f"Of {whose}.", 0, 1),
         Setting(f"{prefix}top_k", f"{path}.top_k", shipped.top_k, f"Of {whose}; 0 is off.", 0),
         Setting(f"{prefix}min_p", f"{path}.min_p", shipped.min_p, f"Of {whose}; 0 is off.", 0, 1),
@@ -68,9 +73,19 @@ SETTINGS = (
     Setting("system", "system", "", "A system message of your own, in front whatever the steering."),
     Setting("exemplars", "exemplars", EXEMPLARS, "Exchanges that an exemplar steering shows.", 1, 8),
     Setting("bootstrap", "bootstrap", False, "Use accepted records of the run as exemplars too."),
+    Setting(
+        "temperature",
+        "instruction.temperature",
+        None,
+        f"Of instructions. Default: {INSTRUCTION.temperature}; with auto, the best of 0.5, 0.7 and 1.0.",
+        0,
+        5,
+        float,
+    ),
     *_sampling(
         "", "instruction", "instructions", "An instruction that reaches them is rejected as truncated.", INSTRUCTION
     ),
+    Setting("response_temperature", "response.temperature", RESPONSE.temperature, "Of responses.", 0, 5),
     *_sampling("response_", "response", "responses", "Of a response, its reasoning included.", RESPONSE),
     Setting("think", "think", False, "Let the model reason before its response; kept in `reasoning`."),
     Setting("min_words", "rules.min_words", 3, "Of an instruction.", 1),

@@ -91,7 +91,7 @@ REFRESH_SECONDS = 0.5
     "--temperature",
     default="1.0",
     envvar="MAGPIE_OLLAMA_COMPARE_TEMPERATURE",
-    help="Of instructions; several, separated by commas, are cells of their own: 0.5,0.7,1.0.",
+    help="Of instructions; several, separated by commas, are cells of their own, and auto's choice: 0.5,0.7,1.0.",
 )
 @option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of each cell's first attempt.")
 @option("--parallel", type=in_flight, metavar="auto|N", default="auto", help="Attempts in flight; auto is 4 here.")
@@ -115,7 +115,10 @@ def command(**given: Any) -> int:
     settings = settings_of(
         server, asked.languages[0], asked.steerings[0], asked.attempts, said, given["parallel"] or USUAL
     )
-    source = click.get_current_context().get_parameter_source("output")
+    context = click.get_current_context()
+    if context.get_parameter_source("temperature") is not ParameterSource.DEFAULT:
+        settings = replace(settings, temperatures=tuple(asked.temperatures))
+    source = context.get_parameter_source("output")
     name = given["output"] = _name(given["output"], chosen=source is not ParameterSource.DEFAULT)
     if Path(f"{name}.html").exists() and not Path(f"{name}.jsonl").exists():
         raise UsageError(f"{name}.html is there already, and not from compare", "choose another -o, or remove it")

@@ -176,11 +176,11 @@ def setting_options(*names: str) -> Callable[[F], F]:
 
     def one(setting: Setting) -> Callable[[F], F]:
         given: dict[str, Any] = {"help": setting.words, "default": setting.default}
-        if isinstance(setting.default, bool):
+        if setting.kind is bool:
             given["is_flag"] = True
-        elif isinstance(setting.default, float):
+        elif setting.kind is float:
             given["type"] = FloatRange(setting.low, setting.high)
-        elif not isinstance(setting.default, str):
+        elif setting.kind is not str:
             given["type"] = click.IntRange(setting.low, setting.high)
         return option(setting.option, **given)
 

@@ -8,7 +8,7 @@ import stat
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from functools import partial
+from functools import partial, reduce
 from itertools import product
 from pathlib import Path
 from shlex import quote
@@ -35,11 +35,14 @@ from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.method.steering import AUTO
 from magpie_ollama.records import KEPT, Attempt, Index, Name
 from magpie_ollama.run import measurements
-from magpie_ollama.run.choosing import AutoSteering, FixedSteering, Tally, passed
+from magpie_ollama.run.choosing import Arm, AutoSteering, FixedSteering, Tally, passed
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.servers.base import Completion, Model, ServerChoice
 
 PROBE_TOKENS = 24
+LATER = {"digest", "temperature", "prompt_tokens", "worth"}
+"""Keys that files of earlier versions are without."""
+
 ATTEMPT_TOKENS = 70
 """Tokens of an attempt, for the estimate of the time: 50 to 90, measured in five languages on SmolLM2-135M."""
 
@@ -47,7 +50,8 @@ ATTEMPT_TOKENS = 70
 @dataclass(frozen=True, slots=True)
 class Tried:
     """One attempt of an experiment, as it stands in its JSONL file. ``steering`` is the cell's, ``drawn`` what it took
-    (another one only in a cell of auto). ``verdict`` is the detector's word on the text: "yes", "no", "unknown".
+    (another one only in a cell of auto), at ``temperature``; ``prompt_tokens`` and ``worth`` are those of ``Attempt``.
+    ``verdict`` is the detector's word on the text: "yes", "no", "unknown".
     ``settings`` tells the rows of one experiment from those of another in the same file, ``digest`` those of a model
     from those of another that had its name ("": not told, as in files of earlier versions).
     """
@@ -72,6 +76,9 @@ class Tried:
     temperature: Annotated[float, Meta(ge=0, le=5)] = 1.0
     known_words: Annotated[float, Meta(ge=0, le=1)] = 0.0
     fluency: Annotated[float, Meta(ge=0, lt=2**53)] = 0.0
+    drawn_temperature: Annotated[float, Meta(ge=0, le=5)] = 1.0
+    prompt_tokens: Count = 0
+    worth: Annotated[float, Meta(ge=0, le=1)] = 1.0
 
     @property
     def useful(self) -> bool:
@@ -88,6 +95,9 @@ class Tried:
             self.verdict,
             self.known_words,
             self.fluency,
+            self.drawn_temperature,
+            self.prompt_tokens,
+            self.worth,
         )
 
     @property
@@ -246,12 +256,17 @@ class Experiment:
     def cells(self) -> list[Cell]:
         model = self._prepared.model.name
         asked = self._asked
-        each = product(asked.languages, asked.steerings, asked.temperatures)
-        return [Cell(model, language.code, steering, temperature) for language, steering, temperature in each]
+        return [Cell(model, language.code, *way) for language, way in product(asked.languages, self._ways())]
+
+    def _ways(self) -> list[tuple[str, float]]:
+        """Steerings with their temperatures; auto has but one cell, and chooses among them."""
+        asked = self._asked
+        each = product(asked.steerings, asked.temperatures)
+        ways = [(steering, 1.0 if steering == AUTO else temperature) for steering, temperature in each]
+        return list(dict.fromkeys(ways))
 
     async def run(self) -> None:
-        asked = self._asked
-        for language, steering, temperature in product(asked.languages, asked.steerings, asked.temperatures):
+        for language, (steering, temperature) in product(self._asked.languages, self._ways()):
             await self._cell(language, steering, temperature)
 
     async def _cell(self, language: Language, steering: str, temperature: float) -> None:
@@ -268,10 +283,12 @@ class Experiment:
             self._progress.notices.append(f"{steering} is left out: {error.cause}")
             return
         first = prepared.settings.seed or 0
-        steerings: FixedSteering | AutoSteering = FixedSteering(allowed[0])
+        steerings: FixedSteering | AutoSteering = FixedSteering(
+            Arm(allowed[0], prepared.settings.instruction.temperature)
+        )
         if steering == AUTO:
             # From the shipped prior alone: what the experiment's other cells found must not help it.
-            steerings = AutoSteering(allowed, first)
+            steerings = AutoSteering(prepared.arms(allowed), first)
             steerings.recall(row.attempt for row in rows)
         seen = DuplicateIndex()
         for row in rows:
@@ -282,7 +299,7 @@ class Experiment:
 
         async def work() -> None:
             for index in queue:
-                draft = Draft(draw(prepared.settings, index, first + index, steerings.choose()))
+                draft = Draft(draw(prepared.settings, index, first + index, *steerings.choose()))
                 row = await self._attempt(asker, draft, prepared, steering)
                 steerings.learn(row.attempt)
                 self._results.add(row)
@@ -292,10 +309,8 @@ class Experiment:
             workers += [group.create_task(work()) for _ in range(prepared.settings.parallel)]
             await asyncio.wait(workers)
         if steering != AUTO:
-            tally = Tally()
-            for row in rows[-len(missing) :]:
-                tally.count(row.attempt)
-            measurements.add(prepared.model, prepared.settings.measured_as, {steering: tally})
+            tally = reduce(Tally.plus, (Tally.of(row.attempt) for row in rows[-len(missing) :]), Tally())
+            measurements.add(prepared.model, prepared.settings.measured_as, {steerings.choose(): tally})
 
     async def _attempt(self, asker: Asker, draft: Draft, prepared: Prepared, steering: str) -> Tried:
         started = time.monotonic()
@@ -327,4 +342,7 @@ class Experiment:
             temperature=prepared.settings.instruction.temperature,
             known_words=asked.known_words,
             fluency=asked.fluency,
+            drawn_temperature=ended.temperature,
+            prompt_tokens=ended.prompt_tokens,
+            worth=ended.worth,
         )

@@ -21,7 +21,7 @@ from magpie_ollama.errors import MagpieError, NoServer, RequestRefused, Template
 from magpie_ollama.method.ability import Writes, ability
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.reasons import EXPLANATIONS, Reason, Stage
-from magpie_ollama.method.steering import AUTO, NONE, default_steering
+from magpie_ollama.method.steering import AUTO, default_steering
 from magpie_ollama.method.template import CONTROL, Template, leading_bos, load_preset, preset_for
 from magpie_ollama.records import KEPT, Message
 from magpie_ollama.run.choosing import AUTO_STEERINGS, PRIOR_ATTEMPTS
@@ -74,7 +74,7 @@ class Trial:
             ("slots", "Measuring how many requests run at once", self._measure),
             ("confidence", "Asking for log-probabilities", self._log_probabilities),
         ]
-        steerings = (*((NONE,) if default_steering(self._language) == NONE else ()), *AUTO_STEERINGS)
+        steerings = sorted(AUTO_STEERINGS, key=lambda steering: steering != default_steering(self._language))
         seen = DuplicateIndex()
         checks += [
             (steering, f"One sample: {steering}", partial(self._sample, steering, n, seen))
@@ -222,7 +222,7 @@ class Trial:
             self._diagnosis.warn(steering, error.cause, error.remedy)
             return
         asker = asked.asker(seen)
-        draft = Draft(draw(asked.settings, 0, seed, steering))
+        draft = Draft(draw(asked.settings, 0, seed, steering, asked.settings.instruction.temperature))
         outcome = await attempt(asker, draft, until=Stage.INSTRUCTION)
         self._samples.append(Sample(asker, draft, outcome))
         text = f"{draft.instruction.tokens} tokens: {_excerpt(draft.instruction.text)}"

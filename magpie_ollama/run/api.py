@@ -47,7 +47,7 @@ def agenerate(
     system: str = "",
     exemplars: int = EXEMPLARS,
     bootstrap: bool = False,
-    temperature: float = INSTRUCTION.temperature,
+    temperature: float | None = None,
     top_p: float = INSTRUCTION.top_p,
     top_k: int = INSTRUCTION.top_k,
     min_p: float = INSTRUCTION.min_p,

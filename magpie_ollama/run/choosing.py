@@ -1,12 +1,16 @@
-"""Which steering the next attempt takes: a fixed one, or the one that yields most, found while running."""
+"""Which arm the next attempt takes, a steering at a temperature: a fixed one, or the one that yields most, found while
+running."""
 
 from __future__ import annotations
 
 import operator
-import random
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.records import DROPPED, KEPT, Attempt
@@ -17,63 +21,108 @@ AUTO_STEERINGS: Mapping[str, float] = {
     "system+opener": 0.25,
     "opener": 0.15,
     "prefix+system": 0.1,
-    "system": 0.1,
+    "system": 0.2,
+    "none": 0.2,
     "prefix": 0.1,
 }
 """The steerings that auto tries, each with the share of useful instructions that it is expected to have before
 anything is measured: the order that they had on SmolLM2-135M in five languages (docs/steering.md), with a good
 chance left to those that need a better model."""
 
-PRIOR_ATTEMPTS = 2.0
-"""How many attempts the shipped expectation counts for: a handful of real ones overrules it."""
+PRIOR_ATTEMPTS = 0.5
+"""How many attempts the shipped expectation counts for. A steering works with a model or does not, and one attempt says
+more of it than another model does."""
 
 EARLIER_ATTEMPTS = 30.0
 """At most so many attempts do earlier measurements of a model and language count for: prompts and data change."""
 
-PRIOR_TOKENS = 100.0
+PRIOR_TOKENS = 60.0
 """Expected tokens of an instruction, before any is written."""
 
-HASTE = 3.0
-"""Each attempt counts for so many, in the draws only. Plain Thompson sampling (1.0) is made for the long run: in the
-first 200 attempts it spends a quarter of the tokens on finding out. With 3.0, auto has .90 of the best one's yield by
-then, and where the prior is wrong about everything .82 of 300 draws still go to the best (simulated on measured
-outcomes)."""
+KINSHIP = 0.3
+"""An attempt counts so much for the other temperatures of its steering."""
+
+HASTE = 5.0
+"""Each attempt counts for so many, in the draws only. Plain Thompson sampling (1.0) is made for the long run: it spends
+most of the first 200 attempts on finding out. A first attempt alone decides nothing, and counts for half as many."""
+
+MEMORY = 0.96
+"""What an arm's evidence is worth after one more attempt with it: the last 25 or so decide, and an arm that dries
+up is left. What is not drawn does not fade: to find out once more costs as much as the first time."""
 
 FLOOR = 0.02
-"""Share of the draws that goes to a steering at random, so that none that yields is shut out for ever."""
+"""Share of the draws that goes to an arm at random, so that none that yields is shut out for ever."""
 
-SHARE_DRAWS = 200
+PROMPT_TOKEN = 0.2
+"""The work of reading one token of a prompt, in generated ones: a server reads many at once."""
+
+ALIKE = 3.0
+"""So many kept instructions of its own say as much of the worth of an arm's as those of all arms do."""
+
+SAMENESS = 0.05
+"""What a steering makes looks alike: it counts for so much less where all of the last ``LATELY`` attempts had it. So
+steerings that are as good as each other take turns, and one that is clearly better does without them."""
+
+LATELY = 100
+
+SHARE_DRAWS = 100
+
+
+class Arm(NamedTuple):
+    """What auto chooses between: a steering, and the temperature of the instruction.
+
+    >>> str(Arm("exemplar+opener", 0.7)), Arm.parse("none@1") == Arm("none", 1.0)
+    ('exemplar+opener@0.7', True)
+    """
+
+    steering: str
+    temperature: float
+
+    def __str__(self) -> str:
+        return f"{self.steering}@{self.temperature:g}"
+
+    @classmethod
+    def parse(cls, name: str) -> Arm:
+        """Raises ValueError."""
+        steering, _, temperature = name.partition("@")
+        return cls(steering, float(temperature))
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one steering has come to. ``passed`` counts instructions that passed the screen, ``kept`` whole records;
-    ``tokens`` are those of instructions, ``response_tokens`` those of responses."""
+    """What one arm has come to. ``kept`` counts records (instructions, where no responses are asked for), ``worth`` is
+    the sum of theirs; ``kept_tokens`` were generated for them, ``lost_tokens`` for what was rejected;
+    ``prompt_tokens`` are those that the server had to read."""
 
     attempts: float = 0.0
-    passed: float = 0.0
     kept: float = 0.0
-    tokens: float = 0.0
-    response_tokens: float = 0.0
+    worth: float = 0.0
+    kept_tokens: float = 0.0
+    lost_tokens: float = 0.0
+    prompt_tokens: float = 0.0
 
-    def count(self, attempt: Attempt) -> None:
-        self.attempts += 1
-        self.tokens += attempt.instruction_tokens
-        self.passed += passed(attempt)
-        self.kept += attempt.outcome == KEPT
-        self.response_tokens += attempt.response_tokens
+    @classmethod
+    def of(cls, attempt: Attempt) -> Tally:
+        kept = attempt.outcome == KEPT
+        return cls(
+            attempts=1.0,
+            kept=float(kept),
+            worth=attempt.worth * kept,
+            kept_tokens=float(attempt.tokens * kept),
+            lost_tokens=float(attempt.tokens * (not kept)),
+            prompt_tokens=float(attempt.prompt_tokens),
+        )
 
     def scaled(self, attempts: float) -> Tally:
         """The same shares with the weight of at most ``attempts``."""
         factor = min(1.0, attempts / self.attempts) if self.attempts else 0.0
-        return Tally(*(factor * value for value in astuple(self)))
+        return Tally(*(factor * value for value in _values(self)))
 
     def plus(self, other: Tally) -> Tally:
-        return Tally(*map(operator.add, astuple(self), astuple(other)))
+        return Tally(*map(operator.add, _values(self), _values(other)))
 
-    def less(self, other: Tally) -> Tally:
-        return Tally(*map(operator.sub, astuple(self), astuple(other)))
 
+_values = operator.attrgetter(*(field.name for field in fields(Tally)))
 
 _ANSWERED = frozenset(str(reason) for reason in Reason if reason.stage is Stage.RESPONSE)
 
@@ -84,22 +133,22 @@ def passed(attempt: Attempt) -> bool:
 
 
 class Steerings(Protocol):
-    """Chooses a steering for each attempt, and learns from what became of it."""
+    """Chooses an arm for each attempt, and learns from what became of it."""
 
-    def choose(self) -> str: ...
+    def choose(self) -> Arm: ...
 
     def learn(self, attempt: Attempt) -> None: ...
 
     def shares(self) -> dict[str, float]:
-        """The share of the coming draws that each steering would get now; {} where there is no choice."""
+        """The share of the coming draws that each arm would get now, by its name; {} where there is no choice."""
 
 
 class FixedSteering:
-    def __init__(self, steering: str) -> None:
-        self._steering = steering
+    def __init__(self, arm: Arm) -> None:
+        self._arm = arm
 
-    def choose(self) -> str:
-        return self._steering
+    def choose(self) -> Arm:
+        return self._arm
 
     def learn(self, attempt: Attempt) -> None: ...
 
@@ -108,71 +157,91 @@ class FixedSteering:
 
 
 class AutoSteering:
-    """Thompson sampling (Thompson 1933) on useful records per generated token.
+    """Thompson sampling (Thompson 1933) on what is kept per token of work.
 
-    Of each steering, the chance that its instruction passes is Beta distributed, and its tokens an attempt are known up
-    to the noise of so many draws. A response costs about the same whatever the steering, so its tokens are pooled.
-    The value of a steering is (chance of a kept record) / (tokens of an attempt, response included).
+    An arm's value is worth / (record + (lost + prompt) / kept): ``kept`` is the chance that an attempt ends as a
+    record, and ``worth`` the mean of those (see ``method.variety``); ``lost`` is what an attempt generates on the mean
+    that is rejected, whether for its instruction or its response, and ``prompt`` what the server has to read for it.
+    ``record`` is the price of a kept record, instruction and response, and is that of all arms together: an arm whose
+    records are short is no cheaper for it, since what is saved of them is missing from the corpus.
+
+    Of each arm, the chance is Beta distributed, and its losses are known up to the noise of so many draws.
     """
 
-    def __init__(self, steerings: Sequence[str], seed: int, earlier: Mapping[str, Tally] | None = None) -> None:
-        """``earlier`` are measurements of the same model and language; they take the place of the shipped prior."""
-        self._draw = random.Random(seed)
-        self._own = {steering: Tally() for steering in steerings}
-        self._prior = {steering: self._expect(steering, (earlier or {}).get(steering)) for steering in steerings}
-        self._recalled: dict[str, Tally] = {}
+    def __init__(self, arms: Sequence[Arm], seed: int, earlier: Mapping[Arm, Tally] | None = None) -> None:
+        """``earlier`` are measurements of the same model and language."""
+        self._draw = np.random.default_rng(seed)
+        self._arms = list(arms)
+        known = earlier or {}
+        # Here and below: one row an arm, in a tally the columns of ``Tally``.
+        self._own = np.array([_values(known.get(arm, Tally()).scaled(EARLIER_ATTEMPTS)) for arm in arms])
+        self._made = np.zeros_like(self._own)
+        self._kinship = np.array(
+            [[1.0 if one == arm else KINSHIP * (one.steering == arm.steering) for one in arms] for arm in arms]
+        )
+        self._prior = PRIOR_ATTEMPTS * np.array([AUTO_STEERINGS.get(arm.steering, 0.3) for arm in arms])
+        self._lately: deque[str] = deque(maxlen=LATELY)
         self._since_shares = 0
         self._shares: dict[str, float] = {}
 
-    def choose(self) -> str:
+    def choose(self) -> Arm:
         if self._draw.random() < FLOOR:
-            return self._draw.choice(list(self._own))
-        return self._best()
+            return self._arms[int(self._draw.integers(len(self._arms)))]
+        return self._arms[int(self._best(self._draw, 1)[0])]
 
     def learn(self, attempt: Attempt) -> None:
-        if attempt.outcome != DROPPED and attempt.steering in self._own:
-            self._own[attempt.steering].count(attempt)
+        if self._count(attempt):
+            self._made[self._arms.index(_arm(attempt))] += _values(Tally.of(attempt))
             self._since_shares += 1
 
     def recall(self, attempts: Iterable[Attempt]) -> None:
         """Learns from the attempts that a run made in an earlier process."""
         for attempt in attempts:
-            self.learn(attempt)
-        self._recalled = {steering: replace(tally) for steering, tally in self._own.items()}
+            self._count(attempt)
 
     def shares(self) -> dict[str, float]:
         if self._since_shares >= 8 or not self._shares:
             self._since_shares = 0
             # Its own generator: looking at the shares must not change the draws.
-            draws = [self._best(random.Random(number)) for number in range(SHARE_DRAWS)]
-            self._shares = {steering: draws.count(steering) / SHARE_DRAWS for steering in self._own}
+            draws = np.bincount(self._best(np.random.default_rng(0), SHARE_DRAWS), minlength=len(self._arms))
+            self._shares = {str(arm): float(n) / SHARE_DRAWS for arm, n in zip(self._arms, draws, strict=True)}
         return self._shares
 
-    def tallies(self) -> dict[str, Tally]:
-        """What each steering has come to in this process."""
-        return {steering: tally.less(self._recalled.get(steering, Tally())) for steering, tally in self._own.items()}
+    def tallies(self) -> dict[Arm, Tally]:
+        """What each arm has come to in this process."""
+        return {arm: Tally(*map(float, row)) for arm, row in zip(self._arms, self._made, strict=True)}
 
-    def _best(self, draw: random.Random | None = None) -> str:
-        draw = draw or self._draw
-        every = list(self._own.values())
-        answered = sum(tally.passed for tally in every)
-        response = sum(tally.response_tokens for tally in every) / answered if answered else 0.0
-        return max(self._own, key=lambda steering: self._value(steering, response, draw))
+    def _count(self, attempt: Attempt) -> bool:
+        """Whether it says anything of the arms."""
+        arm = _arm(attempt)
+        if attempt.outcome == DROPPED or arm not in self._arms:
+            return False
+        self._lately.append(arm.steering)
+        own = self._own[self._arms.index(arm)]
+        own *= MEMORY
+        own += _values(Tally.of(attempt))
+        return True
 
-    def _value(self, steering: str, response: float, draw: random.Random) -> float:
-        own, prior = self._own[steering], self._prior[steering]
-        attempts = own.attempts + prior.attempts
-        successes = own.passed + prior.passed
-        passes = draw.betavariate(HASTE * successes + 0.01, HASTE * (attempts - successes) + 0.01)
+    def _best(self, draw: np.random.Generator, draws: int) -> NDArray[np.intp]:
+        """The places of the best arms by so many draws."""
+        _, all_kept, all_worth, all_tokens, _, _ = self._own.sum(axis=0)
+        record, typical = (all_tokens + PRIOR_TOKENS) / (all_kept + 1), (all_worth + 1) / (all_kept + 1)
+        attempts, kept, worth, _, lost, prompt = (self._kinship @ self._own).T
+        failed = np.maximum(attempts - kept, 0.0)
+        haste = HASTE * attempts / (attempts + 1)
+        prior, prior_failed = self._prior, PRIOR_ATTEMPTS - self._prior
+        chance = draw.beta(haste * kept + prior + 0.01, haste * failed + prior_failed + 0.01, (draws, len(self._arms)))
         # The mean of so many draws of a quantity about as wide as its mean (lengths are): a gamma variate.
-        shape = HASTE * attempts + 1
-        tokens = (own.tokens + prior.tokens) / attempts * draw.gammavariate(shape, 1 / shape)
-        kept = (own.kept + prior.kept + 1) / (own.passed + prior.passed + 1)
-        return passes * kept / (tokens + passes * response + 1)
+        shape = HASTE * (failed + prior_failed) + 1
+        losses = (lost + prior_failed * PRIOR_TOKENS) / (failed + prior_failed)
+        losses = losses * draw.gamma(shape, 1 / shape, (draws, len(self._arms)))
+        read = PROMPT_TOKEN * prompt / (attempts + PRIOR_ATTEMPTS)
+        worth = (worth + ALIKE * typical) / (kept + ALIKE)
+        same = np.array([self._lately.count(arm.steering) for arm in self._arms]) / LATELY
+        value = chance * worth * (1 - SAMENESS * same) / (chance * record + (1 - chance) * losses + read + 1)
+        found: NDArray[np.intp] = value.argmax(axis=1)
+        return found
 
-    @staticmethod
-    def _expect(steering: str, earlier: Tally | None) -> Tally:
-        if earlier is not None and earlier.attempts:
-            return earlier.scaled(EARLIER_ATTEMPTS)
-        expected = AUTO_STEERINGS.get(steering, 0.3) * PRIOR_ATTEMPTS
-        return Tally(PRIOR_ATTEMPTS, expected, expected, PRIOR_TOKENS * PRIOR_ATTEMPTS)
+
+def _arm(attempt: Attempt) -> Arm:
+    return Arm(attempt.steering, attempt.temperature)

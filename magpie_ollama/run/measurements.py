@@ -1,4 +1,4 @@
-"""What was measured of each steering, kept for the next run of the same model in the same language.
+"""What was measured of each arm (a steering at a temperature), kept for the next run of its model in its language.
 
 One JSON file a model (by digest) in the user's data folder; it may be deleted at any time. ``measured_as`` is that of
 ``Settings``.
@@ -20,13 +20,14 @@ from msgspec import Meta
 
 from magpie_ollama.corpus import files
 from magpie_ollama.decoding import Misshapen, decode
-from magpie_ollama.run.choosing import Tally
+from magpie_ollama.run.choosing import Arm, Tally
 from magpie_ollama.servers.base import Model
 
 REMEMBERED = 500.0
-"""Attempts a steering: older ones fade, so that a changed language file shows."""
+"""Attempts an arm: older ones fade, so that a changed language file shows."""
 
 
+_Name = Annotated[str, Meta(pattern=r"\A[a-z+]{1,100}@[0-9.]{1,10}\Z")]
 _Tokens = Annotated[float, Meta(ge=0, le=1e12)]
 
 
@@ -34,14 +35,15 @@ class _Measured(msgspec.Struct):
     """A ``Tally`` in a file: whatever else stands there would decide what auto draws, or never let it draw."""
 
     attempts: Annotated[float, Meta(gt=0, le=REMEMBERED)]
-    passed: Annotated[float, Meta(ge=0, le=REMEMBERED)]
     kept: Annotated[float, Meta(ge=0, le=REMEMBERED)]
-    tokens: _Tokens
-    response_tokens: _Tokens
+    worth: Annotated[float, Meta(ge=0, le=REMEMBERED)]
+    kept_tokens: _Tokens
+    lost_tokens: _Tokens
+    prompt_tokens: _Tokens
 
     def __post_init__(self) -> None:
-        if not self.kept <= self.passed <= self.attempts:
-            raise ValueError("more kept than passed, or passed than tried")
+        if not self.worth <= self.kept <= self.attempts:
+            raise ValueError("more worth than kept, or kept than tried")
 
 
 def folder() -> Path:
@@ -50,22 +52,21 @@ def folder() -> Path:
     return Path(given) if given else platformdirs.user_data_path("magpie-ollama", appauthor=False)
 
 
-def load(model: Model, measured_as: str) -> dict[str, Tally]:
-    """What each steering came to so far; {} where nothing is known, or readable."""
-    return {
-        steering: Tally(*msgspec.structs.astuple(told)) for steering, told in _read(model).get(measured_as, {}).items()
-    }
+def load(model: Model, measured_as: str) -> dict[Arm, Tally]:
+    """What each arm came to so far; {} where nothing is known, or readable."""
+    told = _read(model).get(measured_as, {})
+    return {Arm.parse(name): Tally(*msgspec.structs.astuple(one)) for name, one in told.items()}
 
 
-def add(model: Model, measured_as: str, tallies: Mapping[str, Tally]) -> None:
+def add(model: Model, measured_as: str, tallies: Mapping[Arm, Tally]) -> None:
     """Adds a run's tallies. A folder that cannot be written loses them: they are a convenience."""
     everything: dict[str, object] = {**_read(model)}
     known = load(model, measured_as)
-    for steering, tally in tallies.items():
+    for arm, tally in tallies.items():
         if tally.attempts:
-            known[steering] = known.get(steering, Tally()).plus(tally).scaled(REMEMBERED)
+            known[arm] = known.get(arm, Tally()).plus(tally).scaled(REMEMBERED)
     everything[measured_as] = {
-        steering: {k: round(v, 2) for k, v in asdict(tally).items()} for steering, tally in known.items()
+        str(arm): {k: round(v, 2) for k, v in asdict(tally).items()} for arm, tally in known.items()
     }
     place = path(model)
     try:
@@ -76,9 +77,9 @@ def add(model: Model, measured_as: str, tallies: Mapping[str, Tally]) -> None:
         return
 
 
-def _read(model: Model) -> dict[str, dict[str, _Measured]]:
+def _read(model: Model) -> dict[str, dict[_Name, _Measured]]:
     try:
-        return decode(files.read(path(model)), dict[str, dict[str, _Measured]])
+        return decode(files.read(path(model)), dict[str, dict[_Name, _Measured]])
     except (OSError, Misshapen):
         return {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from magpie_ollama.asking.asker import Asker
@@ -12,7 +12,7 @@ from magpie_ollama.errors import RequestRefused, TemplateError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.steering import AUTO, Steered, steer
-from magpie_ollama.run.choosing import AUTO_STEERINGS
+from magpie_ollama.run.choosing import AUTO_STEERINGS, Arm
 from magpie_ollama.run.own import own_confidence
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers.loaded import LoadedModel
@@ -45,12 +45,15 @@ class Prepared:
         return prepared
 
     async def measure_own(self) -> None:
-        """How sure the model is of what it writes unsteered, at the temperature of the instructions."""
-        sampling = self.settings.instruction
-        if sampling.temperature not in self.own:
-            self.progress.enter("Measuring how the model writes unsteered")
-            self.own[sampling.temperature] = await own_confidence(self.model, self.prompter, sampling)
-            self.progress.enter("")
+        """How sure the model is of what it writes unsteered, at the temperatures of the instructions."""
+        settings = self.settings
+        temperatures = settings.temperatures if settings.steering == AUTO else (settings.instruction.temperature,)
+        for temperature in temperatures:
+            if temperature not in self.own:
+                sampling = replace(settings.instruction, temperature=temperature)
+                self.progress.enter("Measuring how the model writes unsteered")
+                self.own[temperature] = await own_confidence(self.model, self.prompter, sampling)
+                self.progress.enter("")
 
     def asker(self, seen: DuplicateIndex, on_busy: Callable[[], None] = lambda: None) -> Asker:
         """``on_busy`` is called each time that the server refuses a request for want of room."""
@@ -79,6 +82,10 @@ class Prepared:
         if not carried and refused is not None:
             raise refused
         return carried
+
+    def arms(self, steerings: Sequence[str]) -> list[Arm]:
+        """What auto chooses between, with these steerings."""
+        return [Arm(steering, temperature) for steering in steerings for temperature in self.settings.temperatures]
 
     def steer(self, steering: str, seed: int) -> Steered:
         """What an attempt's steering draws by its seed."""

@@ -21,7 +21,7 @@ from magpie_ollama.method.steering import AUTO, Steered
 from magpie_ollama.method.template import Template
 from magpie_ollama.records import Funnel
 from magpie_ollama.run import continuing, measurements
-from magpie_ollama.run.choosing import AutoSteering, FixedSteering
+from magpie_ollama.run.choosing import Arm, AutoSteering, FixedSteering
 from magpie_ollama.run.pipeline import Keep, Pipeline
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
@@ -83,10 +83,10 @@ class Session(Prepared):
         template = await self.prompter.template(self.steer(allowed[0], 0).messages)
         self._note(template)
         run = self.run = self._begin(template, allowed)
-        steerings: FixedSteering | AutoSteering = FixedSteering(allowed[0])
+        steerings: FixedSteering | AutoSteering = FixedSteering(Arm(allowed[0], self.settings.instruction.temperature))
         if self.settings.steering == AUTO:
             earlier = measurements.load(self.model, self.settings.measured_as)
-            steerings = AutoSteering(allowed, run.seed + run.next_index, earlier)
+            steerings = AutoSteering(self.arms(allowed), run.seed + run.next_index, earlier)
             steerings.recall(run.attempts())
         progress = self.progress
         progress.enter("Reading the corpus" if self.corpus.records else "")

@@ -28,7 +28,7 @@ class Source(Protocol):
         """One that was kept, once it is in the corpus."""
 
     def shares(self) -> dict[str, float]:
-        """The share of the coming draws that each steering would get now; {} where there is no choice."""
+        """The share of the coming draws that each arm would get now, by its name; {} where there is no choice."""
 
 
 class Drawing:
@@ -47,7 +47,8 @@ class Drawing:
             return None
         self._left -= 1
         index, self._next_index = self._next_index, self._next_index + 1
-        return Draft(draw(self._settings, index, self._first_seed + index, self._steerings.choose(), self._pool))
+        arm = self._steerings.choose()
+        return Draft(draw(self._settings, index, self._first_seed + index, *arm, self._pool))
 
     def learn(self, attempt: Attempt) -> None:
         self._steerings.learn(attempt)

@@ -21,6 +21,7 @@ from magpie_ollama.corpus import runs
 from magpie_ollama.errors import CorpusError
 from magpie_ollama.method import languages
 from magpie_ollama.run import measurements
+from magpie_ollama.run.choosing import Arm
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers.base import ServerChoice
@@ -161,8 +162,10 @@ def test_what_it_measured_is_there_for_auto(tmp_path: Path, monkeypatch: pytest.
         run(fake, tmp_path / "c.jsonl", 4, ("system",), exemplars=2)
         model = measurements.Model("m:1b", digest="d" * 64)
     found = measurements.load(model, "it")
-    assert (found["system"].attempts, found["system"].passed) == (12, 9)
-    assert (found["none"].attempts, found["none"].passed) == (12, 0)
+    system, none = found[Arm("system", 1.0)], found[Arm("none", 1.0)]
+    assert (system.attempts, system.kept) == (12, 9)
+    assert (none.attempts, none.kept) == (12, 0)
+    assert 0 < system.worth < 9 and none.lost_tokens > 0
 
 
 def test_a_cell_with_more_rows_than_asked_takes_no_time_from_the_others(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ from magpie_ollama.run.progress import Progress
 
 MACHINE = ["environment", "data folder", "disk"]
 ASKED = ["template", "BOS", "stops", "system role", "thinking", "slots", "confidence"]
-WRITTEN = ["none", *AUTO_STEERINGS, "response", "language"]
+WRITTEN = [*sorted(AUTO_STEERINGS, key=lambda steering: steering != "none"), "response", "language"]
 ALL = [*MACHINE, "server", "model", "context", "memory", *ASKED, *WRITTEN, "1,000 records"]
 
 
@@ -105,7 +105,7 @@ def test_a_healthy_ollama(version: str) -> None:
 def test_the_steerings_are_those_of_the_language() -> None:
     with FakeOllama() as fake:
         found = diagnose(fake, language="it")
-    assert [name for name in names(found) if name in ("none", *AUTO_STEERINGS)] == list(AUTO_STEERINGS)
+    assert [name for name in names(found) if name in AUTO_STEERINGS] == list(AUTO_STEERINGS)
     assert "Italian: " in of(found, "language").text
     assert f"By {len(AUTO_STEERINGS)} samples" in of(found, "language").text
     for steering in AUTO_STEERINGS:
@@ -118,7 +118,7 @@ def test_other_servers(flavour: Any) -> None:
     with FakeOpenAI(flavour) as fake:
         found = diagnose(fake, kind="openai")
     assert names(found) == [*ALL, "variables"]
-    assert troubles(found) <= {"none", *AUTO_STEERINGS, "language"}
+    assert troubles(found) <= {*AUTO_STEERINGS, "language"}
     assert flavour in of(found, "server").text
     assert of(found, "template").text.startswith("rendered by openai")
 
