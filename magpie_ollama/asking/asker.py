@@ -72,8 +72,7 @@ class Asker:
         watch = InstructionWatch(self._rules, template, steered.opener)
 
         def go_on(text: str, sampling: Sampling, look: Watch) -> Awaitable[Completion]:
-            prompt = template.prefix + steered.tail + text
-            return self._model.complete(prompt, sampling, template.stops, look)
+            return self._model.complete(steered.prompt(template.prefix) + text, sampling, template.stops, look)
 
         async def ask(seed: int) -> Completion:
             nonlocal watch

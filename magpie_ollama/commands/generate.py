@@ -40,7 +40,8 @@ from magpie_ollama.run.session import Session, open_session
     "-s",
     "--steering",
     default="",
-    help="none, auto, or parts joined by +: prefix, system, exemplar, opener. Default: none in English, else auto.",
+    help="none, auto, or parts joined by +: prefix, prefix_line, system, exemplar, opener. Default: none in English, "
+    "else auto.",
 )
 @setting_options("system", "exemplars", "bootstrap")
 @option("--language-file", type=click.Path(path_type=Path), help="A language of your own, instead of -l.")

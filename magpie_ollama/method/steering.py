@@ -1,12 +1,13 @@
 """Steering: what goes into the prompt so that the model writes its instruction in the wanted language.
 
-| part     | the prompt                                                          | source                          |
-|----------|---------------------------------------------------------------------|---------------------------------|
-| none     | the pre-query template alone                                        | Magpie, arXiv 2406.08464        |
-| prefix   | + ``spanish:`` right after the user's header                        | Manuel Romero                   |
-| system   | a system message in the target language in front                    | the multilingual Magpie article |
-| opener   | + the first words of a user's turn, kept as part of the instruction | this project                    |
-| exemplar | the system message + short exchanges in the language, then the user's header | this project           |
+| part        | the prompt                                                          | source                          |
+|-------------|---------------------------------------------------------------------|---------------------------------|
+| none        | the pre-query template alone                                        | Magpie, arXiv 2406.08464        |
+| prefix      | + ``spanish:`` in place of the line breaks behind the user's header | Manuel Romero                   |
+| prefix_line | + ``spanish:`` in front of those line breaks                        | the multilingual Magpie article |
+| system      | a system message in the target language in front                    | the multilingual Magpie article |
+| opener      | + the first words of a user's turn, kept as part of the instruction | this project                    |
+| exemplar    | the system message + short exchanges in the language, then the user's header | this project           |
 
 Parts combine: ``prefix+system``, ``exemplar+opener``. An exemplar brings the system message along.
 """
@@ -21,7 +22,7 @@ from magpie_ollama.errors import UsageError
 from magpie_ollama.method.languages import Exemplar, Language
 from magpie_ollama.records import Message
 
-PARTS = ("prefix", "system", "exemplar", "opener")
+PARTS = ("prefix", "prefix_line", "system", "exemplar", "opener")
 NONE = "none"
 AUTO = "auto"
 
@@ -42,15 +43,29 @@ it in its cache."""
 class Steered:
     """One attempt's steering.
 
-    ``messages`` stand before the user's turn, for the instruction and for its response alike. ``tail``
-    follows the pre-query template. ``opener`` is its last part, the beginning of the instruction.
+    ``messages`` stand before the user's turn, for the instruction and for its response alike. ``prefix`` names the
+    language behind the user's header, ``opener`` is the beginning of the instruction.
     """
 
     steering: str
     messages: tuple[Message, ...] = ()
-    tail: str = ""
+    prefix: str = ""
     opener: str = ""
     exemplars: tuple[Exemplar, ...] = ()
+
+    def prompt(self, template: str) -> str:
+        """What the model goes on from, behind a pre-query template.
+
+        >>> Steered("prefix", prefix="spanish:", opener="Explica").prompt("<|user|>\\n")
+        '<|user|>spanish: Explica'
+        >>> Steered("prefix_line", prefix="spanish:", opener="Explica").prompt("<|user|>\\n")
+        '<|user|>spanish:\\nExplica'
+        """
+        if not self.prefix:
+            return template + self.opener
+        header = template.rstrip("\n")
+        breaks = template[len(header) :] if "prefix_line" in self.steering else ""
+        return header + self.prefix + (breaks or (self.opener and " ")) + self.opener
 
 
 def parse_steering(text: str) -> str:
@@ -62,6 +77,8 @@ def parse_steering(text: str) -> str:
     parts = {part.strip().lower() for part in text.split("+")}
     if len(parts) == 1 and parts <= {NONE, AUTO}:
         return parts.pop()
+    if parts >= {"prefix", "prefix_line"}:
+        raise UsageError("prefix and prefix_line are two places of one prefix.", "leave out one of the two")
     unknown = sorted(parts - set(PARTS))
     if unknown:
         alone = unknown[0] in (NONE, AUTO)
@@ -109,8 +126,8 @@ def steer(
         # First the kind of request, then one of it, so that no kind with many openers outweighs the others.
         (kind,) = draw.choices(list(OPENER_SHARES), list(OPENER_SHARES.values()))
         opener = draw.choice(language.openers[kind])
-    head = language.prefix if "prefix" in parts else ""
-    return Steered(steering, tuple(messages), " ".join(filter(None, (head, opener))), opener, chosen)
+    prefix = language.prefix if {"prefix", "prefix_line"} & set(parts) else ""
+    return Steered(steering, tuple(messages), prefix, opener, chosen)
 
 
 def _draw_exemplars(

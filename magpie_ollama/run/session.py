@@ -71,7 +71,7 @@ class Session(Prepared):
         return Plan(
             steered,
             template,
-            template.prefix + steered.tail,
+            steered.prompt(template.prefix),
             unfinished.kept if unfinished else 0,
             self.settings.target,
             unfinished.id if unfinished else "",

@@ -25,7 +25,11 @@ from magpie_ollama.method.steering import (
 
 ITALIAN = languages.load("it")
 OPENERS = {opener for group in ITALIAN.openers.values() for opener in group}
-STEERINGS = [NONE, *("+".join(parts) for n in range(1, 5) for parts in itertools.combinations(PARTS, n))]
+PLACES = {"prefix", "prefix_line"}
+STEERINGS = [
+    NONE,
+    *("+".join(parts) for n in range(1, 5) for parts in itertools.combinations(PARTS, n) if not {*parts} >= PLACES),
+]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,25 @@ def test_what_each_part_brings(steering: str, seed: int) -> None:
     else:
         assert steered.exemplars == ()
     assert (steered.opener in OPENERS) == ("opener" in parts)
-    assert steered.tail == " ".join(filter(None, ("italian:" if "prefix" in parts else "", steered.opener)))
+    assert steered.prefix == ("italian:" if PLACES & set(parts) else "")
+
+
+@pytest.mark.parametrize("header", ["<|im_start|>user\n", "<|end_header_id|>\n\n", "[INST] ", "[INST]"])
+@pytest.mark.parametrize("steering", STEERINGS)
+def test_the_prefix_stands_where_it_was_published(steering: str, header: str) -> None:
+    """Romero: header and prefix on one line, and nothing between. The article: the header's line breaks behind it."""
+    steered = steer(steering, ITALIAN, 3)
+    bare = header.rstrip("\n")
+    breaks = header[len(bare) :]
+    space = " " if steered.opener else ""
+    places = {"prefix": bare + "italian:" + space, "prefix_line": bare + "italian:" + (breaks or space)}
+    front = next((place for part, place in places.items() if part in steering.split("+")), header)
+    assert steered.prompt(header) == front + steered.opener
+
+
+def test_one_prefix_has_one_place() -> None:
+    with pytest.raises(UsageError, match="two places of one prefix"):
+        parse_steering("prefix+prefix_line")
 
 
 def test_nothing_is_added_without_steering() -> None:
