@@ -58,6 +58,21 @@ def test_words_that_exist_are_told(code: str) -> None:
     assert invented(REAL[code], code) is False
 
 
+@pytest.mark.parametrize(
+    "text, code",
+    [
+        ("Kolik stoji zeleznicni jizdenka z Brna do Prahy a jak dlouho cesta asi potrva?", "cs"),
+        ("Ogrenciler icin ucuz ve saglikli bir aksam yemegi nasil hazirlanir?", "tr"),
+        ("Care sunt cele mai bune carti pentru invatarea programarii la varsta scolara?", "ro"),
+        ("Toi muon biet lam the nao de sua may tinh cham?", "vi"),
+        ("Basta con sealar el autor, la educacin del nio y alguna mencin a la poca anterior.", "es"),
+    ],
+)
+def test_accents_may_be_left_out_or_lost(text: str, code: str) -> None:
+    """As people type on another keyboard, and as files lost the letters."""
+    assert invented(text, code) is False
+
+
 @pytest.mark.parametrize("code", FLOORS)
 def test_the_projects_own_texts_exist(code: str) -> None:
     if code not in languages.codes():
