@@ -37,7 +37,7 @@ time with the same seed."""
 class Asker:
     """Asks one model. ``on_tokens`` is called with each change of the number of tokens generated so far, ``on_busy``
     each time that the server refuses a request for want of room. ``own`` is the model's own confidence per letter by
-    temperature, as far as it is measured."""
+    temperature, as far as it is measured. ``answering`` is who gives the responses, where that is another model."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Asker:
         on_tokens: Callable[[int], None],
         on_busy: Callable[[], None] = lambda: None,
         own: Mapping[float, float] = MappingProxyType({}),
+        answering: tuple[LoadedModel, Prompter] | None = None,
     ) -> None:
         self._settings = settings
         self._rules = settings.screening
@@ -59,6 +60,7 @@ class Asker:
         self._own = own
         self._recent = Recent(subjects_of(settings.language))
         self._cache = PromptCache()
+        self._responder, self._replies = answering or (model, prompter)
         self._endings = Endings()
         self._answers = 0
         self._no_answers = 0
@@ -121,18 +123,18 @@ class Asker:
         turn = Turn("assistant")
         draft.turns.append(turn)
         rules = draft.rules or self._rules
-        template = await self._prompter.template(messages[:-1])
+        template = await self._replies.template(messages[:-1])
         # Of a model that reasons anyway, a server takes the reasoning out of the text only where it is asked for.
-        think = (self._settings.think or template.opens_reasoning) and self._model.thinks is not False
+        think = (self._settings.think or template.opens_reasoning) and self._responder.thinks is not False
         watch = ResponseWatch(rules, template, asked=asked.text)
         sampling = hotter(self._settings.response, draft.trial)
-        raw = self._prompter.raw is not None
+        raw = self._replies.raw is not None
 
         def ask(seed: int) -> Awaitable[Completion]:
             nonlocal watch
             watch = ResponseWatch(rules, template, asked=asked.text)
             look = _behind_reasoning(watch, template.opens_reasoning) if raw else watch
-            return self._prompter.reply(messages, sampling.seeded(seed), think, self._counting(turn, look))
+            return self._replies.reply(messages, sampling.seeded(seed), think, self._counting(turn, look))
 
         try:
             completion = await self._answer(draft, ask)
@@ -176,7 +178,8 @@ class Asker:
 
         before = self._answers
         try:
-            completion = await retrying(again, self._model.address)
+            asked = self._model if turn.role == "user" else self._responder
+            completion = await retrying(again, asked.address)
         except TransientError as error:
             if isinstance(error, Unfinished) and number < OTHER_SEEDS:
                 return await self._answer(draft, ask, number + 1)

@@ -41,7 +41,8 @@ class Settings:
     """All that makes a run what it is. ``steering`` is a canonical name or "auto"; ``system`` is the user's own system
     message; ``target`` records are wanted; at most ``max_attempts`` are tried in one go (0: ten for each
     record, at least 100); ``seed`` None draws one; ``parallel`` attempts are in flight (0: as many as it pays to have,
-    found by the run). Auto chooses among ``temperatures`` of instructions.
+    found by the run). Auto chooses among ``temperatures`` of instructions. A ``responder`` answers in place of
+    the model that asks.
     """
 
     server: ServerChoice
@@ -59,6 +60,7 @@ class Settings:
     parallel: int = 0
     max_attempts: int = 0
     temperatures: tuple[float, ...] = AUTO_TEMPERATURES
+    responder: ServerChoice | None = None
 
     @property
     def screening(self) -> Rules:

@@ -15,14 +15,17 @@ STALLED_SECONDS = 300.0
 
 
 @asynccontextmanager
-async def watched(server: Server, in_flight: Callable[[], int]) -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group for requests to ``server``. The first failure in it ends all and is raised; so does ``Stalled``.
+async def watched(
+    server: Server, in_flight: Callable[[], int], other: Server | None = None
+) -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group for requests to ``server``, and to an ``other`` one. The first failure in it ends all and is raised;
+    so does ``Stalled``.
 
     What the block leaves running in the group, but for the watchdog, is waited for.
     """
     try:
         async with asyncio.TaskGroup() as group:
-            watchdog = group.create_task(watch(server, in_flight))
+            watchdog = group.create_task(watch(server, in_flight, other))
             yield group
             watchdog.cancel()
     except BaseExceptionGroup as failures:
@@ -30,7 +33,7 @@ async def watched(server: Server, in_flight: Callable[[], int]) -> AsyncIterator
         raise first from first.__cause__  # which --debug shows
 
 
-async def watch(server: Server, in_flight: Callable[[], int]) -> None:
+async def watch(server: Server, in_flight: Callable[[], int], other: Server | None = None) -> None:
     """Never returns; raises ``Stalled``."""
     awake = time.monotonic()
     while True:
@@ -38,7 +41,8 @@ async def watch(server: Server, in_flight: Callable[[], int]) -> None:
         await asyncio.sleep(STALLED_SECONDS / 60)
         if time.monotonic() - before > STALLED_SECONDS / 6:
             awake = time.monotonic()  # this machine slept, which Windows counts: the server slept too, or needs a while
-        if in_flight() and min(server.silent_for(), time.monotonic() - awake) > STALLED_SECONDS:
+        silent = min(one.silent_for() for one in (server, other or server))
+        if in_flight() and min(silent, time.monotonic() - awake) > STALLED_SECONDS:
             raise Stalled(
                 f"The server at {server.address} is stalled: not a byte for {STALLED_SECONDS / 60:.0f} minutes, "
                 f"with {in_flight()} requests in flight.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from magpie_ollama.commands.options import (
     option,
     output_options,
     parallel_option,
+    responder_choice,
+    responder_options,
     server_choice,
     server_options,
     setting_options,
@@ -36,6 +39,7 @@ from magpie_ollama.run.session import Session, open_session
 @option("-n", "--count", type=click.IntRange(min=1), default=20, help="Records to make.")
 @option("-o", "--output", default="", help="The corpus, a JSONL file; - for stdout. Default: <language>.jsonl.")
 @server_options("Ollama, else the embedded engine for a new corpus")
+@responder_options
 @option(
     "-s",
     "--steering",
@@ -88,4 +92,6 @@ def _settings(given: dict[str, Any]) -> Settings:
     else:
         language = languages.find(given["language"])
     steering = parse_steering(given["steering"] or default_steering(language))
-    return settings_of(server_choice(given), language, steering, given["count"], given, given["parallel"])
+    choice = server_choice(given)
+    settings = settings_of(choice, language, steering, given["count"], given, given["parallel"])
+    return replace(settings, responder=responder_choice(given, choice))

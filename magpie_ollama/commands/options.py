@@ -155,6 +155,29 @@ def server_options(auto: str = "Ollama, else the embedded engine") -> Callable[[
     )
 
 
+def responder_options(command: F) -> F:
+    """Who answers, where that is another model."""
+    return together(
+        option("--response-model", default="", help="Another model that writes the responses. Default: -m's."),
+        option(
+            "--response-server",
+            type=click.Choice([*registry.KINDS]),
+            help="Its kind of server. Default: --server's.",
+        ),
+        option("--response-host", default="", help="Its server's address. Default: --host's, of the same kind."),
+    )(command)
+
+
+def responder_choice(given: Mapping[str, Any], choice: ServerChoice) -> ServerChoice | None:
+    """What ``responder_options`` were given, beside the model of ``choice``; None for that one."""
+    model, kind, host = given["response_model"], given["response_server"] or "", given["response_host"]
+    if (kind or host) and not model:
+        raise UsageError(
+            "--response-server and --response-host are for another model", "name it: --response-model NAME"
+        )
+    return choice.beside(model, kind, host) if model else None
+
+
 def server_choice(given: Mapping[str, Any]) -> ServerChoice:
     """What ``server_options`` or ``model_options`` were given."""
     from magpie_ollama.servers.base import ServerChoice  # here: `languages` shares this module and needs no servers

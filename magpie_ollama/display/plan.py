@@ -27,6 +27,7 @@ def show_plan(plan: Plan, session: Session, console: Console, as_json: bool) -> 
     rows = {
         "server": f"{session.model.server.kind}{version} at {session.model.server.address}",
         "model": f"{session.model.name}, context {session.model.context or 'unknown'}",
+        **({"answers by": session.responder.name} if session.responder is not session.model else {}),
         "template": plan.template.source,
         "steering": steering,
         "prompt": visible(plan.prompt),
@@ -67,6 +68,7 @@ def _values(plan: Plan, session: Session) -> dict[str, Any]:
         "server_version": session.model.version,
         "address": session.model.server.address,
         "model": session.model.name,
+        "response_model": session.responder.name,
         "language": settings.language.code,
         "steering": plan.steered.steering,
         "template_source": plan.template.source,

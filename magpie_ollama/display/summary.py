@@ -31,6 +31,7 @@ def as_dict(session: Session) -> dict[str, Any]:
         "steering": session.settings.steering,
         "model": session.model.name,
         "model_digest": session.model.digest,
+        "response_model": session.responder.name,
         "server": session.model.server.kind,
         "server_version": session.model.version,
         "seconds": round(progress.seconds, 1),
@@ -90,6 +91,8 @@ def _rows(session: Session) -> dict[str, str]:
         rows["in flight"] = f"{session.progress.level} (tokens/s with {measured})"
     version = f" ({session.model.version})" if session.model.version else ""
     rows["model"] = f"{session.model.name} on {session.model.server.kind}{version}"
+    if session.responder is not session.model:
+        rows["answers by"] = f"{session.responder.name} on {session.responder.server.kind}"
     if session.corpus.path is not None:
         rows["corpus"] = f"{session.corpus.path} ({counted(session.corpus.records, 'record')})"
     return rows

@@ -8,6 +8,7 @@ import functools
 import warnings
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ParamSpec
@@ -67,6 +68,9 @@ def agenerate(
     seed: int | None = None,
     max_attempts: int | None = None,
     parallel: int = 0,
+    response_model: str = "",
+    response_server: str = "",
+    response_host: str = "",
 ) -> AsyncGenerator[Record, None]:
     """Makes ``n`` records in ``language`` and yields each one as soon as it is there.
 
@@ -90,6 +94,8 @@ def agenerate(
     choice = ServerChoice(server, host, model, Path(model_path) if model_path else None, template, options or {}, pull)
     chosen = parse_steering(steering) if steering else default_steering(spoken)
     asked = settings_of(choice, spoken, chosen, n, said, parallel)
+    if response_model:
+        asked = replace(asked, responder=choice.beside(response_model, response_server, response_host))
     return _records(output, lambda corpus: open_session(asked, corpus, Progress(target=asked.target)))
 
 

@@ -17,7 +17,8 @@ from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.reasons import Stage
 from magpie_ollama.method.variety import subjects_of
 from magpie_ollama.records import DROPPED, KEPT, Attempt, Record, new_id
-from magpie_ollama.run.parallel import TICK, Throttle, throttle_for
+from magpie_ollama.run.parallel import TICK, USUAL, Throttle, throttle_for
+from magpie_ollama.run.phases import Phases
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.sources import Source
 
@@ -43,10 +44,14 @@ class Pipeline:
         seen: DuplicateIndex,
         keep: Keep = lambda record: None,
         reasons: bool = False,
+        phased: bool = False,
     ) -> None:
-        """``reasons``: the model does so before it answers, and much of a response is not seen."""
+        """``reasons``: the model does so before it answers, and much of a response is not seen. ``phased``: the model
+        and the one that answers are not in memory together (``run.phases``)."""
         self._settings = settings = prepared.settings
         self._model = prepared.model
+        self._responder = prepared.responder
+        self._phases = Phases(source) if phased else None
         self._source = source
         self._corpus = corpus
         self._run = run
@@ -59,9 +64,9 @@ class Pipeline:
         self._drafts: dict[asyncio.Task[None], Draft] = {}
         self._responding: set[int] = set()
         self._throttle: Throttle | None = None
-        if not settings.parallel:
+        if not settings.parallel and not phased:  # which a throttle would take for a slow server
             self._throttle = throttle_for(self._model.server, run.target - run.kept, reasons)
-        self._level = self._throttle.level if self._throttle else settings.parallel
+        self._level = self._throttle.level if self._throttle else settings.parallel or USUAL
         self._workers = 0
         self._newest: deque[Attempt] = deque(maxlen=JUDGED)
         self._subjects = subjects_of(settings.language)
@@ -69,15 +74,18 @@ class Pipeline:
     async def run(self) -> None:
         """Raises the ``MagpieError`` that ended the run."""
         self._progress.begin()
-        if self._settings.think and self._model.thinks is False:
-            self._progress.notices.append(f"{self._model.name} cannot reason before it answers: --think has no effect.")
+        if self._settings.think and self._responder.thinks is False:
+            name = self._responder.name
+            self._progress.notices.append(f"{name} cannot reason before it answers: --think has no effect.")
         try:
-            async with watched(self._model.server, lambda: len(self._drafts)) as group:
+            async with watched(self._model.server, lambda: len(self._drafts), self._responder.server) as group:
                 self._fill(group)
                 gauge = group.create_task(self._gauge(group, self._throttle)) if self._throttle else None
                 await self._until(lambda: not self._workers)
                 if gauge is not None:
                     gauge.cancel()
+            for draft in self._phases.left if self._phases else ():
+                self._end(draft.end(DROPPED))
         finally:
             self._tell_level()
 
@@ -96,10 +104,14 @@ class Pipeline:
         """Attempts, one after another, for as long as there are no more workers than the level has."""
         try:
             while self._workers <= self._level:
-                await self._until(lambda: self._over or self._has_room)
-                if self._over or (draft := self._source.next()) is None:
+                await self._until(lambda: self._over or self._is_ready)
+                if self._over:
                     return
-                await self._attempt(draft)
+                draft = self._phases.take() if self._phases else self._source.next()
+                if draft is not None:
+                    await self._attempt(draft)
+                elif self._phases is None or self._phases.is_done:
+                    return
         finally:
             self._workers -= 1
             self._signal()
@@ -127,18 +139,25 @@ class Pipeline:
     async def _attempt(self, draft: Draft) -> None:
         task = asyncio.current_task()
         assert task is not None
+        until = Stage.INSTRUCTION if self._phases and draft.lacks is Stage.INSTRUCTION else Stage.RESPONSE
+        parks = False
         self._drafts[task] = draft
         self._show()
         try:
-            outcome = await attempt(self._asker, draft, self._may_go_on)
+            outcome = await attempt(self._asker, draft, self._may_go_on, until)
+            parks = until is Stage.INSTRUCTION and outcome == KEPT
         except asyncio.CancelledError:
             self._end(draft.end(DROPPED))
             raise
         finally:
             del self._drafts[task]
             self._responding.discard(draft.drawn.index)
+            if self._phases is not None:
+                self._phases.give_back(draft, answer=parks)
             self._show()
             self._signal()
+        if parks:
+            return
         if outcome == KEPT:
             record = self._record(draft)
             self._progress.variety.count(record.instruction, record.steering, self._subjects)
@@ -169,7 +188,7 @@ class Pipeline:
             messages=[*question.messages, spoken[-1]] if question else spoken,
             language=(draft.rules or self._settings.screening).language.code,
             model=question.model if question else self._model.name,
-            response_model=self._model.name if question else "",
+            response_model=self._responder.name if question or self._responder is not self._model else "",
             source=question.source if question else "",
             server=self._model.server.kind,
             steering=drawn.steered.steering,
@@ -199,6 +218,11 @@ class Pipeline:
     def _has_room(self) -> bool:
         """Whether the responses in flight leave the run short of its target: more would be made for nothing."""
         return self._run.kept + len(self._responding) < self._run.target
+
+    @property
+    def _is_ready(self) -> bool:
+        """Whether there may be something to begin now."""
+        return self._phases.ready(self._run.target - self._run.kept) if self._phases else self._has_room
 
     def _end(self, attempt: Attempt) -> None:
         self._run.journal(attempt)

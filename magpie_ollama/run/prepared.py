@@ -32,6 +32,12 @@ class Prepared:
         self.progress = progress
         self.prompter = prompter or Prompter(model, settings.server.template)
         self.own: dict[float, float] = {}
+        self.responder = model
+        self.replies = self.prompter
+
+    def answered_by(self, responder: LoadedModel) -> None:
+        """Has the responses written by another model."""
+        self.responder, self.replies = responder, Prompter(responder)
 
     def speaking(self, language: Language, steering: str, temperature: float | None = None) -> Prepared:
         """The same model and templates for another language, steering and temperature of the instructions."""
@@ -61,7 +67,8 @@ class Prepared:
         def on_tokens(more: int) -> None:
             self.progress.tokens += more
 
-        return Asker(self.settings, self.model, self.prompter, seen, on_tokens, on_busy, self.own)
+        answering = self.responder, self.replies
+        return Asker(self.settings, self.model, self.prompter, seen, on_tokens, on_busy, self.own, answering)
 
     async def steerings(self) -> list[str]:
         """The steerings that the run may take. Auto leaves out, with a notice, those that the template cannot carry."""
@@ -93,12 +100,16 @@ class Prepared:
         return steer(steering, settings.language, seed, system=settings.system, exemplars=settings.exemplars)
 
     async def _carry(self, steered: Steered) -> None:
+        model = self.model
         try:
             await self.prompter.carries(steered.messages)
+            if self.replies is not self.prompter and steered.messages:
+                model = self.responder
+                await self.replies.carries(steered.messages)
         except (RequestRefused, TransientError) as error:
             # Templates without a system role raise an error when they are rendered with one.
             raise TemplateError(
-                f"The chat template of {self.model.name} cannot carry {steered.steering} ({error.cause})",
+                f"The chat template of {model.name} cannot carry {steered.steering} ({error.cause})",
                 "leave out --system, or give --template"
                 if self.settings.system
                 else "choose another --steering, for example opener, or auto",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from magpie_ollama.asking.opening import opened
+from magpie_ollama.asking.retrying import retrying
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run, Status
@@ -22,6 +23,7 @@ from magpie_ollama.method.template import Template
 from magpie_ollama.records import Funnel
 from magpie_ollama.run import continuing, measurements
 from magpie_ollama.run.choosing import Arm, AutoSteering, FixedSteering
+from magpie_ollama.run.phases import PHASE
 from magpie_ollama.run.pipeline import Keep, Pipeline
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
@@ -51,8 +53,11 @@ class Session(Prepared):
         model: LoadedModel,
         corpus: Corpus,
         progress: Progress,
+        phased: bool = False,
     ) -> None:
+        """``phased``: see ``Pipeline``."""
         super().__init__(settings, model, progress)
+        self._phased = phased
         self.corpus = corpus
         self.run: Run | None = None
         self._pipeline: Pipeline | None = None
@@ -110,8 +115,8 @@ class Session(Prepared):
         progress = self.progress
         progress.funnel = Funnel.of(run.attempts())
         progress.kept, progress.target = run.kept, run.target
-        reasons = (self.settings.think or template.opens_reasoning) and self.model.thinks is not False
-        self._pipeline = Pipeline(self, source, self.corpus, run, seen, keep, reasons)
+        reasons = (self.settings.think or template.opens_reasoning) and self.responder.thinks is not False
+        self._pipeline = Pipeline(self, source, self.corpus, run, seen, keep, reasons, self._phased)
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()
         status: Status = "failed"
@@ -199,7 +204,10 @@ class Session(Prepared):
         )
 
     def _identity(self) -> Mapping[str, Any]:
-        return self.settings.identity(self.model.name, self.model.server.kind)
+        identity = self.settings.identity(self.model.name, self.model.server.kind)
+        if self.responder is not self.model:
+            identity |= {"response_model": self.responder.name, "response_server": self.responder.server.kind}
+        return identity
 
     def _manifest(self, template: Template, allowed: Sequence[str]) -> dict[str, Any]:
         steered = (message for steering in allowed for message in self.steer(steering, 0).messages)
@@ -209,6 +217,7 @@ class Session(Prepared):
             "address": self.model.server.address,
             "model": self.model.name,
             "model_digest": self.model.digest,
+            "response_model": self.responder.name if self.responder is not self.model else "",
             "context": self.model.context,
             "template": {
                 "prefix": template.prefix,
@@ -224,6 +233,11 @@ class Session(Prepared):
         return round(float(run.manifest.get("seconds", 0.0)) + self.progress.seconds, 1)
 
 
+async def _holds(model: LoadedModel) -> bool:
+    """Whether its server says that it has the model in memory."""
+    return await retrying(model.in_memory, model.address) is not None
+
+
 @asynccontextmanager
 async def open_session(settings: Settings, corpus: Corpus, progress: Progress) -> AsyncIterator[Session]:
     """The model is opened by visible steps of ``progress``."""
@@ -234,5 +248,20 @@ async def open_session(settings: Settings, corpus: Corpus, progress: Progress) -
         if unchecked := prepare(language):
             progress.notices.append(unchecked)
 
-    async with opened(settings.server, settings.parallel, progress, corpus, [language], meanwhile=load_data) as model:
-        yield Session(settings, model, corpus, progress)
+    async with AsyncExitStack() as stack:
+        responder = None
+        if settings.responder is not None:  # first, so that one that is not there is refused before anything is loaded
+            responder = await stack.enter_async_context(opened(settings.responder, settings.parallel, progress))
+        held = responder is not None and await _holds(responder)
+        asks = opened(settings.server, settings.parallel, progress, corpus, [language], meanwhile=load_data)
+        model = await stack.enter_async_context(asks)
+        phased = responder is not None and held and not await _holds(responder)
+        session = Session(settings, model, corpus, progress, phased)
+        if responder is not None:
+            session.answered_by(responder)
+        if phased and responder is not None:
+            progress.notices.append(
+                f"{model.name} and {responder.name} are not in memory together: {PHASE} instructions are written at a "
+                "time, then answered, so that each model is loaded once for all of them."
+            )
+        yield session

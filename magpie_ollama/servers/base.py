@@ -28,6 +28,17 @@ class ServerChoice:
     options: Mapping[str, Any] = field(default_factory=dict)
     pull: bool = False
 
+    def beside(self, model: str, kind: str = "", host: str = "") -> ServerChoice:
+        """Another model, on the same server unless a ``kind`` or a ``host`` is given; options are those of a kind."""
+        same = kind in ("", self.kind)
+        return ServerChoice(
+            kind or self.kind,
+            host or (self.host if same else ""),
+            model,
+            options=self.options if same else {},
+            pull=self.pull,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from commands.support import Runner, check_error, records
-from fake_ollama import Ask, FakeOllama, Reply
+from fake_ollama import Ask, FakeModel, FakeOllama, Reply
 
 ANSWER = "Start with a clear goal and write it down. Ask somebody who has done it before. Keep notes."
 LINES = "What is a cello?\nWhat is a lute?\n\nWhat is a harp?\nWhat is a cello?\n"
@@ -118,3 +118,19 @@ def test_bad_input(
         assert not any(one.generation >= 0 for one in fake.requests)
     assert not Path("q.answered.jsonl").exists()
     assert Path(name).read_bytes() == content
+
+
+def test_another_model_answers_what_generate_asks(run: Runner) -> None:
+    with FakeOllama(models=[FakeModel("asks:1b"), FakeModel("answers:8b")]) as fake:
+        options = ("-n", 2, "-m", "asks:1b", "--host", fake.url, "--no-progress")
+        plan = run("generate", *options, "--response-model", "answers:8b", "--dry-run")
+        assert "answers by   answers:8b" in plan.out
+        done = run("generate", *options, "--response-model", "answers:8b", "--json")
+        assert done.code == 0
+        assert "answers by  answers:8b on ollama" in done.err
+        assert json.loads(done.out)["response_model"] == "answers:8b"
+        loads = fake.loads
+        check_error(run("generate", *options, "--response-host", fake.url), 2, "--response-model NAME")
+        check_error(run("generate", *options, "--response-model", "absent"), 3, "absent")
+        assert fake.loads == loads
+    assert {(one["model"], one["response_model"]) for one in records()} == {("asks:1b", "answers:8b")}

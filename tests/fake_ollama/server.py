@@ -51,6 +51,8 @@ class FakeOllama(FakeServer):
     rendering, before 0.6.4 no capabilities. `parallel` is OLLAMA_NUM_PARALLEL, `max_queue` OLLAMA_MAX_QUEUE.
     `pullable` are models that /api/pull can fetch. `delay` is the pause before each token.
 
+    `holds` is OLLAMA_MAX_LOADED_MODELS, 0 for no bound: the one loaded first goes first.
+
     `loads` counts models loaded, `reloads` those loaded anew because a request changed a runner option.
     """
 
@@ -68,6 +70,7 @@ class FakeOllama(FakeServer):
         pullable: Iterable[FakeModel] = (),
         default_context: int = 4096,
         port: int = 0,
+        holds: int = 0,
     ) -> None:
         super().__init__(parallel=parallel, max_queue=max_queue, delay=delay, script=script, port=port)
         self.version = version
@@ -75,6 +78,7 @@ class FakeOllama(FakeServer):
         self.pullable = list(pullable)
         self.pull_error = NO_REGISTRY
         self.default_context = default_context
+        self.holds = holds
         self.loads = 0
         self.reloads = 0
         numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
@@ -256,6 +260,9 @@ class FakeOllama(FakeServer):
             self.loads += 1
             self.reloads += state is not None
             job.load_duration = 600_000_000
+            others = [name for name in self._loaded if name != job.model.name]
+            for name in others[: max(0, len(others) + 1 - self.holds)] if self.holds else ():
+                del self._loaded[name]
             state = self._loaded[job.model.name] = Loaded(runner, context, time.monotonic() + 300)
         if keep is not None:
             state.keep = keep if keep >= 0 else 1e8
