@@ -50,9 +50,12 @@ def card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-_LIMITS = """- Responses can be wrong, made up or out of date, however sure they sound. They are no source of facts.
+_OF_INSTRUCTIONS = """
 - The instructions show what the model expects users to ask, which is not what users ask: some subjects come too often,
-  and much that people need is missing. The model's biases are in both texts.
+  and much that people need is missing. The model's biases are in both texts."""
+
+_LIMITS = f"""- Responses can be wrong, made up or out of date, however sure they sound. They are no source of \
+facts.{_OF_INSTRUCTIONS}
 - Languages were told by a detector, and duplicates by likeness; both err. Some texts are not quite natural.
 - Nothing was filtered for safety, unless tags above say so; and a tag is one model's opinion."""
 
@@ -66,8 +69,10 @@ def _metadata(name: str, data_path: str, statistics: Statistics, licence: str) -
         lines.append(f"license: {json.dumps(licence)}")
     lines += [*_listed("task_categories", ["text-generation"]), *_listed("size_categories", [size])]
     lines += _listed("language_creators", ["machine-generated"] if _synthetic(statistics) == statistics.records else [])
-    own = ["magpie", "magpie-ollama"] if _own(statistics) else []
-    lines += _listed("tags", [*(["synthetic"] if _synthetic(statistics) else []), *own, "instruction-tuning"])
+    own = ["magpie"] if _own(statistics) else []
+    own += ["magpie-ollama"] if _own(statistics) or _answered(statistics) else []
+    synthetic = ["synthetic"] if _synthetic(statistics) or _answered(statistics) else []
+    lines += _listed("tags", [*synthetic, *own, "instruction-tuning"])
     lines += ["configs:", "- config_name: default", "  data_files:", "  - split: train"]
     return "\n".join([*lines, f"    path: {json.dumps(data_path)}", "---"])
 
@@ -79,12 +84,17 @@ def _listed(key: str, values: Iterable[str]) -> list[str]:
 
 
 def _own(statistics: Statistics) -> int:
-    """Records that a run of this tool made."""
-    return statistics.kinds["runs"].total()
+    """Records that a run of this tool made, instruction and response."""
+    return statistics.kinds["runs"].total() - _answered(statistics)
+
+
+def _answered(statistics: Statistics) -> int:
+    """Records whose response alone a run of this tool made, to what no model wrote."""
+    return statistics.kinds["answered"].total()
 
 
 def _synthetic(statistics: Statistics) -> int:
-    """Records that name the model that wrote them, or the run."""
+    """Records that name the model that wrote them, both texts, or the run."""
     return max(_own(statistics), statistics.kinds["models"].total())
 
 
@@ -92,10 +102,14 @@ def _lead(statistics: Statistics) -> str:
     models, own = _named(statistics, "models"), _own(statistics)
     by = f", written by {models}" if models else ""
     lead = f"{_counted(statistics.records, 'pair')} of instruction and response for fine-tuning chat models{by}."
+    if answered := _answered(statistics):
+        which = "Their responses" if answered == statistics.records else f"The responses of {answered:,} of them"
+        lead += f" {which} were written by {_values(statistics.kinds['answered'])}, with `magpie-ollama respond`, to "
+        lead += "questions that no model is named for."
     if not own:
-        return f"{lead} The records do not tell how they were made."
+        return lead if answered else f"{lead} The records do not tell how they were made."
     which = "They were" if own == statistics.records else f"{own:,} of them {'was' if own == 1 else 'were'}"
-    rest = "" if own == statistics.records else " The others do not tell how they were made."
+    rest = "" if own + answered == statistics.records else " The others do not tell how they were made."
     return (
         f"{lead} {which} made with magpie-ollama by the Magpie method (Xu et al. 2024, arXiv:2406.08464): an aligned "
         "model is given only the beginning of a user's turn, and writes the instruction itself; then it answers it."
@@ -114,9 +128,12 @@ def _limits(statistics: Statistics) -> str:
         told = f"{written:,} of the {statistics.records:,} records {'is' if written == 1 else 'are'} synthetic"
         which = f"**At least {told}**: a language model wrote both texts, and no human being checked them. "
         which += "So, for these at least:"
+    elif _answered(statistics):
+        which = "**The responses are synthetic.** A language model wrote them; no human being checked them. So:"
     else:
         which = "**The records do not tell who wrote them.** If a language model did:"
-    return f"## What to know before you use it\n\n{which}\n\n{_LIMITS}"
+    limits = _LIMITS if written or not _answered(statistics) else _LIMITS.replace(_OF_INSTRUCTIONS, "")
+    return f"## What to know before you use it\n\n{which}\n\n{limits}"
 
 
 def _contents(statistics: Statistics) -> str:
@@ -131,7 +148,7 @@ def _contents(statistics: Statistics) -> str:
         told.append(f"And {_counted(len(rows) - MOST, 'more language')}.")
     if statistics.unwanted:
         told.append(f"Labelled as answers that are not wanted: {_counted(statistics.unwanted, 'record')}.")
-    if own := _own(statistics):
+    if own := _own(statistics) + _answered(statistics):
         told.append(_FORM.format(line="line" if own == statistics.records else "line that magpie-ollama made"))
     return "\n\n".join(("## What is in it", *told))
 
@@ -155,14 +172,14 @@ def _tags(statistics: Statistics) -> str:
 
 
 def _making(statistics: Statistics, runs: Sequence[Mapping[str, Any]]) -> str:
-    kinds = {"model": "models", "server": "servers", "steering": "steerings"}
+    kinds = {"model": "models", "response model": "responders", "server": "servers", "steering": "steerings"}
     facts = [(name, told) for name, kind in kinds.items() if (told := _named(statistics, kind))]
     if not facts:
         return ""
     parts = ["## How it was made", _table(("", ""), facts)]
     if runs:
         parts += _funnel(runs)
-    elif _own(statistics):
+    elif _own(statistics) or _answered(statistics):
         parts.append("The runs that made it left no manifest beside the file: what was rejected is not known.")
     return "\n\n".join(parts)
 
@@ -192,7 +209,7 @@ def _funnel(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _licence(statistics: Statistics, licence: str) -> str:
-    models = _named(statistics, "models")
+    models = " and ".join(filter(None, (_named(statistics, kind) for kind in ("models", "responders"))))
     here = f" (here: {models})" if models else ""
     given = f"The collection is given under `{_plain(licence)}`." if licence else "No licence was chosen for it."
     return (

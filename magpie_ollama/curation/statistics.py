@@ -30,7 +30,13 @@ OTHERS = "(others)"
 TAGS = ("quality", "difficulty", "category", "safety", "input_quality", "task_category", "llama_guard_2")
 """Fields that hold tags, beside the table ``tags``: those of Magpie's own data sets too."""
 
-_FIELDS = {"steerings": "steering", "servers": "server", "finish_reasons": "finish_reason", "runs": "run"}
+_FIELDS = {
+    "responders": "response_model",
+    "steerings": "steering",
+    "servers": "server",
+    "finish_reasons": "finish_reason",
+    "runs": "run",
+}
 _KEYS = ("language", *_FIELDS.values())
 _TAG_KEYS = frozenset(("tags", *TAGS))
 
@@ -70,7 +76,7 @@ class Statistics:
         self.parts: dict[tuple[str, Unit], Part] = {}
         self.tags: dict[str, Counter[str]] = {}
         self.judged: dict[str, Counter[str]] = {}
-        self._kinds: dict[str, Counter[str]] = {name: Counter() for name in ("forms", "models", *_FIELDS)}
+        self._kinds: dict[str, Counter[str]] = {name: Counter() for name in ("forms", "models", "answered", *_FIELDS)}
         self._groups: dict[Hashable, _Group] = {}
         self._hashes = array("q")
         self._repeated: int | None = None
@@ -118,8 +124,8 @@ class Statistics:
 
     @property
     def kinds(self) -> dict[str, Counter[str]]:
-        """Counts of the values of "forms" (keys that the pairs stand under), "models", "steerings", "servers",
-        "finish_reasons" and "runs"."""
+        """Counts of the values of "forms" (keys that the pairs stand under), "models", "responders", "steerings",
+        "servers", "finish_reasons" and "runs"; "answered": the responders of a run to what no model wrote."""
         for group in self._groups.values():
             for name, value in group.values.items():
                 _add(self._kinds[name], value, group.records)
@@ -187,6 +193,7 @@ class Statistics:
         language = language_code(row.text("language"))
         unit = _unit(language)
         values = {"forms": row.shape, "models": row.model} | {name: row.text(key) for name, key in _FIELDS.items()}
+        values["answered"] = values["responders"] if values["runs"] and not row.model else ""
         group = _Group({k: v for k, v in values.items() if v}, self._part(language, unit) if unit else None)
         self._groups[key] = group
         return group

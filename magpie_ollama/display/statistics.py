@@ -37,6 +37,7 @@ FORMS = {
 
 _NAMES = {
     "models": "model",
+    "responders": "response model",
     "steerings": "steering",
     "servers": "server",
     "finish_reasons": "finish reason",

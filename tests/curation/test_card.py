@@ -97,6 +97,21 @@ def test_synthetic_is_said_of_what_tells_so_and_of_nothing_else(tmp_path: Path) 
     assert metadata(named)["tags"] == ["synthetic", "instruction-tuning"]
 
 
+def test_answers_to_a_persons_questions_are_no_questions_of_a_models(tmp_path: Path) -> None:
+    answered = {**OWN, "model": "", "response_model": "big:8b"}
+    text = made(tmp_path / "a.jsonl", answered)
+    assert "Their responses were written by `big:8b`" in text
+    assert "**The responses are synthetic.**" in text
+    for wrong in ("the Magpie method", "The instructions show what the model", "wrote the instructions"):
+        assert wrong not in text
+    assert "language_creators" not in metadata(text)
+    assert metadata(text)["tags"] == ["synthetic", "magpie-ollama", "instruction-tuning"]
+    both = made(tmp_path / "b.jsonl", OWN, answered)
+    assert "The responses of 1 of them were written by `big:8b`" in both
+    assert "1 of them was made with magpie-ollama by the Magpie method" in both
+    assert "do not tell" not in both
+
+
 def test_names_from_a_file_cannot_break_the_card(tmp_path: Path) -> None:
     text = made(tmp_path / "a.jsonl", {**OWN, "model": "a`|\n# b\n---\nlicense: mit", "language": 'x"\n- y'})
     assert "license" not in metadata(text)
