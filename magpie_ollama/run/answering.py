@@ -145,8 +145,9 @@ class Job:
             remedy = "raise --num-ctx, and add --retry"
         if self.path is not None and self.failed:
             remedy += f"; they are listed in {self.path}"
+        questions = f"{asked} question{'s' if asked != 1 else ''}"
         return ShortOfTarget(
-            f"Answered {asked - len(open_)} of {asked} questions, {left} left{': ' if told else '.'}{told}",
+            f"Answered {asked - len(open_)} of {questions}, {left} left{': ' if told else '.'}{told}",
             remedy if self.failed else "run the same command again to go on",
         )
 
