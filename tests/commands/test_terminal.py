@@ -83,6 +83,12 @@ ARGUMENTS: dict[str, list[list[str]]] = {
         ["FILE", "-o", f"k{NAME}", "-l", EVIL],
     ],
     "export": [["FILE", "-o", f"e{NAME}"], ["FILE", "--json", "-o", f"g{NAME}"], ["FILE", "--split", EVIL]],
+    "respond": [
+        ["FILE", "-o", f"r{NAME}", "HOST"],
+        ["FILE", "-o", f"q{NAME}", "HOST", "--json"],
+        ["FILE", "-o", f"p{NAME}", "-l", EVIL],
+        ["FILE", "--column", EVIL],
+    ],
     "push": [["FILE", "a/b", "--dry-run"], ["FILE", "a/b", "--dry-run", "--json"], ["FILE", EVIL]],
 }
 """Of each command, calls that show texts of others: the first goes well; then others, as JSON, and errors."""
@@ -96,7 +102,7 @@ def script(ask: Ask) -> Reply:
     return Reply(f"{default_script(ask).text} {EVIL}")
 
 
-ENDS = {"generate": 4, "tag": 3, "upgrade": 1}
+ENDS = {"generate": 4, "respond": 4, "tag": 3, "upgrade": 1}
 """Exit codes where all that a model writes is of no use, or a file is not this tool's."""
 
 

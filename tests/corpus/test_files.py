@@ -66,14 +66,12 @@ class TestSweep:
         files.sweep(tmp_path)
         assert not path.exists()
 
-    @pytest.mark.parametrize(
-        ("pid", "age", "left"), [(0, 0, False), (os.getpid(), 60, True), (os.getpid(), 1e6, False)]
-    )
+    @pytest.mark.parametrize(("own", "age", "left"), [(False, 0, False), (True, 60, True), (True, 1e6, False)])
     def test_where_files_cannot_be_locked(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pid: int, age: float, left: bool
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool, age: float, left: bool
     ) -> None:
         monkeypatch.setattr(system, "hold", lambda fd: None)
-        path = temporary_of(tmp_path, files._HOST, pid, age)
+        path = temporary_of(tmp_path, files._HOST, os.getpid() if own else 0, age)
         files.sweep(tmp_path)
         assert path.exists() == left
         files.write(tmp_path / "whole", b"data")

@@ -47,14 +47,14 @@ def write(path: Path, content: bytes) -> Path:
 @pytest.mark.parametrize(
     ("name", "make"),
     [
-        ("q.jsonl.gz", lambda path: gzip.compress(LINES)),
+        ("q.jsonl.gz", lambda path: gzip.compress(LINES, mtime=0)),
         ("q.json", lambda path: ARRAY),
-        ("q.json.gz", lambda path: gzip.compress(ARRAY)),
+        ("q.json.gz", lambda path: gzip.compress(ARRAY, mtime=0)),
         ("q.jsonl.zst", lambda path: _zstd(LINES, path)),
         ("q.json.zst", lambda path: _zstd(ARRAY, path)),
         ("q.csv", lambda path: TABLE),
         ("q.csv", lambda path: b"\xef\xbb\xbf" + TABLE.replace(b"\n", b"\r\n").replace(b"\r\nDi", b"\nDi")),
-        ("q.CSV.gz", lambda path: gzip.compress(TABLE)),
+        ("q.CSV.gz", lambda path: gzip.compress(TABLE, mtime=0)),
         ("q.tsv", lambda path: b"instruction\toutput\nChi?\tIo.\n"),
         ("q.csv", lambda path: b"instruction;output\nChi?;Io.\n"),
         ("q.parquet", _parquet),
@@ -117,12 +117,12 @@ def test_told_how_it_is_read_it_is_read_so(tmp_path_factory: pytest.TempPathFact
         ("q.csv", "instruction\ncaffè\n".encode("latin-1"), NotACorpus, "is not UTF-8"),
         ("q.csv", b"frage,antwort\n1,2\n", NotACorpus, "row 2 has no instruction .*frage, antwort"),
         ("q.json", b'[{"instruction": "a"}', NotACorpus, "no whole JSON array"),
-        ("q.gz", gzip.compress(LINES)[:-9], CorpusError, "no whole archive"),
+        ("q.gz", gzip.compress(LINES, mtime=0)[:-9], CorpusError, "no whole archive"),
         ("q.parquet", b"PAR1 and no more", NotACorpus, "cannot be read as Parquet"),
-        ("q.parquet.gz", gzip.compress(b"PAR1 and no more"), NotACorpus, "packed Parquet"),
+        ("q.parquet.gz", gzip.compress(b"PAR1 and no more", mtime=0), NotACorpus, "packed Parquet"),
         ("q.txt", b"One?\n", NotACorpus, "is text, which begins"),
         ("q.bin", b"\x7fELF\0\0", NotACorpus, "a binary file"),
-        ("q.json.gz", gzip.compress(b'{\n"data": [\n{"a": 1}\n]}'), NotACorpus, "over several lines"),
+        ("q.json.gz", gzip.compress(b'{\n"data": [\n{"a": 1}\n]}', mtime=0), NotACorpus, "over several lines"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, name: str, content: bytes, error: type[MagpieError], words: str) -> None:

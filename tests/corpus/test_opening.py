@@ -213,7 +213,7 @@ class TestForeign:
             (b"id,text\n1,ciao\n", "CSV, which begins with 'id,text'"),
             (b"dear diary\n", "text, which begins with 'dear diary'"),
             (b"caf\xe9;1\n", "CSV"),
-            (gzip.compress(WHOLE), "a gzip archive"),
+            (gzip.compress(WHOLE, mtime=0), "a gzip archive"),
             (b"PAR1\x15\x04", "a Parquet file"),
             (b"\x7fELF\x02\x00\x00", "a binary file"),
             (WHOLE.decode().encode("utf-16"), "UTF-16"),

@@ -118,7 +118,7 @@ def test_a_line_too_long_to_hold_is_a_bad_one(tmp_path: Path, monkeypatch: pytes
     ("content", "error", "cause", "remedy"),
     [
         (b"", NotACorpus, "is empty", "generate"),
-        (gzip.compress(b"{}"), NotACorpus, "gzip", "gunzip <"),
+        (gzip.compress(b"{}", mtime=0), NotACorpus, "gzip", "gunzip <"),
         (b"a,b\n1,2\n", NotACorpus, "CSV", "JSONL"),
         (b'[{"instruction": "a"}]', NotACorpus, "JSON array", "jq -c"),
         (b'{"a": 1}\n', NotACorpus, "no instruction data: line 1 has no instruction", "messages"),
@@ -162,7 +162,7 @@ def test_remedies_write_to_a_name_that_is_free(tmp_path: Path, content: bytes) -
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "it's.jsonl"])
 def test_the_remedy_for_gzip_works_whatever_the_file_is_called(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(gzip.compress(json.dumps(GOOD).encode()))
+    (tmp_path / name).write_bytes(gzip.compress(json.dumps(GOOD).encode(), mtime=0))
     with pytest.raises(NotACorpus) as caught:
         Rows(tmp_path / name)
     command = caught.value.remedy.partition("unpack it first: ")[2]
