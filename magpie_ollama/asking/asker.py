@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from magpie_ollama.asking.caching import PromptCache
-from magpie_ollama.asking.drafts import Draft, Turn
+from magpie_ollama.asking.drafts import OTHER_SEEDS, Draft, Turn
 from magpie_ollama.asking.ending import Endings, reseed
 from magpie_ollama.asking.retrying import NO_ANSWERS, broken, retrying
 from magpie_ollama.asking.settings import Settings, hotter
@@ -19,6 +20,8 @@ from magpie_ollama.method.checks import SAMPLED
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import ending, extract
 from magpie_ollama.method.fluency import fluency
+from magpie_ollama.method.followups import Phrases, screen_follow_up
+from magpie_ollama.method.languages import Language
 from magpie_ollama.method.reasoning import split_reasoning
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, Rules, screen_instruction, screen_response
@@ -28,10 +31,6 @@ from magpie_ollama.method.variety import Recent, subjects_of
 from magpie_ollama.method.vocabulary import known
 from magpie_ollama.servers.base import Completion, Sampling, Watch
 from magpie_ollama.servers.loaded import LoadedModel
-
-OTHER_SEEDS = 2
-"""So many are tried where an answer breaks off. Ollama 0.33's does so at a token that is one byte of no letter, each
-time with the same seed."""
 
 
 class Asker:
@@ -49,12 +48,15 @@ class Asker:
         on_busy: Callable[[], None] = lambda: None,
         own: Mapping[float, float] = MappingProxyType({}),
         answering: tuple[LoadedModel, Prompter] | None = None,
+        phrases: Phrases | None = None,
     ) -> None:
+        """``phrases`` are the later turns of the user that the corpus has."""
         self._settings = settings
         self._rules = settings.screening
         self._model = model
         self._prompter = prompter
         self._seen = seen
+        self._phrases = phrases or Phrases()
         self._on_tokens = on_tokens
         self._on_busy = on_busy
         self._own = own
@@ -67,34 +69,41 @@ class Asker:
 
     async def instruction(self, draft: Draft) -> Reason | None:
         """Has the user's turn written into ``draft``. None: it is accepted, and counts as seen from here on."""
-        steered = draft.drawn.steered
-        template = await self._prompter.template(draft.before())
-        turn = Turn("user")
+        rules, first = draft.rules or self._rules, not draft.turns
+        steered = draft.steered("" if first else self._opener(draft, rules.language))
+        template = draft.template = await self._prompter.template(draft.before(), keep=first)
+        stops = (*template.stops, "\n") if self._settings.one_line else template.stops
+        turn = Turn("user", seed=draft.seed)
         draft.turns.append(turn)
-        watch = InstructionWatch(self._rules, template, steered.opener)
+        watch = InstructionWatch(rules, template, steered.opener)
 
         def go_on(text: str, sampling: Sampling, look: Watch) -> Awaitable[Completion]:
-            return self._model.complete(steered.prompt(template.prefix) + text, sampling, template.stops, look)
+            return self._model.complete(steered.prompt(template.prefix) + text, sampling, stops, look)
 
         async def ask(seed: int) -> Completion:
             nonlocal watch
-            watch = InstructionWatch(self._rules, template, steered.opener)
+            watch = InstructionWatch(rules, template, steered.opener)
             look = self._counting(turn, watch)
             sampling = replace(self._settings.instruction, temperature=draft.drawn.temperature, seed=seed)
             if not template.silent:
                 return await go_on("", sampling, look)
             made = await self._endings.write(go_on, sampling, look)
             if made.finish_reason == "stop":  # what was found wrong may stand behind its end
-                watch = InstructionWatch(self._rules, template, steered.opener)
+                watch = InstructionWatch(rules, template, steered.opener)
             return made
 
-        completion = await self._answer(draft, ask)
+        try:
+            completion = await self._answer(draft, ask)
+        except PromptTooLong:
+            if first:  # so it would be of each attempt
+                raise
+            return Reason.FOLLOW_UP_NO_ROOM
         if completion is None:
             return Reason.NO_ANSWER
         turn.text = (steered.opener + completion.text).strip()
         turn.confidence = confidence_of(completion)
         turn.complete = completion.finish_reason == "stop"
-        self._measure(turn, self._rules, completion.text, draft.drawn.temperature)
+        self._measure(turn, rules, completion.text, draft.drawn.temperature)
         if watch.reason is not None:
             return watch.reason
         if template.silent and completion.unshown:
@@ -103,27 +112,32 @@ class Asker:
         if extracted.reason is not None:
             return extracted.reason
         turn.text = extracted.text
-        verdict = screen_instruction(
-            turn.text, self._rules, steered, self._seen, turn.confidence, self._own.get(draft.drawn.temperature, 0.0)
-        )
+        sure = turn.confidence, self._own.get(draft.drawn.temperature, 0.0)
+        if first:
+            verdict = screen_instruction(turn.text, rules, steered, self._seen, *sure)
+        else:
+            verdict = screen_follow_up(turn.text, rules, steered, self._phrases, *sure)
         turn.language = verdict.language
         if verdict.reason is not None:
             return verdict.reason
-        self._seen.add(turn.text)
-        draft.worth = self._recent.add(turn.text, steered.opener)
+        if first:
+            self._seen.add(turn.text)
+            draft.worth = self._recent.add(turn.text, steered.opener)
+        else:
+            self._phrases.add(turn.text)
         return None
 
     async def response(self, draft: Draft) -> Reason | None:
         """Has the user's last turn answered, or says why the answer is rejected.
 
-        The steering's messages go with it, so that the answer comes in the language too.
+        What stood in front of the instruction goes with it, so that the answer comes in the language too.
         """
-        steered, asked = draft.drawn.steered, draft.turns[-1]
+        rules, steered, asked = draft.rules or self._rules, draft.steered(), draft.turns[-1]
         messages = draft.before()
-        turn = Turn("assistant")
+        turn = Turn("assistant", seed=draft.seed)
         draft.turns.append(turn)
-        rules = draft.rules or self._rules
-        template = await self._replies.template(messages[:-1])
+        template = draft.template if self._replies is self._prompter else None
+        template = template or await self._replies.template(messages[:-1], keep=len(draft.turns) == 2)
         # Of a model that reasons anyway, a server takes the reasoning out of the text only where it is asked for.
         think = (self._settings.think or template.opens_reasoning) and self._responder.thinks is not False
         watch = ResponseWatch(rules, template, asked=asked.text)
@@ -171,7 +185,7 @@ class Asker:
         async def again() -> Completion:
             turn.tokens = 0  # what an attempt that failed generated is nobody's
             try:
-                return await ask(reseed(draft.drawn.seed, number + draft.trial * (1 + OTHER_SEEDS)))
+                return await ask(reseed(turn.seed, number))
             except Busy:
                 self._on_busy()
                 raise
@@ -197,6 +211,12 @@ class Asker:
         # As the record will hold it: what is asked next cannot be sent with half a surrogate pair.
         text, reasoning = whole_text(completion.text), whole_text(completion.reasoning)
         return replace(completion, text=text, reasoning=reasoning, finish_reason=ending(completion.finish_reason))
+
+    @staticmethod
+    def _opener(draft: Draft, language: Language) -> str:
+        """The first words of a later turn of the user; "" where it begins by itself."""
+        wanted = draft.again or "opener" in draft.drawn.steered.steering
+        return random.Random(draft.seed).choice(language.follow_ups) if wanted and language.follow_ups else ""
 
     def _counting(self, turn: Turn, watch: Watch) -> Watch:
         """``watch``, with each piece that comes counted as a token until the server's own count is there."""

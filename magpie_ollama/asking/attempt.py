@@ -18,21 +18,24 @@ async def attempt(
     asker: Asker,
     draft: Draft,
     may_go_on: Callable[[Draft], Awaitable[bool]] = _always,
-    until: Stage = Stage.RESPONSE,
+    until: Stage | None = None,
 ) -> str:
-    """Has written what the draft lacks, up to the end of ``until``. What became of it: ``KEPT``, the ``Reason`` of the
-    turn that was rejected, or ``DROPPED`` where it may not go on, which is asked before each turn.
+    """Has written what the draft lacks, or only what is of the stage ``until``. What became of it: ``KEPT``, the
+    ``Reason`` of the turn that was rejected, or ``DROPPED`` where it may not go on, which is asked before each turn.
 
-    A draft that was kept with ``until`` its instruction may be given again, to be answered.
+    A later exchange of a conversation that is rejected is tried once more; then it ends there, and is kept if what is
+    finished suffices. A draft that was kept and lacks something may be given again, to go on.
     """
-    while (stage := draft.lacks) is not None:
+    while (stage := draft.lacks) is not None and until in (None, stage):
         draft.waiting = True
         if not await may_go_on(draft):
-            return DROPPED
+            return KEPT if draft.closes() else DROPPED
         draft.waiting = False
         reason = await (asker.instruction if stage is Stage.INSTRUCTION else asker.response)(draft)
-        if reason is not None:
+        if reason is None:
+            draft.again = draft.again and stage is Stage.INSTRUCTION  # behind a response another exchange begins
+        elif not draft.is_later:
             return reason
-        if stage is until is Stage.INSTRUCTION:
-            break
+        elif not draft.goes_back(reason):
+            return KEPT if draft.closes() else reason
     return KEPT

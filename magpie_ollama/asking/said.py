@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any, NamedTuple
+import random
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
 
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method.steering import EXEMPLARS
@@ -19,9 +22,35 @@ RESPONSE = Sampling(temperature=0.0, max_tokens=1024, repeat_penalty=1.1)
 28 of 31 ended by themselves (SmolLM2-135M)."""
 
 
+class Turns(NamedTuple):
+    """How many turns of the user a conversation has: ``most``, or where it ends earlier at least ``least``."""
+
+    least: int = 1
+    most: int = 1
+
+    @classmethod
+    def read(cls, said: str | int) -> Self:
+        """Of "3", or "2-4". Raises ``UsageError``."""
+        found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", str(said), re.ASCII)
+        least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if not 1 <= least <= most <= MOST_TURNS:
+            raise UsageError(
+                f"--turns {said} is no number of turns.", f"give N or A-B, from 1 to {MOST_TURNS}, for example 2-4"
+            )
+        return cls(least, most)
+
+    def draw(self, seed: int) -> int:
+        return random.Random(seed).randint(*self)
+
+
+MOST_TURNS = 100
+ONE_TURN = Turns()
+
+
 class Setting(NamedTuple):
     """``name`` is the keyword, and with dashes the option; ``path`` leads to its field. Numbers are at least ``low``
-    and at most ``high``. ``default`` None stands for "found out", which ``words`` explain."""
+    and at most ``high``. ``default`` None stands for "found out", which ``words`` explain. A text that says more than
+    itself has its form, and is ``read``."""
 
     name: str
     path: str
@@ -31,6 +60,8 @@ class Setting(NamedTuple):
     high: int | None = None
     found_out: type = int
     """The type of a value where the default is None."""
+    form: str = ""
+    read: Callable[[Any], Any] | None = None
 
     @property
     def kind(self) -> type:
@@ -41,9 +72,11 @@ class Setting(NamedTuple):
         return f"--{self.name.replace('_', '-')}"
 
     def check(self, value: Any) -> Any:
-        """``value``, if it may stand here. Raises ``UsageError``."""
+        """What its field gets of ``value``, if that may stand here. Raises ``UsageError``."""
         if value is None and self.default is None:
             return value
+        if self.read is not None:
+            return self.read(value)
         kind = self.kind
         if kind is bool or kind is str:
             fits, wanted = isinstance(value, kind), "true or false" if kind is bool else "a text"
@@ -69,10 +102,34 @@ def _sampling(prefix: str, path: str, whose: str, limit: str, shipped: Any) -> t
     )
 
 
+def _last(said: str) -> str:
+    if said not in ("assistant", "user"):
+        raise UsageError(f"Nobody is called {said!r:.40}, whose turn --end-with would make the last.", "give user")
+    return said
+
+
 SETTINGS = (
     Setting("system", "system", "", "A system message of your own, in front whatever the steering."),
     Setting("exemplars", "exemplars", EXEMPLARS, "Exchanges that an exemplar steering shows.", 1, 8),
     Setting("bootstrap", "bootstrap", False, "Use accepted records of the run as exemplars too."),
+    Setting(
+        "turns",
+        "turns",
+        "1",
+        "Turns of the user in a conversation. Of A to B each draws one, and is kept from A on.",
+        form="N|A-B",
+        read=Turns.read,
+    ),
+    Setting(
+        "end_with",
+        "end_with",
+        "assistant",
+        "Whose turn is the last; user makes a set of prompts.",
+        form="assistant|user",
+        read=_last,
+    ),
+    Setting("include_system", "include_system", False, "Keep the system message that was used as the first turn."),
+    Setting("one_line", "one_line", False, "A line break ends the user's turn, for models that go on writing."),
     Setting(
         "temperature",
         "instruction.temperature",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, RESPONSE
+from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, ONE_TURN, RESPONSE, Turns
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.languages import Language
@@ -42,7 +42,8 @@ class Settings:
     message; ``target`` records are wanted; at most ``max_attempts`` are tried in one go (0: ten for each
     record, at least 100); ``seed`` None draws one; ``parallel`` attempts are in flight (0: as many as it pays to have,
     found by the run). Auto chooses among ``temperatures`` of instructions. A ``responder`` answers in place of
-    the model that asks.
+    the model that asks. ``end_with`` is the role of a record's last turn; with ``include_system`` its first one is the
+    system message that was used; with ``one_line`` a line break ends the user's turn.
     """
 
     server: ServerChoice
@@ -52,6 +53,10 @@ class Settings:
     system: str = ""
     exemplars: int = EXEMPLARS
     bootstrap: bool = False
+    turns: Turns = ONE_TURN
+    end_with: str = "assistant"
+    include_system: bool = False
+    one_line: bool = False
     instruction: Sampling = INSTRUCTION
     response: Sampling = RESPONSE
     rules: Rules | None = None
@@ -77,8 +82,10 @@ class Settings:
         code = self.language.code
         shipped = code in languages.codes() and self.language == languages.load(code)
         sampling = replace(self.instruction, seed=0, temperature=INSTRUCTION.temperature)  # an arm has its own
-        given = (self.system, self.exemplars, sampling, None if shipped else self.language)
-        return code if given == ("", EXEMPLARS, INSTRUCTION, None) else f"{code}-{_digest(given)[:8]}"
+        own = None if shipped else self.language
+        given = (self.system, self.exemplars, sampling, own, self.one_line, self.turns, self.end_with)
+        shipped_with = ("", EXEMPLARS, INSTRUCTION, None, False, ONE_TURN, "assistant")
+        return code if given == shipped_with else f"{code}-{_digest(given)[:8]}"
 
     def identity(self, model: str, server_kind: str) -> dict[str, Any]:
         """What two runs have in common that are one and the same: all that decides what is generated and kept, and not
@@ -96,6 +103,10 @@ class Settings:
             "system": self.system,
             "exemplars": self.exemplars,
             "bootstrap": self.bootstrap,
+            "turns": list(self.turns),
+            "end_with": self.end_with,
+            "include_system": self.include_system,
+            "one_line": self.one_line,
             "model": model,
             "server": server_kind,
             "template": self.server.template,
@@ -115,10 +126,10 @@ def settings_of(
     value that may not stand there."""
     made = Settings(server, language, steering, target, rules=Rules(language), parallel=parallel)
     for name, value in said.items():
-        if name in BY_NAME and BY_NAME[name].check(value) is not None:
+        if name in BY_NAME and (checked := BY_NAME[name].check(value)) is not None:
             if name == "temperature":
                 made = replace(made, temperatures=(value,))
-            made = _set(made, BY_NAME[name].path.split("."), value)
+            made = _set(made, BY_NAME[name].path.split("."), checked)
     shortest, longest = made.screening.min_words, made.screening.max_words
     if shortest > longest:
         raise UsageError(

@@ -49,14 +49,17 @@ class Prompter:
         self._cut: dict[tuple[tuple[str, str], ...], Template] = {}
         self._carried: set[tuple[str, ...]] = set()
 
-    async def template(self, before: Sequence[Message] = ()) -> Template:
+    async def template(self, before: Sequence[Message] = (), keep: bool = True) -> Template:
         """The template behind the messages ``before`` the user's turn, without a BOS that the server adds itself.
+        ``keep``: it is asked for again, as no conversation is.
 
         Raises ``TemplateError`` where the model has none, or leaves no open user turn.
         """
         key = tuple((message["role"], message["content"]) for message in before)
         if key not in self._cut:
             template = await self._make(before)
+            if not keep:
+                return template
             if len(self._cut) >= KEPT:
                 del self._cut[next(iter(self._cut))]
             self._cut[key] = template

@@ -48,6 +48,7 @@ from magpie_ollama.run.session import Session, open_session
     "else auto.",
 )
 @setting_options("system", "exemplars", "bootstrap")
+@option("--only-instructions", is_flag=True, help="No responses: one turn, and --end-with user.")
 @option("--language-file", type=click.Path(path_type=Path), help="A language of your own, instead of -l.")
 @setting_options(*(setting.name for setting in SETTINGS[3:-1]))
 @parallel_option
@@ -91,6 +92,10 @@ def _settings(given: dict[str, Any]) -> Settings:
         languages.check_texts(language, given["language_file"])
     else:
         language = languages.find(given["language"])
+    if given["only_instructions"]:
+        if given["turns"] != "1":
+            raise UsageError("--only-instructions makes no conversations.", "give --end-with user in its place")
+        given = {**given, "end_with": "user"}
     steering = parse_steering(given["steering"] or default_steering(language))
     choice = server_choice(given)
     settings = settings_of(choice, language, steering, given["count"], given, given["parallel"])

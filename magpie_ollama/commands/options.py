@@ -135,6 +135,7 @@ def model_options(auto: str) -> Callable[[F], F]:
         option("--model-path", type=click.Path(path_type=Path), help="A GGUF file for the embedded engine."),
         option("--pull", is_flag=True, help="Fetch the model into Ollama if it is not there."),
         option("--num-ctx", type=click.IntRange(min=256), help="Context in tokens. Default: the server's."),
+        option("--keep-alive", default="", metavar="5m|-1", help="How long Ollama keeps the model after a request."),
         option(
             "--option",
             "options",
@@ -182,13 +183,14 @@ def server_choice(given: Mapping[str, Any]) -> ServerChoice:
     """What ``server_options`` or ``model_options`` were given."""
     from magpie_ollama.servers.base import ServerChoice  # here: `languages` shares this module and needs no servers
 
+    kept_alive = [f"keep_alive={given['keep_alive']}"] if given["keep_alive"] else []
     return ServerChoice(
         kind=given["server"],
         host=given["host"],
         model=given["model"],
         model_path=given["model_path"],
         template=given.get("template", ""),
-        options=parse_options(given["options"], given["num_ctx"]),
+        options=parse_options((*given["options"], *kept_alive), given["num_ctx"]),
         pull=given["pull"],
     )
 
@@ -203,6 +205,8 @@ def setting_options(*names: str) -> Callable[[F], F]:
             given["is_flag"] = True
         elif setting.kind is float:
             given["type"] = FloatRange(setting.low, setting.high)
+        elif setting.form:
+            given["metavar"] = setting.form
         elif setting.kind is not str:
             given["type"] = click.IntRange(setting.low, setting.high)
         return option(setting.option, **given)

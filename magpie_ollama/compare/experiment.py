@@ -314,7 +314,7 @@ class Experiment:
 
     async def _attempt(self, asker: Asker, draft: Draft, prepared: Prepared, steering: str) -> Tried:
         started = time.monotonic()
-        until = Stage.RESPONSE if self._asked.with_responses else Stage.INSTRUCTION
+        until = None if self._asked.with_responses else Stage.INSTRUCTION
         outcome = await attempt(asker, draft, until=until)
         ended, asked = draft.end(outcome), draft.instruction
         if passed(ended):

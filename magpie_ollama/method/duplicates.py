@@ -161,7 +161,7 @@ def normalise(text: str) -> str:
 
 def similarity(first: str, second: str) -> float:
     """Jaccard similarity of the character n-grams of two texts, 0 to 1, exact."""
-    one, two = _shingles(normalise(first)), _shingles(normalise(second))
+    one, two = shingles(normalise(first)), shingles(normalise(second))
     return len(one & two) / len(one | two)
 
 
@@ -216,7 +216,8 @@ _KEPT = {" "}
 _MARGIN = "\0" * (NGRAM - 1)
 
 
-def _shingles(plain: str) -> set[str]:
+def shingles(plain: str) -> set[str]:
+    """The n-grams of a normalised text."""
     framed = _framed(plain)
     return {framed[start : start + NGRAM] for start in range(len(framed) - NGRAM + 1)}
 

@@ -8,10 +8,12 @@ from enum import StrEnum
 class Stage(StrEnum):
     INSTRUCTION = "instruction"
     RESPONSE = "response"
-    """The instruction was accepted: what became of its response is not held against the steering that brought it."""
+    FOLLOW_UP = "follow_up"
+    """A later turn of the user. As with a response, an instruction was accepted before: what became of it is not held
+    against the steering that brought that one."""
 
 
-_ASKED, _ANSWERED = Stage.INSTRUCTION, Stage.RESPONSE
+_ASKED, _ANSWERED, _FOLLOWED = Stage.INSTRUCTION, Stage.RESPONSE, Stage.FOLLOW_UP
 
 
 class Reason(StrEnum):
@@ -119,7 +121,19 @@ class Reason(StrEnum):
         "the server gave no complete response, in several tries",
         "look into the server's log",
     )
+    FOLLOW_UP_CLOSING = "follow_up_closing", _FOLLOWED, "the user only thanks or takes leave, with too few turns"
+    FOLLOW_UP_ECHO = "follow_up_echo", _FOLLOWED, "a later turn of the user only repeats an answer"
+    FOLLOW_UP_UNRELATED = "follow_up_unrelated", _FOLLOWED, "a later turn of the user is about something else"
+    FOLLOW_UP_COMMON = "follow_up_common", _FOLLOWED, "too many conversations have just this turn of the user"
+    FOLLOW_UP_NO_ROOM = (
+        "follow_up_no_room",
+        _FOLLOWED,
+        "the conversation filled the context with too few turns",
+        "give more context with --num-ctx, or ask for fewer --turns",
+    )
 
+
+NO_ROOM = frozenset((Reason.RESPONSE_TOO_LONG, Reason.FOLLOW_UP_NO_ROOM))
 
 EXPLANATIONS = {reason: reason.words for reason in Reason}
 """Each reason in words, for the summary and the documentation."""

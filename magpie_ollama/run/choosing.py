@@ -124,12 +124,13 @@ class Tally:
 
 _values = operator.attrgetter(*(field.name for field in fields(Tally)))
 
-_ANSWERED = frozenset(str(reason) for reason in Reason if reason.stage is Stage.RESPONSE)
+_ANSWERED = frozenset(str(reason) for reason in Reason if reason.stage is not Stage.INSTRUCTION)
 
 
 def passed(attempt: Attempt) -> bool:
-    """Whether the attempt's instruction passed the screen, whatever became of its response."""
-    return attempt.outcome == KEPT or attempt.outcome in _ANSWERED
+    """Whether the attempt's instruction passed the screen, whatever became of its response and of later turns, which
+    may be rejected as instructions are."""
+    return attempt.outcome == KEPT or attempt.outcome in _ANSWERED or attempt.response_tokens > 0
 
 
 class Steerings(Protocol):

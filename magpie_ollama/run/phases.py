@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from magpie_ollama.asking.drafts import Draft
+from magpie_ollama.method.reasons import Stage
 from magpie_ollama.run.sources import Source
 
 PHASE = 32
@@ -17,6 +18,7 @@ class Phases:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._parked: deque[Draft] = deque()
+        self._asking_on: deque[Draft] = deque()
         self._out = 0
         self._answering = False
         self._dry = False
@@ -27,7 +29,7 @@ class Phases:
         if self._answering and (self._parked or self._out):
             return bool(self._parked)
         self._answering = False
-        lacks = not self._dry and len(self._parked) + self._out < min(PHASE, missing)
+        lacks = (not self._dry or bool(self._asking_on)) and len(self._parked) + self._out < min(PHASE, missing)
         if lacks or self._out:
             return lacks
         self._answering = bool(self._parked)
@@ -37,23 +39,25 @@ class Phases:
         """The next draft; None where there is none; ``is_done`` says whether one will come."""
         if self._answering:
             draft: Draft | None = self._parked.popleft() if self._parked else None
+        elif self._asking_on:
+            draft = self._asking_on.popleft()
         else:
             draft = self._source.next()
             self._dry = draft is None
         self._out += draft is not None
         return draft
 
-    def give_back(self, draft: Draft, *, answer: bool) -> None:
-        """One that was taken; ``answer`` it when it is time."""
+    def give_back(self, draft: Draft, *, again: bool) -> None:
+        """One that was taken; ``again``: it is to go on when it is time."""
         self._out -= 1
-        if answer:
-            self._parked.append(draft)
+        if again:
+            (self._parked if draft.lacks is Stage.RESPONSE else self._asking_on).append(draft)
 
     @property
     def is_done(self) -> bool:
-        return self._dry and not self._parked and not self._out
+        return self._dry and not self.left and not self._out
 
     @property
     def left(self) -> list[Draft]:
-        """Instructions that nobody has answered."""
-        return list(self._parked)
+        """Those that nobody went on with."""
+        return [*self._parked, *self._asking_on]

@@ -8,15 +8,16 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from magpie_ollama.asking.attempt import attempt
-from magpie_ollama.asking.drafts import Draft
+from magpie_ollama.asking.drafts import Draft, Turn, tokens
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.method.ability import ENOUGH, Writes, ability
 from magpie_ollama.method.duplicates import DuplicateIndex
+from magpie_ollama.method.followups import Phrases
 from magpie_ollama.method.reasons import Stage
 from magpie_ollama.method.variety import subjects_of
-from magpie_ollama.records import DROPPED, KEPT, Attempt, Record, new_id
+from magpie_ollama.records import DROPPED, KEPT, Attempt, Message, Record, new_id
 from magpie_ollama.run.parallel import TICK, USUAL, Throttle, throttle_for
 from magpie_ollama.run.phases import Phases
 from magpie_ollama.run.prepared import Prepared
@@ -45,6 +46,7 @@ class Pipeline:
         keep: Keep = lambda record: None,
         reasons: bool = False,
         phased: bool = False,
+        phrases: Phrases | None = None,
     ) -> None:
         """``reasons``: the model does so before it answers, and much of a response is not seen. ``phased``: the model
         and the one that answers are not in memory together (``run.phases``)."""
@@ -56,7 +58,7 @@ class Pipeline:
         self._corpus = corpus
         self._run = run
         self._progress = prepared.progress
-        self._asker = prepared.asker(seen, self._refused)
+        self._asker = prepared.asker(seen, self._refused, phrases)
         self._judges = prepared.judges
         self._keep = keep
         self._stopping = False
@@ -139,13 +141,13 @@ class Pipeline:
     async def _attempt(self, draft: Draft) -> None:
         task = asyncio.current_task()
         assert task is not None
-        until = Stage.INSTRUCTION if self._phases and draft.lacks is Stage.INSTRUCTION else Stage.RESPONSE
+        until = draft.lacks if self._phases else None
         parks = False
         self._drafts[task] = draft
         self._show()
         try:
             outcome = await attempt(self._asker, draft, self._may_go_on, until)
-            parks = until is Stage.INSTRUCTION and outcome == KEPT
+            parks = outcome == KEPT and draft.lacks is not None
         except asyncio.CancelledError:
             self._end(draft.end(DROPPED))
             raise
@@ -153,12 +155,12 @@ class Pipeline:
             del self._drafts[task]
             self._responding.discard(draft.drawn.index)
             if self._phases is not None:
-                self._phases.give_back(draft, answer=parks)
+                self._phases.give_back(draft, again=parks)
             self._show()
             self._signal()
         if parks:
             return
-        if outcome == KEPT:
+        if outcome == KEPT and not self._has_all:
             record = self._record(draft)
             self._progress.variety.count(record.instruction, record.steering, self._subjects)
             self._corpus.append(record, **(draft.question.further if draft.question else {}))
@@ -167,10 +169,12 @@ class Pipeline:
             if (taken := self._keep(record)) is not None:  # after all is written: it is not ours, and may raise
                 await taken
         else:
-            self._end(draft.end(outcome))
+            self._end(draft.end(DROPPED if outcome == KEPT else outcome))
 
     async def _may_go_on(self, draft: Draft) -> bool:
-        """Waits until a response would not be one too many."""
+        """Waits until a response would not be one too many. What is once responded to has its place."""
+        if draft.drawn.index in self._responding:
+            return not self._stopping
         if draft.lacks is Stage.RESPONSE:
             self._progress.newest = draft.turns[-1].text
             await self._until(lambda: self._over or self._has_room)
@@ -181,14 +185,16 @@ class Pipeline:
 
     def _record(self, draft: Draft) -> Record:
         """Of an attempt that was kept."""
-        asked, answered, drawn, question = draft.instruction, draft.turns[-1], draft.drawn, draft.question
-        spoken = [turn.message for turn in draft.turns]
+        drawn, turns, question, name = draft.drawn, draft.finished, draft.question, self._model.name
+        asked, written = draft.instruction, turns[draft.given :]
+        answers = written[0].role == "assistant"  # a question of somebody else's
+        answered = next((turn for turn in written if turn.role == "assistant"), Turn("assistant"))
         return Record(
             id=new_id(),
-            messages=[*question.messages, spoken[-1]] if question else spoken,
+            messages=[*(question.messages if question else self._system(draft)), *(turn.message for turn in written)],
             language=(draft.rules or self._settings.screening).language.code,
-            model=question.model if question else self._model.name,
-            response_model=self._responder.name if question or self._responder is not self._model else "",
+            model=question.model if question and answers else name,
+            response_model=self._responder.name if answers or self._responder is not self._model else "",
             source=question.source if question else "",
             server=self._model.server.kind,
             steering=drawn.steered.steering,
@@ -197,8 +203,8 @@ class Pipeline:
             run=self._run.id,
             opener=drawn.steered.opener.strip(),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            instruction_tokens=draft.tokens("user"),
-            response_tokens=draft.tokens("assistant"),
+            instruction_tokens=tokens(turns, "user"),
+            response_tokens=tokens(turns, "assistant"),
             finish_reason=answered.finish_reason,
             reasoning=answered.reasoning,
             confidence=asked.confidence,
@@ -207,12 +213,22 @@ class Pipeline:
             response_known_words=answered.known_words,
         )
 
+    def _system(self, draft: Draft) -> list[Message]:
+        """The system message that was used, where it is wanted."""
+        if not self._settings.include_system:
+            return []
+        return [message for message in draft.steered().messages[:1] if message["role"] == "system"]
+
     def _show(self) -> None:
         self._progress.in_flight, self._progress.responding = len(self._drafts), len(self._responding)
 
     @property
+    def _has_all(self) -> bool:
+        return self._run.kept >= self._run.target
+
+    @property
     def _over(self) -> bool:
-        return self._stopping or self._run.kept >= self._run.target
+        return self._stopping or self._has_all
 
     @property
     def _has_room(self) -> bool:

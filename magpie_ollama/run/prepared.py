@@ -10,8 +10,10 @@ from magpie_ollama.asking.settings import Settings
 from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.errors import RequestRefused, TemplateError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
+from magpie_ollama.method.followups import Phrases
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.steering import AUTO, Steered, steer
+from magpie_ollama.records import Message
 from magpie_ollama.run.choosing import AUTO_STEERINGS, Arm
 from magpie_ollama.run.own import own_confidence
 from magpie_ollama.run.progress import Progress
@@ -61,14 +63,16 @@ class Prepared:
                 self.own[temperature] = await own_confidence(self.model, self.prompter, sampling)
                 self.progress.enter("")
 
-    def asker(self, seen: DuplicateIndex, on_busy: Callable[[], None] = lambda: None) -> Asker:
+    def asker(
+        self, seen: DuplicateIndex, on_busy: Callable[[], None] = lambda: None, phrases: Phrases | None = None
+    ) -> Asker:
         """``on_busy`` is called each time that the server refuses a request for want of room."""
 
         def on_tokens(more: int) -> None:
             self.progress.tokens += more
 
         answering = self.responder, self.replies
-        return Asker(self.settings, self.model, self.prompter, seen, on_tokens, on_busy, self.own, answering)
+        return Asker(self.settings, self.model, self.prompter, seen, on_tokens, on_busy, self.own, answering, phrases)
 
     async def steerings(self) -> list[str]:
         """The steerings that the run may take. Auto leaves out, with a notice, those that the template cannot carry."""
@@ -98,6 +102,28 @@ class Prepared:
         """What an attempt's steering draws by its seed."""
         settings = self.settings
         return steer(steering, settings.language, seed, system=settings.system, exemplars=settings.exemplars)
+
+    async def front(self) -> tuple[Message, ...] | None:
+        """What stands in front of a conversation of several turns: one system message for both sides, if the template
+        carries it, so that each prompt begins as the one before. None where there are no conversations."""
+        language, own = self.settings.language, self.settings.system
+        if self.settings.turns.most == 1:
+            return None
+        shown = language.exemplars[0]
+        system = Message(role="system", content=own or language.system_multi_turn)
+        turns = (Message(role="user", content=shown.instruction), Message(role="assistant", content=shown.response))
+        try:
+            await self._carry(Steered("conversations", (system, *turns)))
+        except TemplateError as error:
+            if own:
+                raise
+            try:
+                await self._carry(Steered("conversations", turns))
+            except TemplateError as other:
+                raise TemplateError(other.cause, "leave out --turns, or give --template") from other
+            self.progress.notices.append(f"Conversations go on without a system message: {error.cause}")
+            return ()
+        return (system,)
 
     async def _carry(self, steered: Steered) -> None:
         model = self.model

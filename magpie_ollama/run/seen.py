@@ -6,8 +6,10 @@ from collections.abc import Callable
 from itertools import takewhile
 
 from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.reading import Rows
 from magpie_ollama.method import index_state
 from magpie_ollama.method.duplicates import DuplicateIndex
+from magpie_ollama.method.followups import Phrases
 
 WORTH_KEEPING = 2000
 """Instructions that take 0.1 s to read and hash: so many new ones, and the next opening shall find them done."""
@@ -25,3 +27,13 @@ def index(corpus: Corpus, stopped: Callable[[], bool] = lambda: False) -> Duplic
     if len(seen) - before >= WORTH_KEEPING and not stopped():
         corpus.remember(index_state.to_bytes(seen))
     return seen
+
+
+def phrases(corpus: Corpus, stopped: Callable[[], bool] = lambda: False) -> Phrases:
+    """The later turns of the user that a corpus has. Reads all of it."""
+    found = Phrases()
+    if corpus.path is not None and corpus.records:
+        for row in takewhile(lambda _: not stopped(), Rows(corpus.path, skip_bad=True)):
+            for turn in [turn for turn in row.said.turns if turn.role == "user"][1:]:
+                found.add(turn.text)
+    return found

@@ -16,6 +16,7 @@ from magpie_ollama.corpus.runs import Run, Status
 from magpie_ollama.errors import ShortOfTarget
 from magpie_ollama.method.detection import told_by
 from magpie_ollama.method.duplicates import DuplicateIndex
+from magpie_ollama.method.followups import Phrases
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered
@@ -27,7 +28,7 @@ from magpie_ollama.run.phases import PHASE
 from magpie_ollama.run.pipeline import Keep, Pipeline
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.seen import index
+from magpie_ollama.run.seen import index, phrases
 from magpie_ollama.run.sources import Drawing, Source
 from magpie_ollama.servers.loaded import LoadedModel
 
@@ -86,6 +87,7 @@ class Session(Prepared):
         """Makes the records. Raises the ``MagpieError`` that ended the run short; what was kept stays."""
         allowed = await self.steerings()
         template = await self.prompter.template(self.steer(allowed[0], 0).messages)
+        front = await self.front()
         self._note(template)
         run = self.run = self._begin(template, allowed)
         steerings: FixedSteering | AutoSteering = FixedSteering(Arm(allowed[0], self.settings.instruction.temperature))
@@ -97,6 +99,7 @@ class Session(Prepared):
         progress.enter("Reading the corpus" if self.corpus.records else "")
         try:
             seen = await asyncio.to_thread(index, self.corpus, lambda: self._stopped)
+            said = await asyncio.to_thread(phrases, self.corpus, lambda: self._stopped) if front is not None else None
         except asyncio.CancelledError:
             self.stop()  # the end of the thread is waited for
             raise
@@ -104,19 +107,27 @@ class Session(Prepared):
         if self.settings.language.code != "en":
             await self.measure_own()
         try:
-            await self._go(run, Drawing(self.settings, run, steerings), seen, template, keep)
+            await self._go(run, Drawing(self.settings, run, steerings, front), seen, template, keep, said)
         finally:
             if isinstance(steerings, AutoSteering):
                 measurements.add(self.model, self.settings.measured_as, steerings.tallies())
         return run
 
-    async def _go(self, run: Run, source: Source, seen: DuplicateIndex, template: Template, keep: Keep) -> None:
-        """Goes on with the run by the attempts of ``source``."""
+    async def _go(
+        self,
+        run: Run,
+        source: Source,
+        seen: DuplicateIndex,
+        template: Template,
+        keep: Keep,
+        said: Phrases | None = None,
+    ) -> None:
+        """Goes on with the run by the attempts of ``source``; ``said`` are the later turns that the corpus has."""
         progress = self.progress
         progress.funnel = Funnel.of(run.attempts())
         progress.kept, progress.target = run.kept, run.target
         reasons = (self.settings.think or template.opens_reasoning) and self.responder.thinks is not False
-        self._pipeline = Pipeline(self, source, self.corpus, run, seen, keep, reasons, self._phased)
+        self._pipeline = Pipeline(self, source, self.corpus, run, seen, keep, reasons, self._phased, said)
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()
         status: Status = "failed"

@@ -10,7 +10,7 @@ from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.method.languages import Exemplar
 from magpie_ollama.method.screening import count_words
-from magpie_ollama.records import Attempt, Record
+from magpie_ollama.records import Attempt, Message, Record
 from magpie_ollama.run.choosing import Steerings
 
 POOL = 32
@@ -32,11 +32,15 @@ class Source(Protocol):
 
 
 class Drawing:
-    """Attempts from nothing but a steering and a seed, as many as the settings allow in one go."""
+    """Attempts from nothing but a steering and a seed, as many as the settings allow in one go. ``front`` is that of
+    conversations."""
 
-    def __init__(self, settings: Settings, run: Run, steerings: Steerings) -> None:
+    def __init__(
+        self, settings: Settings, run: Run, steerings: Steerings, front: tuple[Message, ...] | None = None
+    ) -> None:
         self._settings = settings
         self._steerings = steerings
+        self._front = front
         self._first_seed = run.seed
         self._next_index = run.next_index
         self._left = settings.attempt_bound
@@ -47,8 +51,8 @@ class Drawing:
             return None
         self._left -= 1
         index, self._next_index = self._next_index, self._next_index + 1
-        arm = self._steerings.choose()
-        return Draft(draw(self._settings, index, self._first_seed + index, *arm, self._pool))
+        drawn = draw(self._settings, index, self._first_seed + index, *self._steerings.choose(), self._pool)
+        return Draft(drawn, front=self._front)
 
     def learn(self, attempt: Attempt) -> None:
         self._steerings.learn(attempt)

@@ -94,7 +94,11 @@ def shown(reply: Any, ask: Ask) -> Reply:
     return Reply(reply) if isinstance(reply, str) else reply
 
 
-@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.DUPLICATE, Reason.NEAR_DUPLICATE}))
+LATER = {reason for reason in Reason if reason.stage is Stage.FOLLOW_UP}
+"""See test_conversations."""
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - LATER - {Reason.DUPLICATE, Reason.NEAR_DUPLICATE}))
 def test_reasons(tmp_path: Path, reason: Reason) -> None:
     changes, instruction, response = spoiled(reason)
     short = "limit" if reason in (Reason.TRUNCATED, Reason.RESPONSE_TRUNCATED) else ""
