@@ -42,6 +42,7 @@ with _loading():
 COMMANDS = {
     "generate": "Make instruction data: the model writes users' instructions, then answers them.",
     "respond": "Answer your own questions: of a text, CSV, JSON, Parquet or a corpus.",
+    "converse": "Go on with the conversations of a corpus: the model asks on, and answers.",
     "compare": "Measure which steering works for which language, on your own models.",
     "doctor": "Check server, model and template, and what a run would take; each finding with its remedy.",
     "stats": "What is in a corpus: languages, steerings, lengths, duplicates, and what its runs cost.",

@@ -191,7 +191,7 @@ class Pipeline:
         answered = next((turn for turn in written if turn.role == "assistant"), Turn("assistant"))
         return Record(
             id=new_id(),
-            messages=[*(question.messages if question else self._system(draft)), *(turn.message for turn in written)],
+            messages=[*self._front(draft), *(turn.message for turn in written)],
             language=(draft.rules or self._settings.screening).language.code,
             model=question.model if question and answers else name,
             response_model=self._responder.name if answers or self._responder is not self._model else "",
@@ -201,7 +201,7 @@ class Pipeline:
             temperature=drawn.temperature,
             seed=drawn.seed,
             run=self._run.id,
-            opener=drawn.steered.opener.strip(),
+            opener="" if draft.given else drawn.steered.opener.strip(),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             instruction_tokens=tokens(turns, "user"),
             response_tokens=tokens(turns, "assistant"),
@@ -213,11 +213,12 @@ class Pipeline:
             response_known_words=answered.known_words,
         )
 
-    def _system(self, draft: Draft) -> list[Message]:
-        """The system message that was used, where it is wanted."""
-        if not self._settings.include_system:
-            return []
-        return [message for message in draft.steered().messages[:1] if message["role"] == "system"]
+    def _front(self, draft: Draft) -> list[Message]:
+        """What was there before, behind the system message that was used, where that is wanted."""
+        given = list(draft.question.messages) if draft.question else []
+        used = draft.steered().messages[:1] if self._settings.include_system else ()
+        has_own = any(message["role"] == "system" for message in given)
+        return [*(message for message in used if message["role"] == "system" and not has_own), *given]
 
     def _show(self) -> None:
         self._progress.in_flight, self._progress.responding = len(self._drafts), len(self._responding)

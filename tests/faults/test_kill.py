@@ -214,3 +214,42 @@ def test_answers(run: Runner, own_folder: Path) -> None:
         check_left(own_folder)
     finally:
         trial.close()
+
+
+class Conversations(Trial):
+    """The same for the records of another corpus, which go on."""
+
+    def arguments(self, count: int, *more: object) -> tuple[object, ...]:
+        return "converse", "en.jsonl", "-o", self.path, "--turns", 2, "--seed", 11, "-q", "--json", *more
+
+
+@pytest.mark.timeout(300 + 20 * ROUNDS)
+def test_conversations(run: Runner, own_folder: Path) -> None:
+    """No record goes on twice, and none is forgotten."""
+    chance, trial = random.Random(5), Conversations(Path("c.jsonl"))
+
+    def going_on(ask: Ask) -> Reply:
+        step = 1 + (ask.seed or 0) % 1000
+        return Reply(f"And what comes after step {step}?" if ask.kind == "raw" else f"Step {step + 1}.", delay=0.0005)
+
+    try:
+        with FakeOllama() as fake:
+            assert run("generate", "-n", 5 + 10 * ROUNDS, "-o", "en.jsonl", "--host", fake.url, "-q").code == 0
+            fake.script = going_on
+            for _ in range(ROUNDS):
+                started = trial.start("--host", fake.url)
+                wanted = len(trial.lines()) + chance.randrange(1, 8)
+                wait_for(fake, lambda wanted=wanted: len(trial.lines()) >= wanted, started)
+                threading.Timer(chance.uniform(0.0, 0.02), started.kill).start()
+                assert finished(started).code < 0
+                trial.check("kill -9 of converse")
+            told = trial.ended(run(*trial.arguments(0, "--host", fake.url)), 0)
+        assert told["status"] == "done"
+        made = trial.check("kill -9 of converse")
+        ids = [json.loads(line)["id"] for line in Path("en.jsonl").read_bytes().splitlines()]
+        assert sorted(record["source"] for record in made) == sorted(ids), "each once"
+        assert {len(record["messages"]) for record in made} == {4}
+        assert len({record["run"] for record in made}) == 1, "one run, continued"
+        check_left(own_folder)
+    finally:
+        trial.close()

@@ -1,0 +1,199 @@
+"""The run in which the records of a file go on: the model asks on as their user, and answers."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from magpie_ollama.asking.drafts import Draft, Turn, draw
+from magpie_ollama.asking.opening import opened
+from magpie_ollama.asking.said import Turns
+from magpie_ollama.asking.settings import Settings
+from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.questions import Question
+from magpie_ollama.corpus.reading import Row, Rows
+from magpie_ollama.corpus.runs import Run
+from magpie_ollama.errors import NotACorpus, ShortOfTarget, UnknownLanguage
+from magpie_ollama.method import languages
+from magpie_ollama.method.detection import identify
+from magpie_ollama.method.duplicates import DuplicateIndex
+from magpie_ollama.method.languages import Language
+from magpie_ollama.method.screening import prepare
+from magpie_ollama.records import Attempt, Message, Record
+from magpie_ollama.run.pipeline import Keep
+from magpie_ollama.run.progress import Progress
+from magpie_ollama.run.seen import phrases
+from magpie_ollama.run.session import Plan, Session
+from magpie_ollama.servers.loaded import LoadedModel
+
+
+@dataclass(slots=True)
+class Conversations:
+    """Those of a file that can go on to ``turns``: by their ids in the order of the file, each with its language. About
+    1 kB each. ``passed_over`` counts the others by the words for why."""
+
+    path: Path
+    found: dict[str, tuple[Question, Language]] = field(default_factory=dict)
+    passed_over: Counter[str] = field(default_factory=Counter)
+    notice: str = ""
+
+    def leave_out_those_of(self, corpus: Corpus) -> None:
+        """Those that it has, by the sources of its records."""
+        if corpus.path is not None and corpus.records:
+            for row in Rows(corpus.path, skip_bad=True):
+                self.found.pop(row.text("source"), None)
+
+    @property
+    def languages(self) -> list[Language]:
+        """The most frequent first."""
+        by_code = {language.code: language for _, language in self.found.values()}
+        return [by_code[code] for code, _ in Counter(one.code for _, one in self.found.values()).most_common()]
+
+
+def read(
+    path: Path,
+    turns: Turns,
+    language: Language | None = None,
+    *,
+    skip_bad: bool = False,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> Conversations:
+    """``language`` is that of rows which name none; None reads their texts. Raises what ``Rows`` does, and NotACorpus
+    where nothing can go on."""
+    rows = Rows(path, skip_bad=skip_bad, on_progress=on_progress)
+    made = Conversations(path)
+    for row in rows:
+        spoken = _language(row, language)
+        asked = sum(turn.role == "user" for turn in row.said.turns)
+        if row.said.reason or not asked:
+            made.passed_over["unanswered"] += 1
+        elif asked >= turns.most:
+            made.passed_over["as long already"] += 1
+        elif spoken is None:
+            made.passed_over["in a language without data"] += 1
+        else:
+            source = row.id if row.data.get("id") not in (None, "") else f"{path.name}#{row.number}"
+            messages = [Message(role=turn.role, content=turn.text) for turn in row.said.turns]  # type: ignore[typeddict-item]
+            if source in made.found:
+                made.passed_over["with an id that was there before"] += 1
+            made.found.setdefault(source, (Question(row.number, source, tuple(messages)), spoken))
+    made.notice = rows.notice()
+    if not made.found:
+        told = ", ".join(f"{count} {why}" for why, count in made.passed_over.items())
+        raise NotACorpus(f"{path} has no conversation to go on with: {told}", "give more --turns, or another file")
+    return made
+
+
+def _language(row: Row, given: Language | None) -> Language | None:
+    named = row.text("language")
+    try:
+        if named or given is not None:
+            return languages.find(named) if named else given
+    except UnknownLanguage:
+        return None
+    code = identify(row.instruction)
+    return languages.load(code) if code in languages.codes() else None
+
+
+class Extending(Session):
+    """``found`` are the conversations that the corpus does not have yet."""
+
+    judges = False
+
+    def __init__(
+        self, settings: Settings, model: LoadedModel, corpus: Corpus, progress: Progress, found: Conversations
+    ) -> None:
+        super().__init__(settings, model, corpus, progress)
+        self.conversations = found
+        unfinished = corpus.unfinished(self._identity(), model.digest)
+        self.settings = replace(settings, target=len(found.found) + (unfinished.kept if unfinished else 0))
+
+    async def plan(self) -> Plan:
+        front = await self.front()
+        unfinished = self._unfinished()
+        source = next(iter(self.conversations.found))
+        draft = self.begin(source, 0, unfinished.seed if unfinished else self.settings.seed or 0, front)
+        template = await self.prompter.template(draft.before())
+        kept = unfinished.kept if unfinished else 0
+        return Plan(
+            draft.steered(), template, template.prefix, kept, self.settings.target, unfinished.id if unfinished else ""
+        )
+
+    async def generate(self, keep: Keep = lambda record: None) -> Run:
+        """Goes on with what is left. Raises ``ShortOfTarget`` where some could not go on, the ``MagpieError`` that
+        ended the run before."""
+        front = await self.front()
+        template = await self.prompter.template(front or ())
+        self._note(template)
+        run = self.run = self._begin(template, [self.settings.steering])
+        said = phrases(self.corpus)
+        await self._go(run, _Source(self, run, front), DuplicateIndex(), template, keep, said)
+        return run
+
+    def begin(self, source: str, index: int, seed: int, front: tuple[Message, ...] | None) -> Draft:
+        question, language = self.conversations.found[source]
+        settings, rules = replace(self.settings, language=language), replace(self.settings.screening, language=language)
+        said = [message for message in question.messages if message["role"] != "system"]
+        turns = [Turn(message["role"], message["content"], complete=True) for message in said]  # type: ignore[arg-type]
+        drawn, more = draw(settings, index, seed, settings.steering), len(turns) // 2 + 1
+        drawn = replace(drawn, turns=max(drawn.turns, more), least=max(drawn.least, more))
+        if front:  # the template carries a system message
+            own = [message for message in question.messages if message["role"] == "system"]
+            text = settings.system or language.system_multi_turn
+            front = tuple(own[:1]) or (Message(role="system", content=text),)
+        return Draft(drawn, turns, question=question, rules=rules, front=front)
+
+    def _identity(self) -> Mapping[str, Any]:
+        identity = {**super()._identity(), "language": "", "conversations": self.conversations.path.name}
+        del identity["language_data"]  # of many
+        return identity
+
+    def _short(self, run: Run) -> ShortOfTarget:
+        short = super()._short(run)
+        cause = short.cause.replace("Kept", "Extended", 1)
+        return ShortOfTarget(cause, "run the same command again: it tries the others by other seeds")
+
+
+class _Source:
+    """Each conversation that is left, once in one go."""
+
+    def __init__(self, session: Extending, run: Run, front: tuple[Message, ...] | None) -> None:
+        self._session = session
+        self._run = run
+        self._front = front
+        self._waiting = deque(session.conversations.found)
+        self._next_index = run.next_index
+
+    def next(self) -> Draft | None:
+        if not self._waiting:
+            return None
+        source = self._waiting.popleft()
+        index, self._next_index = self._next_index, self._next_index + 1
+        return self._session.begin(source, index, self._run.seed + index, self._front)
+
+    def learn(self, attempt: Attempt) -> None: ...
+
+    def remember(self, record: Record) -> None: ...
+
+    def shares(self) -> dict[str, float]:
+        return {}
+
+
+@asynccontextmanager
+async def open_extending(
+    settings: Settings, corpus: Corpus, progress: Progress, found: Conversations
+) -> AsyncIterator[Extending]:
+    """The model is opened by visible steps of ``progress``."""
+    told = [f"Passed over {count} of {found.path.name}: {why}." for why, count in found.passed_over.items()]
+    progress.notices += [*corpus.notices, *filter(None, [found.notice]), *told]
+    spoken = found.languages
+
+    def load_data() -> None:
+        progress.notices.extend(filter(None, map(prepare, spoken)))
+
+    async with opened(settings.server, settings.parallel, progress, corpus, spoken, meanwhile=load_data) as model:
+        yield Extending(settings, model, corpus, progress, found)

@@ -1,0 +1,146 @@
+"""``magpie-ollama converse``, from the command line to the corpus."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from commands.support import Runner, check_error, records
+from fake_ollama import Ask, FakeOllama, Reply
+
+from magpie_ollama.method import languages
+
+ANSWER = "Start with a clear goal and write it down. Ask somebody who has done it before."
+LATER = [
+    {"role": "user", "content": "And after that?"},
+    {"role": "assistant", "content": "Rest for a day, then begin anew."},
+    {"role": "user", "content": "Which tools help?"},
+    {"role": "assistant", "content": "A pencil and a good chair."},
+]
+
+
+def row(name: str, **more: Any) -> dict[str, Any]:
+    messages = [
+        {"role": "user", "content": f"How do I learn the {name}?"},
+        {"role": "assistant", "content": ANSWER},
+    ]
+    return {"id": name, "messages": messages, "language": "en", **more}
+
+
+def write(*rows: dict[str, Any]) -> None:
+    Path("a.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in rows))
+
+
+def going_on(ask: Ask) -> Reply:
+    return Reply(LATER[ask.prompt.count("<|im_start|>user\n") * 2 - (4 if ask.kind == "raw" else 3)]["content"])
+
+
+def test_what_is_there_goes_on(run: Runner) -> None:
+    own = {"role": "system", "content": "You teach the lute."}
+    lute = row("lute")
+    lute["messages"].insert(0, own)
+    harp = {"instruction": "How do I tune a harp at home?", "output": ANSWER}
+    long = row("horn")
+    long["messages"] += LATER
+    write(row("cello"), lute, harp, long, row("gong", language="tlh"), {"instruction": "What is a drum?", "output": ""})
+    with FakeOllama(script=going_on) as fake:
+        done = run("converse", "a.jsonl", "--turns", 3, "--host", fake.url, "--no-progress", "--json")
+        assert done.code == 0, done.err
+        asked = [one.body for one in fake.requests if one.generation >= 0]
+    made = {record["source"]: record for record in records("a.conversations.jsonl")}
+    assert made.keys() == {"cello", "lute", "a.jsonl#3"}
+    for source, given in (("cello", row("cello")["messages"]), ("lute", lute["messages"])):
+        assert made[source]["messages"] == [*given, *LATER], "with its own system message"
+    told = made["cello"]
+    assert (told["language"], told["response_model"], told["opener"]) == ("en", "", "")
+    assert told["instruction_tokens"] == sum(len(LATER[turn]["content"].split()) for turn in (0, 2)) or told["model"]
+    for why in ("1 of a.jsonl: as long already", "a language without data", "unanswered"):
+        assert why in done.err
+    system = languages.load("en").system_multi_turn
+    fronts = [body["messages"][0]["content"] for body in asked if "messages" in body]
+    assert fronts.count(system) == 4
+    assert fronts.count(own["content"]) == 2, "the record's own in the place of the language's"
+    raws = [body["prompt"] for body in asked if body.get("raw")]
+    lutes = [prompt for prompt in raws if "the lute?" in prompt]
+    assert lutes[0] == (
+        "<|im_start|>system\nYou teach the lute.<|im_end|>\n<|im_start|>user\nHow do I learn the lute?<|im_end|>\n"
+        f"<|im_start|>assistant\n{ANSWER}<|im_end|>\n<|im_start|>user\n"
+    )
+
+
+def test_the_same_command_goes_on_with_the_others(run: Runner) -> None:
+    write(*map(row, ("cello", "lute", "harp")))
+
+    def silent(ask: Ask) -> Reply:
+        return Reply("") if "lute" in ask.prompt else going_on(ask)
+
+    with FakeOllama(script=silent) as fake:
+        done = run("converse", "a.jsonl", "--turns", 2, "--host", fake.url, "--no-progress", "--seed", 5)
+        check_error(done, 4, "Extended 2 of 3", "run the same command again")
+        assert "rejected" in done.err
+        before = len(fake.requests)
+        fake.script = going_on
+        again = run("converse", "a.jsonl", "--turns", 2, "--host", fake.url, "--no-progress", "--seed", 5)
+        assert again.code == 0, again.err
+        asked = [one.body for one in fake.requests[before:] if one.generation >= 0]
+        assert {"lute" in str(body) for body in asked} == {True}, "the others are there"
+        before = len(fake.requests)
+        done = run("converse", "a.jsonl", "--turns", 2, "--host", fake.url, "--no-progress", "--seed", 5)
+        assert (done.code, len(fake.requests)) == (0, before)
+        assert "has all of them already" in done.err
+    made = records("a.conversations.jsonl")
+    assert sorted(record["source"] for record in made) == ["cello", "harp", "lute"]
+    assert len({record["run"] for record in made}) == 1
+    assert len({record["seed"] for record in made}) == 3
+
+
+def test_each_language_is_its_own(run: Runner) -> None:
+    write(
+        row("cello"),
+        row(
+            "liuto",
+            language="it",
+            messages=[
+                {"role": "user", "content": "Come posso imparare a suonare il liuto?"},
+                {"role": "assistant", "content": "Comincia con un obiettivo chiaro e trova un buon maestro."},
+            ],
+        ),
+    )
+
+    def both(ask: Ask) -> Reply:
+        if "liuto" in ask.prompt:
+            return Reply("Quanto tempo ci vuole?" if ask.kind == "raw" else "Ci vogliono almeno due anni di studio.")
+        return going_on(ask)
+
+    with FakeOllama(script=both) as fake:
+        assert run("converse", "a.jsonl", "--turns", 2, "--host", fake.url, "-q").code == 0
+        systems = {
+            one.body["messages"][0]["content"]
+            for one in fake.requests
+            if one.path == "/api/chat" and one.generation >= 0
+        }
+    assert systems == {languages.load(code).system_multi_turn for code in ("en", "it")}
+    assert {record["language"] for record in records("a.conversations.jsonl")} == {"en", "it"}
+
+
+def test_openers_and_a_plan(run: Runner) -> None:
+    write(row("cello"))
+    with FakeOllama(script=lambda ask: Reply(" that is hard?") if ask.kind == "raw" else going_on(ask)) as fake:
+        done = run("converse", "a.jsonl", "--turns", 2, "--host", fake.url, "--dry-run", "--json")
+        plan = json.loads(done.out)
+        assert plan["prompt"].endswith(f"{ANSWER}<|im_end|>\n<|im_start|>user\n")
+        assert not Path("a.conversations.jsonl").exists()
+        assert run("converse", "a.jsonl", "--turns", 2, "--openers", "--host", fake.url, "-q").code == 0
+    asked = records("a.conversations.jsonl")[0]["messages"][2]["content"]
+    assert asked.endswith(" that is hard?")
+    assert asked.removesuffix(" that is hard?") in languages.load("en").follow_ups
+
+
+def test_nothing_that_can_go_on(run: Runner) -> None:
+    write(row("cello"))
+    check_error(
+        run("converse", "a.jsonl", "--turns", 1), 1, "no conversation to go on with: 1 as long already", "--turns"
+    )
+    check_error(run("converse", "a.jsonl", "--turns", 0), 2, "--turns 0 is no number of turns", "2-4")
+    check_error(run("converse", "a.jsonl", "-o", "a.jsonl"), 2, "is the corpus itself", "-o")
