@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     envvar="MAGPIE_OLLAMA_FILTER_MIN_CONFIDENCE",
     help="Where it was measured.",
 )
+@option("--min-turns", type=click.IntRange(min=0), default=0, help="Of the user.")
 @option(
     "--min-words",
     type=click.IntRange(min=0),
@@ -187,6 +188,7 @@ def _criteria(given: dict[str, Any]) -> Criteria:
         steerings=tuple(parse_steering(steering) for steering in _values(given["steering"])),
         models=tuple(_values(given["model"])),
         min_confidence=given["min_confidence"],
+        min_turns=given["min_turns"],
         min_words=given["min_words"],
         max_words=given["max_words"],
         min_response_words=given["min_response_words"],

@@ -60,6 +60,11 @@ class Said(msgspec.Struct):
     asked: tuple[Turn, ...] = ()
 
     @property
+    def asks(self) -> int:
+        """How many turns the user has."""
+        return sum(turn.role == "user" for turn in self.turns or self.asked)
+
+    @property
     def reasoning(self) -> str:
         """What was thought before the response."""
         return next((turn.reasoning for turn in self.turns if turn.role == "assistant"), "")

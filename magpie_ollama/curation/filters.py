@@ -30,6 +30,7 @@ EXPLANATIONS = {
     "other_steering": "of another steering than --steering",
     "other_model": "of another model than --model",
     "low_confidence": "below --min-confidence",
+    "too_few_turns": "fewer turns of the user than --min-turns",
     "too_short": "an instruction of fewer words than --min-words",
     "too_long": "an instruction of more words than --max-words",
     "response_too_short": "a response of fewer words than --min-response-words",
@@ -76,6 +77,7 @@ class Criteria:
     steerings: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     min_confidence: float = 0.0
+    min_turns: int = 0
     min_words: int = 0
     max_words: int | None = None
     min_response_words: int = 0
@@ -101,6 +103,8 @@ def rules(criteria: Criteria) -> list[Rule]:
     found += [_tagged(name, frozenset(values)) for name, values in criteria.tags]
     if criteria.magpie:
         found += [_magpie_quality, _magpie_incomplete, _magpie_reward, _magpie_repetition]
+    if criteria.min_turns:
+        found.append(lambda row: "too_few_turns" if row.said.asks < criteria.min_turns else None)
     if criteria.min_words or criteria.max_words is not None:
         found.append(_words(criteria.min_words, criteria.max_words))
     if criteria.min_response_words or criteria.max_response_words is not None:

@@ -68,10 +68,7 @@ class Importer:
             **{
                 **kept,
                 "id": kept["id"] or new_id(),
-                "messages": [
-                    {"role": "user", "content": row.instruction},
-                    {"role": "assistant", "content": row.response},
-                ],
+                "messages": [{"role": turn.role, "content": turn.text} for turn in row.said.turns],
                 "language": language,
                 "model": self.model or row.model,
                 "run": "",
@@ -91,9 +88,7 @@ class Importer:
             nothing = value is None or (own and value in ("", 0, tags()))
             if key not in kept and not nothing:
                 self.left_out[str(key)] += 1
-        system = said.turns[0].role == "system"
-        self.left_out["(system message)"] += system
-        self.left_out["(further turns)"] += said.lost or len(said.turns) - system > 2
+        self.left_out["(further turns)"] += said.lost
 
     def _language(self, row: Row) -> str:
         """A code, or the name of a reason."""

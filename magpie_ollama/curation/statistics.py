@@ -68,11 +68,12 @@ class _Group:
 
 class Statistics:
     """Counts of all rows given to ``count``. ``parts`` are by language and unit; ``tags`` by the tag's name, and so is
-    ``judged``: of the tables ``tags`` alone that name their judge."""
+    ``judged``: of the tables ``tags`` alone that name their judge; ``turns`` are counts by the user's turns."""
 
     def __init__(self) -> None:
         self.without_response = 0
         self.unwanted = 0
+        self.turns: Counter[int] = Counter()
         self.parts: dict[tuple[str, Unit], Part] = {}
         self.tags: dict[str, Counter[str]] = {}
         self.judged: dict[str, Counter[str]] = {}
@@ -108,6 +109,7 @@ class Statistics:
         if not answered:
             self.without_response += 1
         self.unwanted += row.unwanted
+        self.turns[row.said.asks] += 1
         if not _TAG_KEYS.isdisjoint(data):
             self._count_tags(row)
         self.variety.count(instruction, row.text("steering"), shipped_subjects(part.language))
@@ -160,6 +162,7 @@ class Statistics:
             "records": self.records,
             "without_response": self.without_response,
             "labelled_bad": self.unwanted,
+            "turns": {str(turns): count for turns, count in sorted(self.turns.items())},
             "duplicates": self.duplicates,
             "near_duplicates": self.near_duplicates,
             "variety": self.variety.to_dict(),

@@ -91,6 +91,8 @@ def _facts(found: Statistics) -> dict[str, str]:
         "records": f"{whole:,}",
         "form": " · ".join(_form(form) + (f" {share(n, whole)}" if len(forms) > 1 else "") for form, n in forms),
     }
+    if set(found.turns) - {1}:
+        rows["user's turns"] = " · ".join(f"{turns}: {n:,}" for turns, n in sorted(found.turns.items()))
     if found.without_response:
         rows["no response"] = f"{found.without_response:,} ({share(found.without_response, whole)})"
     if found.unwanted:

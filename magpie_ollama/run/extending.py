@@ -68,10 +68,9 @@ def read(
     made = Conversations(path)
     for row in rows:
         spoken = _language(row, language)
-        asked = sum(turn.role == "user" for turn in row.said.turns)
-        if row.said.reason or not asked:
+        if row.said.reason:
             made.passed_over["unanswered"] += 1
-        elif asked >= turns.most:
+        elif row.said.asks >= turns.most:
             made.passed_over["as long already"] += 1
         elif spoken is None:
             made.passed_over["in a language without data"] += 1

@@ -38,7 +38,7 @@ def write(*data: dict[str, Any] | bytes, path: Path = SOURCE) -> Path:
         (
             {"conversations": [{"from": who, "value": text} for who, text in CHAT], "language": "it"},
             "",
-            {"(system message)": 1, "(further turns)": 1},
+            {},
         ),
         ({"prompt": "Chi sei?", "completion": "Un modello.", "language": "it", "model_name": "m"}, "m", {}),
     ],
@@ -50,7 +50,8 @@ def test_every_shape_becomes_a_record(run: Runner, row: dict[str, Any], model: s
     assert (told["imported"], told["records"], told["left_out"]) == (1, 1, left_out)
     (made,) = records(TARGET)
     assert made.keys() == KEYS
-    assert [message["content"] for message in made["messages"]] == ["Chi sei?", "Un modello."]
+    said = [text for _, text in CHAT] if "conversations" in row else ["Chi sei?", "Un modello."]
+    assert [message["content"] for message in made["messages"]] == said, "all turns, with the system message"
     assert (made["language"], made["model"], made["server"], made["steering"]) == ("it", model, "import", "")
     with Corpus.open(TARGET) as corpus:
         assert corpus.records == 1

@@ -112,6 +112,13 @@ def test_words_are_counted_as_generate_counts_them(text: str, language: str, wor
         assert reason(answered, max_response_words=count) == ("response_too_long" if words > count else None)
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_turns_of_the_user(turns: int) -> None:
+    pair = [{"role": "user", "content": "Perché?"}, {"role": "assistant", "content": "Perché sì."}]
+    for least in range(5):
+        assert reason(row(messages=pair * turns), min_turns=least) == ("too_few_turns" if turns < least else None)
+
+
 def test_a_bound_beyond_all_texts_is_one() -> None:
     assert reason(row(), min_words=10**30) == "too_short"
     assert reason(row(), max_words=10**30, max_response_words=2**63) is None

@@ -45,6 +45,13 @@ def test_fields_are_counted(tmp_path: Path) -> None:
     assert [(part["language"], part["records"]) for part in report["languages"]] == [("it", 2), ("en", 1), ("", 1)]
 
 
+def test_turns_of_the_user_are_counted(tmp_path: Path) -> None:
+    asked, answered = {"role": "user", "content": "Perché?"}, {"role": "assistant", "content": "Sì."}
+    turns = [[asked, answered], [asked, answered] * 3, [asked, answered, asked], [asked]]
+    found = counted(tmp_path, *({"messages": some, "output": None} for some in turns))
+    assert found.to_dict()["turns"] == {"1": 3, "3": 1}, "a question that nobody answers is no turn behind an answer"
+
+
 def test_lengths_are_in_words_or_in_characters_without_spaces(tmp_path: Path) -> None:
     found = counted(
         tmp_path,
