@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from magpie_ollama.method.checks import INSTRUCTIONS, Check, Look, Rules, Verdicts, screened
 from magpie_ollama.method.duplicates import normalise, shingles
-from magpie_ollama.method.languages import Exemplar
+from magpie_ollama.method.languages import Exemplar, Language
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.steering import Steered
 
@@ -83,7 +83,7 @@ def _closes(look: Look) -> bool:
     closings = look.rules.language.closings
     if not closings or any(mark in look.text for mark in "?？؟;՞") or len(look.text) > WORDY * max(map(len, closings)):
         return False
-    known = shingles(normalise(" ".join(closings)))
+    known = set[str]().union(*(shingles(normalise(closing)) for closing in closings))
     return _share(shingles(normalise(look.text)), known) >= CLOSING
 
 
@@ -95,13 +95,18 @@ def _echoes(look: Look) -> bool:
     return any(_share(own, shingles(normalise(shown.response))) >= ECHO for shown in look.steered.exemplars)
 
 
-def _is_about_something_else(look: Look) -> bool:
-    """By its rare shingles, those that the language's exemplars have not: too few of them were said before."""
-    rare = shingles(normalise(look.text)) - _common(look.rules.language.exemplars)
-    if len(rare) < FEW:
+def is_about_something_else(look: Look) -> bool:
+    """Whether of a text that says enough for it too little was said before."""
+    own = rare(look.text, look.rules.language)
+    if len(own) < FEW:
         return False
     said = normalise(" ".join(text for exchange in look.steered.exemplars for text in exchange))
-    return _share(rare, shingles(said)) < RELATED
+    return _share(own, shingles(said)) < RELATED
+
+
+def rare(text: str, language: Language) -> Set[str]:
+    """The shingles of a text that the language's exemplars do not have."""
+    return shingles(normalise(text)) - _common(language.exemplars)
 
 
 def _share(part: Set[str], whole: Set[str]) -> float:
@@ -114,8 +119,8 @@ def _common(exemplars: tuple[Exemplar, ...]) -> Set[str]:
 
 
 FOLLOW_UPS = (
-    *(check for check in INSTRUCTIONS if check.reason is not Reason.TOO_SHORT),
     Check(Reason.FOLLOW_UP_CLOSING, _closes),
+    *(check for check in INSTRUCTIONS if check.reason is not Reason.TOO_SHORT),
     Check(Reason.FOLLOW_UP_ECHO, _echoes),
-    Check(Reason.FOLLOW_UP_UNRELATED, _is_about_something_else),
+    Check(Reason.FOLLOW_UP_UNRELATED, is_about_something_else),
 )

@@ -144,3 +144,25 @@ def test_nothing_that_can_go_on(run: Runner) -> None:
     )
     check_error(run("converse", "a.jsonl", "--turns", 0), 2, "--turns 0 is no number of turns", "2-4")
     check_error(run("converse", "a.jsonl", "-o", "a.jsonl"), 2, "is the corpus itself", "-o")
+
+
+def test_only_instructions_and_how_long_the_model_stays(run: Runner) -> None:
+    with FakeOllama() as fake:
+        options = ("-o", "p.jsonl", "-n", 3, "--host", fake.url, "-q")
+        assert run("generate", *options, "--only-instructions", "--keep-alive", "90m").code == 0
+        asked = [one.body for one in fake.requests if one.generation >= 0]
+        assert {body["keep_alive"] for body in asked} == {"90m"}
+        assert all("messages" not in body for body in asked), "nothing is answered"
+        assert run("generate", *options, "--end-with", "user", "--keep-alive", "-1", "-n", 1).code == 0
+        assert fake.requests[-1].body["keep_alive"] == -1, "a number is one"
+    assert {tuple(turn["role"] for turn in one["messages"]) for one in records("p.jsonl")} == {("user",)}
+    check_error(run("generate", "--only-instructions", "--turns", 2), 2, "makes no conversations", "--end-with user")
+
+
+def test_prompts_can_be_read_and_answered(run: Runner) -> None:
+    """What --end-with user makes is what ``respond`` takes."""
+    with FakeOllama() as fake:
+        assert run("generate", "-o", "p.jsonl", "-n", 2, "--host", fake.url, "-q", "--only-instructions").code == 0
+        assert json.loads(run("stats", "p.jsonl", "--json").out)["without_response"] == 2
+        assert run("respond", "p.jsonl", "-o", "q.jsonl", "--host", fake.url, "-q").code == 0
+    assert [len(one["messages"]) for one in records("q.jsonl")] == [2, 2]
