@@ -100,6 +100,21 @@ def test_questions_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 @pytest.mark.timeout(0)
+def test_a_conversation_of_three_turns(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    short = ("--max-instruction-tokens", "120", "--max-response-tokens", "100", "--keep-truncated")
+    _run(tmp_path, "generate", "-n", "1", "--turns", "3", "--seed", "1002", "-o", path, "--max-attempts", "60", *short)
+    (record,) = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [turn["role"] for turn in record["messages"]] == ["user", "assistant"] * 3
+    asked = [turn["content"] for turn in record["messages"][::2]]
+    assert not [text for text in asked if speaks_as_assistant(text)]
+    assert max(similarity(asked[one], asked[other]) for one, other in ((0, 1), (0, 2), (1, 2))) < 0.7
+    assert 3 < record["instruction_tokens"] <= 360
+    assert 3 < record["response_tokens"] <= 300
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(0)
 def test_a_cell_of_the_experiment(tmp_path: Path) -> None:
     """An English model, asked for Spanish: three exemplars and an opener bring it, more often than not."""
     done = _run(tmp_path, "compare", "-l", "es", "-s", "exemplar+opener", "-n", 8, "-o", tmp_path / "es", "--json")

@@ -14,14 +14,17 @@ from magpie_ollama.method import languages
 from magpie_ollama.method.detection import check, drifted, identify
 from magpie_ollama.method.duplicates import DuplicateIndex, normalise, similarity
 from magpie_ollama.method.extraction import extract
+from magpie_ollama.method.followups import Phrases, screen_follow_up
 from magpie_ollama.method.reasoning import shows_reasoning, split_reasoning
 from magpie_ollama.method.repetition import babbles, loops
 from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, Rules, screen_instruction, screen_response
+from magpie_ollama.method.steering import Steered
 from magpie_ollama.method.template import CONTROL
 from magpie_ollama.method.turns import has_a_dialogue_glued_on, opens_a_turn, runs_on, speaks_as_assistant, without_end
 from magpie_ollama.method.unseen import clean, forbidden
 
 WIDE = Rules(languages.load("en"), max_words=100_000)
+GOES_ON = Steered("none", exemplars=languages.load("en").exemplars[:3])
 
 
 def _watched(watch: Callable[[str], bool], text: str) -> None:
@@ -50,6 +53,7 @@ LOOKS: dict[str, Callable[[str], object]] = {
     "drifted": lambda text: drifted(text, "it"),
     "identify": identify,
     "screen_instruction": lambda text: screen_instruction(text, WIDE, NONE, DuplicateIndex()),
+    "screen_follow_up": lambda text: screen_follow_up(text, WIDE, GOES_ON, Phrases()),
     "screen_response": lambda text: screen_response(text, "stop", QUESTION, ENGLISH, NONE, TEMPLATE),
     "an instruction's watch": lambda text: _watched(InstructionWatch(WIDE, TEMPLATE, "Why"), text),
     "a response's watch": lambda text: _watched(ResponseWatch(ENGLISH, TEMPLATE), text),
