@@ -138,7 +138,8 @@ class Extending(Session):
         settings, rules = replace(self.settings, language=language), replace(self.settings.screening, language=language)
         said = [message for message in question.messages if message["role"] != "system"]
         turns = [Turn(message["role"], message["content"], complete=True) for message in said]  # type: ignore[arg-type]
-        drawn, more = draw(settings, index, seed, settings.steering), len(turns) // 2 + 1
+        temperature = settings.instruction.temperature
+        drawn, more = draw(settings, index, seed, settings.steering, temperature), len(turns) // 2 + 1
         drawn = replace(drawn, turns=max(drawn.turns, more), least=max(drawn.least, more))
         if front:  # the template carries a system message
             own = [message for message in question.messages if message["role"] == "system"]

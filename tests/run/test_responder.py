@@ -12,8 +12,9 @@ from hypothesis import strategies as some
 from run import support
 from run.support import generate, generating, settings
 
-from magpie_ollama.asking.drafts import Draft, Drawn
+from magpie_ollama.asking.drafts import Draft, Drawn, Turn
 from magpie_ollama.errors import ModelMissing, UsageError
+from magpie_ollama.method.reasons import Stage
 from magpie_ollama.method.steering import Steered
 from magpie_ollama.run import phases
 from magpie_ollama.run.phases import Phases
@@ -98,27 +99,29 @@ def test_what_goes_with_it() -> None:
 
 
 class _Numbered:
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, turns: int) -> None:
         self._left = list(range(count))
+        self._turns = turns
 
     def next(self) -> Draft | None:
-        return Draft(Drawn(self._left.pop(0), 0, Steered("none"), 0.0)) if self._left else None
+        return Draft(Drawn(self._left.pop(0), 0, Steered("none"), 0.0, self._turns)) if self._left else None
 
 
 @given(
     some.integers(1, 9),
     some.integers(0, 30),
     some.integers(1, 4),
+    some.integers(1, 3),
     some.lists(some.booleans(), min_size=70, max_size=70),
 )
-def test_phases(size: int, attempts: int, workers: int, passes: list[bool]) -> None:
-    """Any number of workers: each instruction that passes is answered once, and never amid a phase of the others."""
+def test_phases(size: int, attempts: int, workers: int, turns: int, passes: list[bool]) -> None:
+    """Any number of workers: each turn of the user that passes is answered once, and never amid a phase of the
+    others."""
     answered: list[int] = []
-    asked: dict[int, bool] = {}
     out: list[tuple[Draft, bool]] = []
     phases.PHASE, before = size, phases.PHASE
     try:
-        work = Phases(_Numbered(attempts))  # type: ignore[arg-type]
+        work = Phases(_Numbered(attempts, turns))  # type: ignore[arg-type]
         steps = 0
         while not work.is_done:
             steps += 1
@@ -126,16 +129,15 @@ def test_phases(size: int, attempts: int, workers: int, passes: list[bool]) -> N
             while len(out) < workers and work.ready(99):
                 if (draft := work.take()) is None:
                     break
-                index = draft.drawn.index
-                answers = index in asked
+                answers = draft.lacks is Stage.RESPONSE
                 assert {one[1] for one in out} <= {answers}, "one model at a time"
-                asked[index] = True
                 out.append((draft, answers))
             if out:
                 draft, answers = out.pop(0)
+                draft.turns.append(Turn("assistant" if answers else "user"))
                 if answers:
                     answered.append(draft.drawn.index)
-                work.give_back(draft, answer=not answers and passes[draft.drawn.index])
+                work.give_back(draft, again=passes[draft.drawn.index] and draft.lacks is not None)
     finally:
         phases.PHASE = before
-    assert sorted(answered) == [index for index in range(attempts) if passes[index]]
+    assert sorted(answered) == [index for index in range(attempts) for _ in range(turns) if passes[index]]
