@@ -13,7 +13,15 @@ from msgspec import Meta
 
 from magpie_ollama.decoding import Count
 
-SCHEMA = 2
+BROUGHT = {
+    2: (
+        *("response_model", "temperature", "source", "topic", "opener"),
+        *("fluency", "known_words", "response_known_words", "tags", "reward"),
+    )
+}
+"""The keys, with defaults, that each schema brought: a corpus of an older one goes on without them, or is upgraded."""
+
+SCHEMA = max(BROUGHT)
 """Version of the record's keys. A reader that meets a higher one must be newer than this tool."""
 
 
@@ -101,8 +109,17 @@ class Record:
 
 KEYS = frozenset(field.name for field in fields(Record))
 
-FIRST = tuple(one.name for one in fields(Record) if one.default is one.default_factory or one.name == "schema")
-"""The keys of schema 1, in its order: those that a record cannot be without."""
+
+def keys_of(schema: object) -> tuple[str, ...]:
+    """The keys of a schema, in their order; () of what is none that this tool knows."""
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        return ()
+    later = {key for brought, keys in BROUGHT.items() if brought > schema for key in keys}
+    return tuple(one.name for one in fields(Record) if one.name not in later)
+
+
+FIRST = keys_of(1)
+"""Those that a record of any schema has."""
 
 
 def json_schema() -> dict[str, Any]:

@@ -25,7 +25,7 @@ from magpie_ollama.display import consoles, removals
 from magpie_ollama.display.progress import reading
 from magpie_ollama.display.words import counted
 from magpie_ollama.errors import MagpieError, UsageError
-from magpie_ollama.records import FIRST, KEYS, SCHEMA, Record
+from magpie_ollama.records import Record, keys_of
 from magpie_ollama.tagging import scales
 
 
@@ -83,12 +83,13 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
     ):
         rows = Rows(file, skip_bad=given["skip_bad"], columns=columns, on_progress=on_progress, wanted=Wanted())
         with Corpus.open(output) as corpus:
-            first = corpus.schema < SCHEMA
-            keys = {*FIRST, *(["tags"] if _has_tags(output) else ())} if first else KEYS
+            keys = set(keys_of(corpus.schema))
+            tagged = "tags" not in keys and _has_tags(output)
+            keys |= {"tags"} if tagged else set()
             for row, made in _made(rows, importer, None if given["keep_duplicates"] else corpus):
                 if isinstance(made, Record):
                     judged = {name: text for name, text in made.tags.items() if name in (*scales.KEYS, "judge")}
-                    corpus.append(made, **({"tags": judged} if first and "tags" in keys else {}))
+                    corpus.append(made, **({"tags": judged} if tagged else {}))
                     importer.take_note(row, keys)
                 counts.count(made if isinstance(made, str) else None)
             notices, records = corpus.notices, corpus.records

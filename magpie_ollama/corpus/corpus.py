@@ -28,7 +28,7 @@ from magpie_ollama.corpus.lock import CorpusLock
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.corpus.scan import Contents, instructions, scan
 from magpie_ollama.errors import CorpusError, UsageError
-from magpie_ollama.records import FIRST, SCHEMA, Record
+from magpie_ollama.records import SCHEMA, Record, keys_of
 
 _OTHER_FILE = "choose another file with -o"
 
@@ -110,7 +110,7 @@ class Corpus(ABC):
         """
         fields = lines.values(record)
         if self.schema < SCHEMA:
-            fields = {key: fields[key] for key in FIRST} | {"schema": self.schema}
+            fields = {key: fields[key] for key in keys_of(self.schema)} | {"schema": self.schema}
         fields |= more
         self._write(lines.encode(fields))
         self._contents.count(fields)

@@ -12,7 +12,7 @@ import jsonlines
 
 from magpie_ollama.corpus import lines, sniffing
 from magpie_ollama.errors import CorpusError, NotACorpus
-from magpie_ollama.records import FIRST, SCHEMA
+from magpie_ollama.records import SCHEMA, keys_of
 
 _OTHER_FILE = "write to another file with -o"
 
@@ -55,8 +55,9 @@ class Contents:
     def count(self, record: Mapping[str, Any]) -> None:
         """Add one record, of this tool or of another that writes ``messages``."""
         self.records += 1
-        if record.get("schema") == 1 < self.schema and record.keys() >= set(FIRST):
-            self.schema = 1
+        schema: Any = record.get("schema")
+        if schema != self.schema and (keys := keys_of(schema)) and schema < self.schema and record.keys() >= set(keys):
+            self.schema = schema
         for model in (record.get("model"), record.get("response_model")):
             if type(model) is str and model:
                 self.models.add(model)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_type_hints
 
 from magpie_ollama.corpus import names, shapes
 from magpie_ollama.corpus.reading import IMPORT, Row
@@ -26,13 +26,9 @@ EXPLANATIONS = {
     "bad_line": "no record (--skip-bad), or torn",
 }
 
-_OTHERS: dict[str, Any] = {
-    **dict.fromkeys(("id", "response_model", "steering", "source", "topic", "opener", "created_at"), ""),
-    **dict.fromkeys(("seed", "instruction_tokens", "response_tokens"), 0),
-    **dict.fromkeys(("temperature", "confidence", "fluency", "known_words", "response_known_words", "reward"), 0.0),
-    "server": IMPORT,
-    "finish_reason": "",
-}
+_NOTHING: dict[Any, Any] = {str: "", int: 0, float: 0.0}
+_OTHERS = {key: _NOTHING[kind] for key, kind in get_type_hints(Record).items() if kind in _NOTHING and key != "schema"}
+_OTHERS["server"] = IMPORT
 """What another tool's record does not say; one of ours keeps its own. Its run is left behind with its corpus."""
 
 _READ = {*FIRST, "model_name", *names.REASONING}

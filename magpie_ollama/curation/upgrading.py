@@ -14,7 +14,7 @@ from magpie_ollama.corpus import lines
 from magpie_ollama.corpus.reading import Row, free_name
 from magpie_ollama.decoding import Misshapen, convert
 from magpie_ollama.errors import NotACorpus
-from magpie_ollama.records import FIRST, KEYS, SCHEMA, Record, Tags, tags
+from magpie_ollama.records import FIRST, KEYS, SCHEMA, Record, Tags, keys_of, tags
 
 _TYPES = get_type_hints(Record)
 _TURN = {"role", "content"}
@@ -81,7 +81,7 @@ def _parted(row: Row, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             fields[key] = value
             del further[key]
     try:
-        if data.get("schema") not in (1, SCHEMA):
+        if not keys_of(data.get("schema")):
             raise Misshapen("names no schema")
         made = lines.values(convert(fields, Record))
         if any(turn.keys() - _TURN for turn in data["messages"]):

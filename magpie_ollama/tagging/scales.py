@@ -20,7 +20,7 @@ from magpie_ollama.corpus.lines import whole_text, with_value
 from magpie_ollama.corpus.reading import Row, free_name
 from magpie_ollama.decoding import Misshapen, decode
 from magpie_ollama.errors import CorpusError
-from magpie_ollama.records import SCHEMA, Message, tags
+from magpie_ollama.records import Message, keys_of, tags
 
 KEYS = ("quality", "difficulty", "category", "safety")
 """The tags of a record, in the order of its line. "judge" follows them: the model that gave them."""
@@ -156,7 +156,7 @@ def key(row: Row) -> str:
 def tagged(row: Row, judgement: Judgement) -> bytes:
     """The row's line with its tags; as it stands where it has them."""
     placed: Mapping[str, Any] = judgement
-    if row.data.get("schema") == SCHEMA and type(row.data.get("tags")) is dict:  # where all are always there
+    if "tags" in keys_of(row.data.get("schema")) and type(row.data.get("tags")) is dict:  # where all are always there
         placed = tags(judgement)
     return row.line if row.data.get("tags") == placed else with_value(row.line, "tags", placed)
 

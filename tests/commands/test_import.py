@@ -17,7 +17,7 @@ from magpie_ollama.commands import import_
 from magpie_ollama.corpus import Corpus, lines
 from magpie_ollama.curation import deduplication
 from magpie_ollama.method import languages
-from magpie_ollama.records import KEYS, tags
+from magpie_ollama.records import KEYS, SCHEMA, tags
 
 SOURCE = Path("other.jsonl")
 TARGET = Path("it.jsonl")
@@ -63,10 +63,10 @@ def test_records_of_our_own_keep_what_they_say_but_for_their_run(run: Runner) ->
     assert records(TARGET) == [ours | {"run": ""}]
 
 
-def test_a_record_of_schema_1_becomes_one_of_schema_2(run: Runner) -> None:
+def test_a_record_of_schema_1_becomes_one_of_the_newest(run: Runner) -> None:
     (old,) = first(SOURCE, {"tags": {"quality": "good", "judge": "m"}})
     assert "Left out" not in run("import", SOURCE, "-o", TARGET).err
-    expected = lines.values(record()) | old | {"schema": 2, "tags": tags(old["tags"])}
+    expected = lines.values(record()) | old | {"schema": SCHEMA, "tags": tags(old["tags"])}
     assert records(TARGET) == [expected]
 
 

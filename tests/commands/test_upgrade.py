@@ -1,4 +1,4 @@
-"""upgrade: a corpus of schema 1 as one of schema 2, and what goes on with either."""
+"""upgrade: a corpus of an older schema as one of the newest, and what goes on with either."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from corpus.support import first, record
 from fake_ollama import FakeOllama
 
 from magpie_ollama.corpus import Corpus, lines
-from magpie_ollama.records import FIRST, KEYS, tags
+from magpie_ollama.records import FIRST, KEYS, SCHEMA, tags
 
 TARGET = Path("en.jsonl")
 JUDGED = {"quality": "good", "difficulty": "easy", "category": "Math", "safety": "safe", "judge": "m"}
@@ -35,9 +35,8 @@ def test_each_record_has_what_it_had_and_the_new_keys(run: Runner) -> None:
     before = TARGET.read_bytes()
     done = run("upgrade", TARGET)
     assert (done.code, done.err) == (0, "")
-    assert done.out == "3 records of en.jsonl upgraded to schema 2; what it was is kept as en.jsonl.bak.\n".replace(
-        "as en", f"as {Path.cwd()}/en"
-    )
+    done_in = f"upgraded to schema {SCHEMA}; what it was is kept as {Path.cwd()}/en.jsonl.bak.\n"
+    assert done.out == f"3 records of en.jsonl {done_in}"
     assert Path("en.jsonl.bak").read_bytes() == before
     made = records(TARGET)
     assert [list(one) for one in made] == [list(lines.values(record()))] * 3
@@ -53,7 +52,7 @@ def test_a_second_time_it_does_nothing(run: Runner) -> None:
     first(TARGET, {})
     assert run("upgrade", TARGET, "-q").code == 0
     before = TARGET.read_bytes(), TARGET.stat().st_mtime_ns
-    assert run("upgrade", TARGET).out == "en.jsonl has schema 2 already.\n"
+    assert run("upgrade", TARGET).out == f"en.jsonl has schema {SCHEMA} already.\n"
     assert (TARGET.read_bytes(), TARGET.stat().st_mtime_ns) == before
     assert not Path("en.jsonl.bak2").exists()
 
@@ -71,6 +70,7 @@ def test_keys_of_others_stay_where_each_record_has_them_and_are_told_where_not(r
 
 
 OURS = lines.encode(lines.values(record()))
+NEWEST = b'"schema":%d' % SCHEMA
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ OURS = lines.encode(lines.values(record()))
             ("Line 1 of en.jsonl is no record of this tool", "import"),
         ),
         (b'{"messages": [{"role": "user", "content": "Chi?"}]}\n', ("names no schema", "import en.jsonl -o")),
-        (OURS.replace(b'"schema":2', b'"schema":1').replace(b'"seed":0', b'"seed":"0"'), ("Expected `int`", "$.seed")),
+        (OURS.replace(NEWEST, b'"schema":1').replace(b'"seed":0', b'"seed":"0"'), ("Expected `int`", "$.seed")),
         (OURS.replace(b'"role":"user"', b'"name":"x","role":"user"'), ("turns with more than role and content",)),
         (OURS + b"{}\n", ("Line 2",)),
-        (OURS.replace(b'"schema":2', b'"schema":3'), ("newer magpie-ollama", "pip install --upgrade")),
+        (OURS.replace(NEWEST, b'"schema":99'), ("newer magpie-ollama", "pip install --upgrade")),
         (b"a,b\n1,2\n", ("CSV",)),
         (b"\n\n", ("holds no records",)),
     ],
@@ -125,7 +125,7 @@ def test_an_old_corpus_goes_on_as_it_is_until_it_is_upgraded_and_then_as_the_sam
         done = run(*generate, 8, "-o", TARGET)
         assert done.code == 0 and "schema" not in done.err
     made = records(TARGET)
-    assert [(one.keys() == KEYS, one["schema"]) for one in made] == [(True, 2)] * 8
+    assert [(one.keys() == KEYS, one["schema"]) for one in made] == [(True, SCHEMA)] * 8
     assert {one["run"] for one in made} == {told["run"]}
     assert [bool(one["opener"]) for one in made] == [False] * 6 + [True] * 2
     assert [one["command"] for one in json.loads(run("stats", TARGET, "--json").out)["operations"]] == ["upgrade"]
@@ -140,7 +140,7 @@ def test_the_index_of_what_is_known_is_made_anew(run: Runner) -> None:
         assert corpus.schema == 1 and corpus.recall() == b"state"
     assert run("upgrade", TARGET).code == 0
     with Corpus.open(TARGET) as corpus:
-        assert (corpus.schema, corpus.records, corpus.recall()) == (2, 3, b"")
+        assert (corpus.schema, corpus.records, corpus.recall()) == (SCHEMA, 3, b"")
 
 
 LOAD = """
