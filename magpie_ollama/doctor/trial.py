@@ -111,7 +111,7 @@ class Trial:
             text = (
                 f"this server hides {template.first_end}, which ends a user's turn: it is looked for by single tokens"
             )
-            shown = " and ".join(filter(None, (kind.shown_by for kind in registry.kinds())))
+            shown = " and ".join(filter(None, dict.fromkeys(kind.shown_by for kind in registry.kinds())))
             remedy = f"read some instructions; {shown} show it"
             self._diagnosis.warn("turn's end", text, remedy)
         await self._system_role()

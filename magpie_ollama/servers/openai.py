@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Self, TypeVar, cast
+from typing import Any, ClassVar, Self, TypeVar, cast
 from urllib.parse import quote
 
 from magpie_ollama.decoding import Misshapen, decode
@@ -47,8 +47,6 @@ from magpie_ollama.servers.openai_shapes import (
 )
 from magpie_ollama.servers.openai_stream import Reading
 
-DEFAULT_PORT = 8000
-
 OTHER_OWNERS = {"sglang", "llamacpp", "tabbyAPI", "mlx"}
 """Whom models are listed as owned by, where not vLLM's."""
 
@@ -67,6 +65,7 @@ Renderer = Callable[[str, Sequence[Message]], Awaitable[str | None]]
 
 class OpenAIServer(Server):
     kind = "openai"
+    default_port: ClassVar[int] = 8000
     # vLLM shows control tokens, llama-server's log-probabilities do; of others nothing is known
     shown_by = "llama-server and vLLM (--server openai)"
     _renderers: list[Renderer]
@@ -77,7 +76,7 @@ class OpenAIServer(Server):
         self._options = dict(options or {})
         self._engine = ""
         self.notices: list[str] = []
-        self._connect(base_url(host, DEFAULT_PORT).removesuffix("/v1"), api_key)
+        self._connect(base_url(host, self.default_port).removesuffix("/v1"), api_key)
 
     @classmethod
     async def begin(cls, choice: ServerChoice, slots: int, on_step: Callable[[str], None]) -> Self:

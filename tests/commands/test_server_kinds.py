@@ -30,7 +30,7 @@ def test_each_kind_calls_itself_as_it_is_listed() -> None:
 
 @pytest.mark.parametrize("command", ["generate", "compare", "doctor", "tag", "template show"])
 def test_the_help_names_it(run: Runner, command: str) -> None:
-    assert "[auto|ollama|openai|embedded|own]" in run(*command.split(), "--help").out
+    assert f"[{'|'.join([registry.AUTO, *registry.KINDS])}]" in run(*command.split(), "--help").out
 
 
 def test_an_unknown_kind_is_refused(run: Runner) -> None:
@@ -39,7 +39,7 @@ def test_an_unknown_kind_is_refused(run: Runner) -> None:
     assert "'own'" in done.err
     with pytest.raises(UsageError, match="no kind of server 'parrot'") as caught:
         next(generate(n=1, server="parrot"))
-    assert "auto, ollama, openai, embedded, own" in caught.value.remedy
+    assert ", ".join([registry.AUTO, *registry.KINDS]) in caught.value.remedy
 
 
 def test_generate_stats_and_tag(run: Runner, own_folder: Path) -> None:

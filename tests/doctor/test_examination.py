@@ -42,6 +42,7 @@ from magpie_ollama.doctor.examination import examine
 from magpie_ollama.doctor.findings import Diagnosis, Finding
 from magpie_ollama.run.choosing import AUTO_STEERINGS
 from magpie_ollama.run.progress import Progress
+from magpie_ollama.servers import registry
 
 MACHINE = ["environment", "data folder", "disk"]
 ASKED = ["template", "BOS", "stops", "system role", "thinking", "slots", "confidence"]
@@ -295,10 +296,12 @@ def test_reasoning_amid_the_text() -> None:
     assert "prefix" in names(found), "the checks after it go on"
 
 
-def test_a_turn_whose_end_is_not_shown() -> None:
+def test_a_turn_whose_end_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.KINDS, "another", registry.KINDS["openai"])
     with FakeOllama(models=[FakeModel("mistral:7b", mistral())]) as fake:
         hidden = of(diagnose(fake), "turn's end")
     assert (hidden.verdict, "[/INST]" in hidden.text) == ("warning", True)
+    assert hidden.remedy.count("llama-server") == 1, "kinds that say the same are recommended once"
     with FakeOllama(models=[FakeModel("mistral:7b", mistral())], version="0.24.0") as fake:
         assert "turn's end" not in names(diagnose(fake))
 

@@ -83,6 +83,17 @@ def test_what_it_is(flavour: Flavour, version: str) -> None:
     assert server.address == fake.url, "an address that ends in /v1 is the same"
 
 
+def test_a_kind_that_inherits_has_a_port_of_its_own() -> None:
+    class Neighbour(OpenAIServer):
+        default_port = 1234
+
+    async def address(server: OpenAIServer) -> str:
+        return server.address
+
+    assert served(Neighbour(), address) == "http://127.0.0.1:1234"
+    assert served(OpenAIServer(), address) == "http://127.0.0.1:8000"
+
+
 @FLAVOURS
 def test_complete(flavour: Flavour) -> None:
     with FakeOpenAI(flavour, script=lambda ask: Reply("Hi there?", logprob=-0.5)) as fake:
