@@ -1,4 +1,4 @@
-"""The house is as docs/contributing.md draws it: its rooms, and which of them a room may import."""
+"""The house is as docs/contributing.md draws it: its rooms, which of them a room may import, and what README lists."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import magpie_ollama
+from magpie_ollama.method.reasons import Reason
 from magpie_ollama.servers import registry
 
 PACKAGE = Path(magpie_ollama.__file__).parent
@@ -66,3 +67,22 @@ def test_only_servers_knows_the_kinds_of_servers() -> None:
 def test_what_every_room_speaks_in_imports_no_room() -> None:
     for name in SHARED:
         assert imported(PACKAGE / f"{name}.py") <= SHARED
+
+
+def test_only_what_shows_imports_rich() -> None:
+    """Anybody may read a run, an experiment or a diagnosis as values, a page for a browser too."""
+    for path in PACKAGE.glob("*/*.py"):
+        if path.parent.name in ("display", "commands"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not any(name.partition(".")[0] == "rich" for name in names), path.name
+
+
+def test_the_readme_names_every_reason_and_no_other() -> None:
+    text = (PAGE.parent.parent / "README.md").read_text("utf-8")
+    each, both = text.partition("### Screening")[2].partition("`reasoning`")[0].split("; and of both: ")
+    of_both = re.findall("`([a-z_]*[a-z])`", both)
+    named = [*re.findall("`([a-z_]+)`", each), *of_both, *(f"response_{name}" for name in of_both)]
+    assert sorted(named) == sorted(Reason)

@@ -41,6 +41,19 @@ def test_help(path: tuple[str, ...], command: click.Command) -> None:
         assert variable in squeezed, f"the help of {' '.join(path)} does not name {variable}"
 
 
+def test_options_that_share_a_variable_mean_the_same_by_it() -> None:
+    """A variable set for `generate` must not remove records in `filter`."""
+    meant: dict[str, set[str]] = {}
+    for _, command in walk(cli):
+        for option in command.params:
+            if (
+                isinstance(option, click.Option) and option.envvar != "MAGPIE_OLLAMA_SEED"
+            ):  # drawn, or an experiment's 0
+                what = f"{type(option.type).__name__} {option.default!r} {option.multiple}"
+                meant.setdefault(str(option.envvar), set()).add(what)
+    assert {name: found for name, found in meant.items() if len(found) > 1 and name != "None"} == {}
+
+
 @pytest.mark.parametrize(
     ("path", "auto"),
     [
