@@ -20,6 +20,7 @@ from magpie_ollama.asking.said import BY_NAME
 from magpie_ollama.asking.settings import HIDDEN, Settings, settings_of, without_secrets
 from magpie_ollama.commands.options import (
     in_flight,
+    language_file_option,
     option,
     output_options,
     parse_options,
@@ -36,6 +37,7 @@ from magpie_ollama.display.report import page
 from magpie_ollama.display.words import counted, duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
+from magpie_ollama.method.languages import Language
 from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import parse_steering
 from magpie_ollama.records import MAX_SEED
@@ -58,10 +60,11 @@ REFRESH_SECONDS = 0.5
     "-l",
     "--language",
     "spoken",
-    required=True,
+    default="",
     envvar="MAGPIE_OLLAMA_COMPARE_LANGUAGE",
     help="Languages, separated by commas: it,nl,ja.",
 )
+@language_file_option
 @option(
     "-s",
     "--steering",
@@ -102,9 +105,11 @@ def command(**given: Any) -> int:
     -m may name several models, separated by commas. The same command again continues. What it finds
     is used by `generate --steering auto`.
     """
-    codes = dict.fromkeys(languages.find(name).code for name in _list(given["spoken"], "-l"))
+    own = languages.given("", given["language_file"]) if given["language_file"] is not None else None
+    names = [] if own and not given["spoken"] else _list(given["spoken"], "-l")
+    spoken = [*map(languages.find, names), *([own] if own else [])]
     asked = Asked(
-        [languages.load(code) for code in codes],
+        list({language.code: language for language in spoken}.values()),
         list(dict.fromkeys(parse_steering(steering) for steering in _list(given["steering"], "-s"))),
         list(dict.fromkeys(_temperature(one) for one in _list(given["temperature"], "--temperature"))),
         given["count"],
@@ -122,13 +127,15 @@ def command(**given: Any) -> int:
     name = given["output"] = _name(given["output"], chosen=source is not ParameterSource.DEFAULT)
     if Path(f"{name}.html").exists() and not Path(f"{name}.jsonl").exists():
         raise UsageError(f"{name}.html is there already, and not from compare", "choose another -o, or remove it")
-    return run(_compare(settings, asked, _list(given["model"], "-m") or [""], given))
+    return run(_compare(settings, asked, own, _list(given["model"], "-m") or [""], given))
 
 
-async def _compare(settings: Settings, asked: Asked, models: list[str], given: dict[str, Any]) -> int:
+async def _compare(
+    settings: Settings, asked: Asked, own: Language | None, models: list[str], given: dict[str, Any]
+) -> int:
     console = consoles.stderr()
     name = given["output"]
-    results = Results(Path(f"{name}.jsonl"), fingerprint(settings, asked.with_responses))
+    results = Results(Path(f"{name}.jsonl"), fingerprint(settings, asked.with_responses, own))
     report = Path(f"{name}.html")
     interrupted, failed, server = False, None, ""
     asked_as: dict[str, str] = {}
@@ -156,8 +163,10 @@ async def _compare(settings: Settings, asked: Asked, models: list[str], given: d
     found = _of_these(results, asked_as)
     if failed is not None and not found:
         raise failed
-    codes = [language.code for language in asked.languages]
-    commands = [] if interrupted or failed else next_commands(found, codes, asked_as, _carried(given, server))
+    named = {language.code: ["-l", language.code] for language in asked.languages}
+    if own is not None:
+        named[own.code] = ["--language-file", str(given["language_file"])]
+    commands = [] if interrupted or failed else next_commands(found, named, asked_as, _carried(given, server))
     names = ", ".join(language.english for language in asked.languages)
     told = abilities(found, results.rows)
     if found:

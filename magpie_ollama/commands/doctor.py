@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from magpie_ollama.asking.settings import Settings
-from magpie_ollama.commands.options import debug_option, option, server_choice, server_options
+from magpie_ollama.commands.options import debug_option, language_file_option, option, server_choice, server_options
 from magpie_ollama.display import consoles
 from magpie_ollama.display.diagnosis import show_end, show_finding, under_way
 from magpie_ollama.doctor.examination import examine
@@ -21,6 +21,7 @@ from magpie_ollama.run.progress import Progress
 
 @click.command()
 @option("-l", "--language", default="en", help="Whose steerings are sampled: code, English or native name.")
+@language_file_option
 @server_options()
 @option("--json", "as_json", is_flag=True, help="The findings as JSON on stdout.")
 @debug_option
@@ -29,7 +30,7 @@ def command(**given: Any) -> int:
 
     Every warning and error comes with what to do about it. Nothing is written.
     """
-    language = languages.find(given["language"])
+    language = languages.given(given["language"], given["language_file"])
     settings = Settings(server_choice(given), language, default_steering(language), 1)
     return run(_examine(settings, given["as_json"]))
 

@@ -14,6 +14,7 @@ from magpie_ollama.asking.said import SETTINGS
 from magpie_ollama.asking.settings import Settings, settings_of
 from magpie_ollama.commands.making import make
 from magpie_ollama.commands.options import (
+    language_file_option,
     option,
     output_options,
     parallel_option,
@@ -49,7 +50,7 @@ from magpie_ollama.run.session import Session, open_session
 )
 @setting_options("system", "exemplars", "bootstrap")
 @option("--only-instructions", is_flag=True, help="No responses: one turn, and --end-with user.")
-@option("--language-file", type=click.Path(path_type=Path), help="A language of your own, instead of -l.")
+@language_file_option
 @setting_options(*(setting.name for setting in SETTINGS[3:-1]))
 @parallel_option
 @setting_options("max_attempts")
@@ -87,15 +88,7 @@ async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> i
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    if given["language_file"] is not None:
-        language = languages.load_file(given["language_file"])
-        languages.check_texts(language, given["language_file"])
-    else:
-        language = languages.find(given["language"])
-    if given["only_instructions"]:
-        if given["turns"] != "1":
-            raise UsageError("--only-instructions makes no conversations.", "give --end-with user in its place")
-        given = {**given, "end_with": "user"}
+    language = languages.given(given["language"], given["language_file"])
     steering = parse_steering(given["steering"] or default_steering(language))
     choice = server_choice(given)
     settings = settings_of(choice, language, steering, given["count"], given, given["parallel"])

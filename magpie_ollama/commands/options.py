@@ -234,6 +234,13 @@ def parallel_option(command: F) -> F:
     )(command)
 
 
+def language_file_option(command: F) -> F:
+    """A language that the package has no data for."""
+    return option(
+        "--language-file", type=click.Path(path_type=Path), help="A language of your own (a TOML file), instead of -l."
+    )(command)
+
+
 def output_options(command: F) -> F:
     """How much is told, and how."""
     return together(

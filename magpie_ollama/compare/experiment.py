@@ -205,8 +205,9 @@ class Asked:
     with_responses: bool
 
 
-def fingerprint(settings: Settings, with_responses: bool) -> str:
-    """Tells experiments apart that must not be mixed: all but the cells and their number of attempts."""
+def fingerprint(settings: Settings, with_responses: bool, own: Language | None = None) -> str:
+    """Tells experiments apart that must not be mixed: all but the cells and their number of attempts. ``own`` is a
+    language of the user's, which is not known by its code."""
     identity = settings.identity("", "")
     for key in ("language", "language_data", "steering"):
         del identity[key]
@@ -216,6 +217,8 @@ def fingerprint(settings: Settings, with_responses: bool) -> str:
     for key in ("kind", "host", "model_path"):
         if (given := getattr(settings.server, key)) != getattr(ServerChoice(), key):
             identity[key] = str(given)
+    if own is not None:
+        identity["own_language"] = replace(settings, language=own).identity("", "")["language_data"]
     return runs.fingerprint({**identity, "with_responses": with_responses})
 
 

@@ -58,21 +58,24 @@ def so_far(rows: Collection[Tried], total: int, before: int, progress: Progress)
 
 
 def next_commands(
-    found: Sequence[CellFigures], languages_asked: Sequence[str], models: Mapping[str, str], carried: Sequence[str]
+    found: Sequence[CellFigures],
+    languages_asked: Mapping[str, Sequence[str]],
+    models: Mapping[str, str],
+    carried: Sequence[str],
 ) -> list[str]:
     """For each language, the ``generate`` command of its best steering with the words ``carried`` over.
 
-    ``models`` has the ``-m`` by which each model of ``found`` was asked ("" for none). A line of words where no
-    steering had any success.
+    ``languages_asked`` has the words that name each language, ``models`` the ``-m`` by which each model of ``found``
+    was asked ("" for none). A line of words where no steering had any success.
     """
     lines = []
-    for code in languages_asked:
+    for code, named in languages_asked.items():
         best = best_of(found, code)
         if best is None:
             lines.append(f"{_name(code)}: no steering gave a useful instruction; try another model")
             continue
         model = [] if "--model-path" in carried else ["-m", models[best.cell.model] or best.cell.model]
-        words = ["magpie-ollama", "generate", "-l", code, *model, "-s", best.cell.steering]
+        words = ["magpie-ollama", "generate", *named, *model, "-s", best.cell.steering]
         words += ["--temperature", f"{best.cell.temperature:g}"] if best.cell.temperature != 1.0 else []
         words += ["-n", "100", *carried]
         lines.append(shlex.join(words))

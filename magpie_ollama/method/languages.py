@@ -102,6 +102,15 @@ def find(name: str) -> Language:
     )
 
 
+def given(name: str, path: Path | None) -> Language:
+    """The language in the file at ``path``, whose texts are checked; without one, the language that ``name`` means."""
+    if path is None:
+        return find(name)
+    language = load_file(path)
+    check_texts(language, path)
+    return language
+
+
 def load_file(path: Path) -> Language:
     """The language in a TOML file of the format of ``prompts/languages``; errors name the file and the key."""
     data = prompts.read(path)

@@ -17,6 +17,7 @@ from fake_ollama import Ask, FakeModel, FakeOllama, FakeOpenAI, Reply, base_mode
 from rich.console import Console
 from run.support import generating
 
+from magpie_ollama import prompts
 from magpie_ollama.display import live
 from magpie_ollama.display.findings import LEGEND
 from magpie_ollama.method import languages
@@ -118,6 +119,21 @@ def test_a_temperature_is_a_cell_and_each_model_and_language_has_its_verdict(run
         shown = run("compare", "-l", "it", "-s", "none,system", "-n", 32, *hot)
         assert "m:1b writes Italian: " in shown.out.replace("\n", " ")
         assert "m:1b writes Italian: " in Path("compare.html").read_text("utf-8")
+
+
+def test_a_language_of_ones_own_is_compared_and_examined(run: Runner) -> None:
+    Path("own.toml").write_text(
+        (prompts.folder("languages") / "it.toml").read_text("utf-8").replace('code = "it"', 'code = "xx"'), "utf-8"
+    )
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        fake.script = script
+        where = ("--language-file", "own.toml", "--host", fake.url)
+        done = run("compare", *where, "-s", "system", "-n", 8)
+        assert {row["language"] for row in records("compare.jsonl")} == {"xx"}
+        assert done.out.splitlines()[-1].startswith("magpie-ollama generate --language-file own.toml -m m:1b -s system")
+        told = json.loads(run("doctor", *where, "--json").out)["findings"]
+        assert any("Italian" in finding["text"] for finding in told if finding["name"] == "language")
+    check_error(run("compare", "-s", "system"), 2, "-l is empty")
 
 
 def test_a_language_named_twice_is_one(run: Runner) -> None:

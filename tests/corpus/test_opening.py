@@ -250,6 +250,7 @@ class TestForeign:
             (LINES[0][:30], "Line 3 of {path} is not valid JSON"),
             (LINES[0].strip() + LINES[1].strip(), "Line 3 of {path} is not valid JSON (Extra data"),
         ],
+        ids=["word", "list", "null", "keys", "bytes", "half", "two"],
     )
     @pytest.mark.parametrize("last", [True, False])
     def test_a_bad_line_is_named_by_its_number(self, path: Path, line: bytes, said: str, last: bool) -> None:
