@@ -184,7 +184,7 @@ class Draft:
         return self.turns[1]
 
     def end(self, outcome: str) -> Attempt:
-        first = self.turns[0] if self.turns else Turn("user")
+        first = next(iter(self.turns[self.given :]), Turn("user"))  # what was given says nothing of the model
         written = [*self.turns, *self.dropped]
         return Attempt(
             self.drawn.index,

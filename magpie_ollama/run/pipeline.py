@@ -162,7 +162,8 @@ class Pipeline:
             return
         if outcome == KEPT and not self._has_all:
             record = self._record(draft)
-            self._progress.variety.count(record.instruction, record.steering, self._subjects)
+            if not draft.given:
+                self._progress.variety.count(record.instruction, record.steering, self._subjects)
             self._corpus.append(record, **(draft.question.further if draft.question else {}))
             self._end(draft.end(KEPT))
             self._source.remember(record)
