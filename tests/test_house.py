@@ -82,7 +82,7 @@ def test_only_what_shows_imports_rich() -> None:
 
 def test_the_readme_names_every_reason_and_no_other() -> None:
     text = (PAGE.parent.parent / "README.md").read_text("utf-8")
-    each, both = text.partition("### Screening")[2].partition("`reasoning`")[0].split("; and of both: ")
+    each, both = re.split(r";\s+and\s+of\s+both: ", text.partition("### Screening")[2].partition("`reasoning`")[0])
     of_both = re.findall("`([a-z_]*[a-z])`", both)
     named = [*re.findall("`([a-z_]+)`", each), *of_both, *(f"response_{name}" for name in of_both)]
     assert sorted(named) == sorted(Reason)
