@@ -21,7 +21,7 @@ from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered
 from magpie_ollama.method.template import Template
-from magpie_ollama.records import Funnel
+from magpie_ollama.records import Funnel, Message
 from magpie_ollama.run import continuing, measurements
 from magpie_ollama.run.choosing import Arm, AutoSteering, FixedSteering
 from magpie_ollama.run.phases import PHASE
@@ -89,7 +89,7 @@ class Session(Prepared):
         template = await self.prompter.template(self.steer(allowed[0], 0).messages)
         front = await self.front()
         self._note(template)
-        run = self.run = self._begin(template, allowed)
+        run = self.run = self._begin(template, allowed, front or ())
         steerings: FixedSteering | AutoSteering = FixedSteering(Arm(allowed[0], self.settings.instruction.temperature))
         if self.settings.steering == AUTO:
             earlier = measurements.load(self.model, self.settings.measured_as)
@@ -170,7 +170,7 @@ class Session(Prepared):
                 "guess. If the model was trained on another one, or on none, give it with --template."
             )
 
-    def _begin(self, template: Template, allowed: Sequence[str]) -> Run:
+    def _begin(self, template: Template, allowed: Sequence[str], front: Sequence[Message] = ()) -> Run:
         settings = self.settings
         unfinished = self._unfinished()
         if unfinished is not None:
@@ -180,7 +180,7 @@ class Session(Prepared):
             unfinished.resume(settings.target)
             return unfinished
         self._tell_of_corpus()
-        return self.corpus.start_run(self._identity(), self._manifest(template, allowed), settings.target)
+        return self.corpus.start_run(self._identity(), self._manifest(template, allowed, front), settings.target)
 
     def _tell_of_corpus(self) -> None:
         """What a new run adds to."""
@@ -220,7 +220,8 @@ class Session(Prepared):
             identity |= {"response_model": self.responder.name, "response_server": self.responder.server.kind}
         return identity
 
-    def _manifest(self, template: Template, allowed: Sequence[str]) -> dict[str, Any]:
+    def _manifest(self, template: Template, allowed: Sequence[str], front: Sequence[Message] = ()) -> dict[str, Any]:
+        """``front`` is that of conversations."""
         steered = (message for steering in allowed for message in self.steer(steering, 0).messages)
         return {
             "server": self.model.server.kind,
@@ -237,6 +238,7 @@ class Session(Prepared):
                 "source": template.source,
             },
             "language_told_by": told_by(self.settings.language.code),
+            "system_multi_turn": next((message["content"] for message in front), ""),
             "system": next((message["content"] for message in steered if message["role"] == "system"), ""),
         }
 

@@ -264,7 +264,7 @@ def test_questions_of_ones_own(tmp_path: Path) -> None:
 def test_respond_takes_what_the_command_does() -> None:
     from magpie_ollama.commands.respond import command as respond_command
 
-    told = {"as_json", "quiet", "no_progress", "dry_run", "sync", "num_ctx", "debug"}
+    told = {"as_json", "quiet", "no_progress", "dry_run", "sync", "num_ctx", "keep_alive", "debug"}  # two are options
     options = {parameter.name for parameter in respond_command.params if parameter.expose_value} - told
     assert set(signature(respond).parameters) == options
     with pytest.raises(UsageError, match="tries must be"):

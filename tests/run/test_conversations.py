@@ -95,6 +95,7 @@ def test_what_each_turn_is_asked_with(tmp_path: Path) -> None:
     assert seeds[::2] == seeds[1::2]
     assert len(set(seeds)) == 3
     assert record["seed"] == 50
+    assert made.manifests[0]["system_multi_turn"] == SYSTEM
     assert record["instruction_tokens"] == sum(one["instruction_tokens"] for one in made.attempts)
     assert record["response_tokens"] == made.attempts[0]["response_tokens"]
     assert made.attempts[0]["instruction_tokens"] > len(FOLLOW_UPS[0].split()) + len(FOLLOW_UPS[1].split())
