@@ -137,6 +137,8 @@ def json_schema() -> dict[str, Any]:
 Name = Annotated[str, Meta(pattern=r"\A[a-z_+]{0,100}\Z")]
 """Of an outcome or a steering, as this tool writes it."""
 
+TopicName = Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{0,60}\Z")]
+
 Index = Annotated[int, Meta(ge=0, le=10**9)]
 """Behind the highest seed that may be given there is room for as many attempts."""
 
@@ -165,10 +167,15 @@ class Attempt:
     temperature: Annotated[float, Meta(ge=0, le=100)] = 0.0
     prompt_tokens: Count = 0
     worth: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    topic: TopicName = ""
 
     @property
     def tokens(self) -> int:
         return self.instruction_tokens + self.response_tokens
+
+    @property
+    def ended(self) -> bool:
+        return self.outcome != DROPPED
 
 
 KEPT = "kept"
@@ -179,13 +186,14 @@ DROPPED = "dropped"
 @dataclass(slots=True)
 class Funnel:
     """Counts and generated tokens of attempts, by outcome: "kept", a ``Reason``, or "dropped". ``steerings``
-    counts those that came to an end."""
+    counts those that came to an end, and ``topics`` has their outcomes."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
     steerings: Counter[str] = field(default_factory=Counter)
     unknown_language: int = 0
     unjudged_words: int = 0
+    topics: dict[str, Counter[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, attempts: Iterable[Attempt]) -> Funnel:
@@ -197,7 +205,9 @@ class Funnel:
     def count(self, attempt: Attempt) -> None:
         self.outcomes[attempt.outcome] += 1
         self.tokens[attempt.outcome] += attempt.tokens
-        self.steerings[attempt.steering] += attempt.outcome != DROPPED
+        self.steerings[attempt.steering] += attempt.ended
+        if attempt.topic and attempt.ended:
+            self.topics.setdefault(attempt.topic, Counter())[attempt.outcome] += 1
         if attempt.outcome == KEPT and attempt.language == "unknown":
             self.unknown_language += 1
         if attempt.outcome == KEPT and not attempt.known_words and not attempt.fluency:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ ASKS = re.compile(
     re.IGNORECASE,
 )
 """A question, or how requests begin."""
+
+TOPICAL = {
+    "maths": re.compile(r"\d|number|equation|probab|triangle|circle|sum|integer|function", re.IGNORECASE),
+    "code": re.compile(r"code|python|function|program|list|string|sql|script|file|class|error|print", re.IGNORECASE),
+}
 
 
 def _run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -111,6 +117,21 @@ def test_a_conversation_of_three_turns(tmp_path: Path) -> None:
     assert max(similarity(asked[one], asked[other]) for one, other in ((0, 1), (0, 2), (1, 2))) < 0.7
     assert 3 < record["instruction_tokens"] <= 360
     assert 3 < record["response_tokens"] <= 300
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(0)
+def test_six_records_on_two_topics(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    limits = ("--max-response-tokens", "200", "--keep-truncated")
+    done = _run(tmp_path, "generate", "--topics", "maths:2,code:1", "-n", "6", "--seed", "3", *limits, "-o", path)
+    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert Counter(record["topic"] for record in records) == {"maths": 4, "code": 2}
+    asked = {topic: " ".join(r["messages"][0]["content"] for r in records if r["topic"] == topic) for topic in TOPICAL}
+    for topic, words in TOPICAL.items():
+        assert words.search(asked[topic]), asked[topic]
+    assert "maths" in done.stderr
+    assert all(share in done.stderr for share in ("asked for: 66.7 %", "asked for: 33.3 %"))
 
 
 @pytest.mark.engine

@@ -38,6 +38,7 @@ class Drawn:
     turns: int = 1
     least: int = 1
     end_with: str = "assistant"
+    topic: str = ""
 
 
 def draw(
@@ -48,7 +49,9 @@ def draw(
         steering, settings.language, seed, system=settings.system, exemplars=settings.exemplars, pool=tuple(pool)
     )
     turns = settings.turns
-    return Drawn(index, seed, steered, temperature, turns.draw(seed), turns.least, settings.end_with)
+    return Drawn(
+        index, seed, steered, temperature, turns.draw(seed), turns.least, settings.end_with, topic=settings.topic
+    )
 
 
 @dataclass(slots=True)
@@ -84,7 +87,7 @@ class Draft:
     """An attempt under way. The last of its ``turns`` is being written, unless it is ``waiting`` to go on. ``worth`` is
     that of its instruction (``method.variety``).
 
-    One that begins with a user's own ``question`` has its ``rules`` in place of the run's; ``trial`` counts from 0 how
+    ``rules`` stand in place of the run's. One may begin with a user's own ``question``; ``trial`` counts from 0 how
     often it was tried before. The first ``given`` turns were there before.
 
     Of a conversation of several turns, ``front`` stands in front from the first response on; None is what the steering
@@ -184,20 +187,21 @@ class Draft:
         return self.turns[1]
 
     def end(self, outcome: str) -> Attempt:
-        first = next(iter(self.turns[self.given :]), Turn("user"))  # what was given says nothing of the model
+        first, drawn = next(iter(self.turns[self.given :]), Turn("user")), self.drawn  # what was given says nothing
         written = [*self.turns, *self.dropped]
         return Attempt(
-            self.drawn.index,
+            drawn.index,
             outcome,
-            self.drawn.steered.steering,
+            drawn.steered.steering,
             tokens(written, "user"),
             tokens(written, "assistant"),
             first.language,
             first.known_words,
             first.fluency,
-            self.drawn.temperature,
+            drawn.temperature,
             sum(turn.prompt_tokens for turn in written),
             self.worth,
+            drawn.topic,
         )
 
     def _count(self, role: str) -> int:

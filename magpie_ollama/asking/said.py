@@ -109,6 +109,9 @@ def _last(said: str) -> str:
 
 
 SETTINGS = (
+    Setting(
+        "topics", "topics", "", "A mixture, a topic, a TOML file of either, or maths:2,code:1; see docs/topics.md."
+    ),
     Setting("system", "system", "", "A system message of your own, in front whatever the steering."),
     Setting("exemplars", "exemplars", EXEMPLARS, "Exchanges that an exemplar steering shows.", 1, 8),
     Setting("bootstrap", "bootstrap", False, "Use accepted records of the run as exemplars too."),

@@ -14,6 +14,7 @@ from magpie_ollama.method import languages
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import AUTO, EXEMPLARS
+from magpie_ollama.method.topics import RULES, WITHOUT_DATA, Mixture, Topic, mix
 from magpie_ollama.servers.base import Sampling, ServerChoice
 
 STEP = 0.4
@@ -39,11 +40,12 @@ at 0.5, 8 at 1.0), a strong one at any, and more various texts at the highest.""
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All that makes a run what it is. ``steering`` is a canonical name or "auto"; ``system`` is the user's own system
-    message; ``target`` records are wanted; at most ``max_attempts`` are tried in one go (0: ten for each
-    record, at least 100); ``seed`` None draws one; ``parallel`` attempts are in flight (0: as many as it pays to have,
-    found by the run). Auto chooses among ``temperatures`` of instructions. A ``responder`` answers in place of
-    the model that asks. ``end_with`` is the role of a record's last turn; with ``include_system`` its first one is the
-    system message that was used; with ``one_line`` a line break ends the user's turn.
+    message; ``topics`` is what ``topics.mix`` takes, ``topic`` the one of them that these settings are for; ``target``
+    records are wanted; at most ``max_attempts`` are tried in one go (0: ten for each record, at least 100); ``seed``
+    None draws one; ``parallel`` attempts are in flight (0: as many as it pays to have, found by the run). Auto chooses
+    among ``temperatures`` of instructions. A ``responder`` answers in place of the model that asks. ``end_with`` is the
+    role of a record's last turn; with ``include_system`` its first one is the system message that was used; with
+    ``one_line`` a line break ends the user's turn.
     """
 
     server: ServerChoice
@@ -51,6 +53,8 @@ class Settings:
     steering: str
     target: int
     system: str = ""
+    topics: str = ""
+    topic: str = ""
     exemplars: int = EXEMPLARS
     bootstrap: bool = False
     turns: Turns = ONE_TURN
@@ -87,11 +91,26 @@ class Settings:
         shipped_with = ("", EXEMPLARS, INSTRUCTION, None, False, ONE_TURN, "assistant")
         return code if given == shipped_with else f"{code}-{_digest(given)[:8]}"
 
+    @property
+    def mixture(self) -> Mixture | None:
+        """Raises ``UsageError``."""
+        return mix(self.topics) if self.topics else None
+
+    def on(self, topic: Topic) -> Settings:
+        """For the one topic, whose words stand in for the language's, and its message in front of every steering."""
+        spoken = topic.spoken(self.language)
+        rules = replace(self.screening, language=spoken, **{rule: getattr(topic, rule) for rule in RULES})
+        steering = self.steering if self.language.code in topic.voices else WITHOUT_DATA
+        return replace(
+            self, language=spoken, steering=steering, system=spoken.system, topics="", topic=topic.name, rules=rules
+        )
+
     def identity(self, model: str, server_kind: str) -> dict[str, Any]:
         """What two runs have in common that are one and the same: all that decides what is generated and kept, and not
         how many, how fast, and at which address."""
         rules = asdict(self.screening)
-        rules.pop("language")
+        for key in ("language", *RULES):
+            del rules[key]
         instruction, response = asdict(self.instruction), asdict(self.response)
         del instruction["seed"], response["seed"]
         if self.steering == AUTO:
@@ -116,6 +135,7 @@ class Settings:
             "rules": rules,
             "think": self.think,
             "seed": self.seed,
+            **({"topics": self.topics, "topic_data": _digest(mixture)} if (mixture := self.mixture) else {}),
         }
 
 
@@ -136,6 +156,13 @@ def settings_of(
             f"--min-words {shortest} is more than --max-words {longest}: no instruction can pass.",
             f"give --max-words {shortest} or more, or a smaller --min-words",
         )
+    if made.topics and made.system:
+        raise UsageError(
+            "--topics and --system both want to be the system message.",
+            "leave out --system, or write a topic file of your own, as docs/topics.md tells",
+        )
+    for topic in made.mixture.topics.values() if made.mixture else ():
+        topic.spoken(language)
     return made
 
 

@@ -45,13 +45,13 @@ from magpie_ollama.run.session import Session, open_session
     "-s",
     "--steering",
     default="",
-    help="none, auto, or parts joined by +: prefix, prefix_line, system, exemplar, opener. Default: none in English, "
-    "else auto.",
+    help="none, auto, or parts joined by +: prefix, prefix_line, system, exemplar, opener. Default: auto; in English "
+    "none, but for --topics.",
 )
-@setting_options("system", "exemplars", "bootstrap")
+@setting_options(*(setting.name for setting in SETTINGS[:4]))
 @option("--only-instructions", is_flag=True, help="No responses: one turn, and --end-with user.")
 @language_file_option
-@setting_options(*(setting.name for setting in SETTINGS[3:-1]))
+@setting_options(*(setting.name for setting in SETTINGS[4:-1]))
 @parallel_option
 @setting_options("max_attempts")
 @option(
@@ -89,7 +89,7 @@ async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> i
 
 def _settings(given: dict[str, Any]) -> Settings:
     language = languages.given(given["language"], given["language_file"])
-    steering = parse_steering(given["steering"] or default_steering(language))
+    steering = parse_steering(given["steering"] or default_steering(language, given["topics"]))
     choice = server_choice(given)
     settings = settings_of(choice, language, steering, given["count"], given, given["parallel"])
     return replace(settings, responder=responder_choice(given, choice))

@@ -23,7 +23,7 @@ from magpie_ollama.records import SCHEMA
 _FORMAT = (3, SCHEMA)
 """This tool's version of the file, and the records it knows: a newer record has to be met and refused again."""
 
-_NEWEST = ("seed", "steering", "instruction_tokens", "response_tokens")
+_NEWEST = ("seed", "steering", "topic", "instruction_tokens", "response_tokens")
 """Keys of a run's newest record that continuing the run asks for."""
 
 

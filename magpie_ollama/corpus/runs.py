@@ -28,7 +28,7 @@ from magpie_ollama.corpus.appender import Appender, cause_and_remedy, failure
 from magpie_ollama.corpus.scan import LAST_SEED, OfRun
 from magpie_ollama.decoding import Count, Misshapen, convert, decode
 from magpie_ollama.errors import CorpusError, UsageError
-from magpie_ollama.records import MAX_SEED, Attempt, Name
+from magpie_ollama.records import MAX_SEED, Attempt, Name, TopicName
 
 Status = Literal["running", "done", "short", "interrupted", "failed"]
 
@@ -50,6 +50,7 @@ class _Manifest(msgspec.Struct):
 class _Newest(msgspec.Struct):
     seed: int
     steering: Name = ""
+    topic: TopicName = ""
     instruction_tokens: Count = 0
     response_tokens: Count = 0
 
@@ -168,7 +169,8 @@ class Run:
         index = newest.seed - self.seed
         if index < 0 or index in {attempt.index for attempt in self.attempts() if attempt.outcome == "kept"}:
             return
-        self.journal(Attempt(index, "kept", newest.steering, newest.instruction_tokens, newest.response_tokens))
+        tokens = newest.instruction_tokens, newest.response_tokens
+        self.journal(Attempt(index, "kept", newest.steering, *tokens, topic=newest.topic))
 
     def _journal_path(self) -> Path:
         assert self._folder is not None

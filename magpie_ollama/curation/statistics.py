@@ -7,12 +7,13 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
+from magpie_ollama import prompts
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation.filters import language_code
-from magpie_ollama.method import languages
+from magpie_ollama.method import languages, topics
 from magpie_ollama.method.variety import LATELY, Variety, repeats, shipped_subjects, spaceless
 
 Unit = Literal["words", "characters"]
@@ -32,6 +33,7 @@ TAGS = ("quality", "difficulty", "category", "safety", "input_quality", "task_ca
 
 _FIELDS = {
     "responders": "response_model",
+    "topics": "topic",
     "steerings": "steering",
     "servers": "server",
     "finish_reasons": "finish_reason",
@@ -68,7 +70,8 @@ class _Group:
 
 class Statistics:
     """Counts of all rows given to ``count``. ``parts`` are by language and unit; ``tags`` by the tag's name, and so is
-    ``judged``: of the tables ``tags`` alone that name their judge; ``turns`` are counts by the user's turns."""
+    ``judged``: of the tables ``tags`` alone that name their judge; ``turns`` are counts by the user's turns.
+    ``recognised`` counts by topic whether a record was given its topic's category."""
 
     def __init__(self) -> None:
         self.without_response = 0
@@ -77,6 +80,7 @@ class Statistics:
         self.parts: dict[tuple[str, Unit], Part] = {}
         self.tags: dict[str, Counter[str]] = {}
         self.judged: dict[str, Counter[str]] = {}
+        self.recognised: dict[str, Counter[bool]] = {}
         self._kinds: dict[str, Counter[str]] = {name: Counter() for name in ("forms", "models", "answered", *_FIELDS)}
         self._groups: dict[Hashable, _Group] = {}
         self._hashes = array("q")
@@ -126,8 +130,9 @@ class Statistics:
 
     @property
     def kinds(self) -> dict[str, Counter[str]]:
-        """Counts of the values of "forms" (keys that the pairs stand under), "models", "responders", "steerings",
-        "servers", "finish_reasons" and "runs"; "answered": the responders of a run to what no model wrote."""
+        """Counts of the values of "forms" (keys that the pairs stand under), "models", "responders", "topics",
+        "steerings", "servers", "finish_reasons" and "runs"; "answered": the responders of a run to what no model
+        wrote."""
         for group in self._groups.values():
             for name, value in group.values.items():
                 _add(self._kinds[name], value, group.records)
@@ -179,6 +184,7 @@ class Statistics:
             ],
             **{name: dict(counts.most_common()) for name, counts in self.kinds.items()},
             "tags": {name: dict(counts.most_common()) for name, counts in self.tags.items()},
+            "recognised": {name: [counts[True], counts.total()] for name, counts in self.recognised.items()},
             "lengths": {
                 unit: {
                     of: [{"from": low, "below": high, "records": n} for low, high, n in bins(self.lengths(of, unit))]
@@ -213,6 +219,8 @@ class Statistics:
         table = row.tags
         for name, value in (*table.items(), *_columns(row.data)):
             _add_tag(self.tags, name, value)
+        if (wanted := _category(row.text("topic"))) and (given := table.get("category")):
+            self.recognised.setdefault(row.text("topic"), Counter())[given == wanted] += 1
         if "judge" in table:
             for name, value in table.items():
                 _add_tag(self.judged, name, value)
@@ -272,6 +280,12 @@ def _unit(language: str) -> Unit | None:
     if language not in languages.codes():
         return None
     return "words" if languages.load(language).spaces else "characters"
+
+
+@cache
+def _category(topic: str) -> str:
+    """The category that records of a topic of this package should be given."""
+    return topics.load(topic).category if topic in prompts.names("topics") else ""
 
 
 def _words(text: str) -> int:

@@ -38,6 +38,7 @@ FORMS = {
 _NAMES = {
     "models": "model",
     "responders": "response model",
+    "topics": "topic",
     "steerings": "steering",
     "servers": "server",
     "finish_reasons": "finish reason",
@@ -97,6 +98,10 @@ def _facts(found: Statistics) -> dict[str, str]:
         rows["no response"] = f"{found.without_response:,} ({share(found.without_response, whole)})"
     if found.unwanted:
         rows["not wanted"] = f"{found.unwanted:,} ({share(found.unwanted, whole)}), by their label"
+    if found.recognised:
+        rows["recognised"] = " · ".join(
+            f"{topic} {counts[True]} of {counts.total()}" for topic, counts in sorted(found.recognised.items())
+        )
     same = found.duplicates
     rows["duplicates"] = f"{same:,} ({share(same, whole)})" if same else "none"
     if found.near_duplicates is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +12,9 @@ from rich.text import Text
 from magpie_ollama.display import variety
 from magpie_ollama.display.consoles import say, show_facts
 from magpie_ollama.display.words import counted, duration, rate, share
-from magpie_ollama.records import KEPT
+from magpie_ollama.method.reasons import Reason
+from magpie_ollama.records import KEPT, Attempt
+from magpie_ollama.run.choosing import passed
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
 
@@ -43,8 +46,31 @@ def as_dict(session: Session) -> dict[str, Any]:
         "token_yield": round(funnel.tokens[KEPT] / funnel.all_tokens, 3) if funnel.all_tokens else 0.0,
         "ability": asdict(progress.ability) if progress.ability else None,
         "variety": progress.variety.to_dict(),
+        "topics": topics(session),
         "funnel": funnel.to_dict(),
     }
+
+
+def topics(session: Session) -> dict[str, dict[str, Any]]:
+    """Of each topic: the share that was asked for, what became of its attempts, and which of its instructions that were
+    sound were not there before."""
+    if (mixture := session.settings.mixture) is None:
+        return {}
+    found = {}
+    for name, wanted in mixture.shares.items():
+        outcomes = session.progress.funnel.topics.get(name, Counter[str]())
+        kept, attempts = outcomes[KEPT], outcomes.total()
+        again = outcomes[Reason.DUPLICATE] + outcomes[Reason.NEAR_DUPLICATE]
+        sound = again + sum(n for outcome, n in outcomes.items() if passed(Attempt(0, outcome, "")))
+        found[name] = {
+            "share": round(wanted, 4),
+            "attempts": attempts,
+            "kept": kept,
+            "yield": round(kept / attempts, 3) if attempts else 0.0,
+            "distinct": round(1 - again / sound, 3) if sound else 0.0,
+            "has_language": session.settings.language.code in mixture.topics[name].voices,
+        }
+    return found
 
 
 def show(session: Session, console: Console) -> None:
@@ -77,6 +103,12 @@ def _rows(session: Session) -> dict[str, str]:
         )
     if session.progress.variety.instructions:
         rows["variety"] = variety.told(session.progress.variety)
+    for name, topic in topics(session).items():
+        kept, tried_on = topic["kept"], topic["attempts"]
+        rows[name] = (
+            f"{kept} kept ({share(kept, funnel.kept)}; asked for: {100 * topic['share']:.3g} %) of {tried_on} "
+            f"({share(kept, tried_on)}), {100 * topic['distinct']:.0f} % distinct"
+        )
     if funnel.kept:
         rows["tokens"] = (
             f"{funnel.all_tokens:,} generated, {funnel.all_tokens / funnel.kept:,.0f} a record, "

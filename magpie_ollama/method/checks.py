@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -34,19 +35,25 @@ LONGEST_WORD = 100
 LONGEST = 1_000_000
 """Characters that no text of a model has: a server that sends more, in one piece perhaps, heeds no limit."""
 
+_GIVEN = re.compile('[:：\\n"«“„‘「『`]')
+"""Where foreign text or code begins, behind the words that say what to do with it."""
+
 SAMPLED = 3000
 """Characters of each of four places that a longer text's language is judged by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What an instruction and a response must be. Words are counted by ``count_words``."""
+    """What an instruction and a response must be. Words are counted by ``count_words``. The last two are a topic's, as
+    ``Topic`` has them."""
 
     language: Language
     min_words: int = 3
     max_words: int = 300
     keep_truncated: bool = False
     min_confidence: float = 0.0
+    foreign_text: bool = False
+    code: bool = False
 
 
 ANY = Rules(Language("und", "", "", (), (), True, "", "", "", "", {}, ()), min_words=0, max_words=sys.maxsize)
@@ -180,7 +187,11 @@ def _repeats(look: Look) -> bool:
 
 def _in_another_language(look: Look) -> bool:
     """A text that is being written must have left the language, so far that its whole is not in it either."""
-    language = look.rules.language
+    rules, language = look.rules, look.rules.language
+    if rules.foreign_text or rules.code:
+        if look.waiting or (rules.foreign_text and look.asked):
+            return False
+        return check(_GIVEN.split(look.text, maxsplit=1)[0], language.code, scripts=language.scripts) is Verdict.NO
     left = not look.waiting or drifted(look.text[-RECENT:], language.code, scripts=language.scripts)
     return left and look.in_language is Verdict.NO
 
@@ -191,6 +202,8 @@ def _is_the_opener(look: Look) -> bool:
 
 def _is_invented(look: Look) -> bool:
     """Either most words are in no list; or whether they are is in doubt, and the model was not sure of them."""
+    if look.rules.foreign_text or look.rules.code:
+        return False
     invented, share = look.words
     doubted = invented is None or share < vocabulary.sure(look.rules.language.code)
     return invented is True or (doubted and 0.0 < look.fluency < FLOOR)

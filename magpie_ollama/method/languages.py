@@ -114,43 +114,30 @@ def given(name: str, path: Path | None) -> Language:
 def load_file(path: Path) -> Language:
     """The language in a TOML file of the format of ``prompts/languages``; errors name the file and the key."""
     data = prompts.read(path)
-    code = _text(data, "code", path)
+    reading = Reading(path, prompts.folder("languages") / "en.toml")
+    code = reading.text(data, "code")
     if not re.fullmatch("[A-Za-z0-9_-]+", code):  # it names the corpus where no -o does
-        raise _wrong(path, "code", f"must be letters a to z, digits, - and _, not {code!r:.40}")
-    scripts = _texts(data, "scripts", path)
+        raise reading.wrong("code", f"must be letters a to z, digits, - and _, not {code!r:.40}")
+    scripts = reading.texts(data, "scripts")
     for script in scripts:
         if not re.fullmatch("[A-Z][a-z]{3}", script):
-            raise _wrong(path, "scripts", f"must hold ISO 15924 codes such as Latn, not {script!r:.40}")
-    openers = _value(data, "openers", dict, path)
-    exemplars = _value(data, "exemplars", list, path)
-    if not exemplars:
-        raise _wrong(path, "exemplars", "is empty")
-    for kind in OPENER_KINDS:
-        _texts(openers, kind, path, "openers.")
-    for number, exemplar in enumerate(exemplars, 1):
-        for key in Exemplar._fields:
-            if not isinstance(exemplar, dict):
-                raise _wrong(path, "exemplars", "must be tables of instruction and response")
-            _text(exemplar, key, path, f"exemplars[{number}].")
-    pairs = [Exemplar(entry["instruction"], entry["response"]) for entry in exemplars]
-    for number, pair in enumerate(pairs, 1):
-        if (first := pairs.index(pair) + 1) < number:
-            raise _wrong(path, f"exemplars[{number}]", f"repeats exemplars[{first}]")
+            raise reading.wrong("scripts", f"must hold ISO 15924 codes such as Latn, not {script!r:.40}")
+    openers = reading.value(data, "openers", dict)
     return Language(
         code=code,
-        english=_text(data, "english", path),
-        native=_text(data, "native", path),
-        aliases=_texts(data, "aliases", path, empty=True),
+        english=reading.text(data, "english"),
+        native=reading.text(data, "native"),
+        aliases=reading.texts(data, "aliases", empty=True),
         scripts=scripts,
-        spaces=_value(data, "spaces", bool, path),
-        prefix=_text(data, "prefix", path),
-        register=_text(data, "register", path),
-        system=_text(data, "system", path),
-        system_multi_turn=_text(data, "system_multi_turn", path),
-        openers={kind: tuple(openers[kind]) for kind in OPENER_KINDS},
-        exemplars=tuple(pairs),
-        follow_ups=_texts({"follow_ups": [], **data}, "follow_ups", path, empty=True),
-        closings=_texts({"closings": [], **data}, "closings", path, empty=True),
+        spaces=reading.value(data, "spaces", bool),
+        prefix=reading.text(data, "prefix"),
+        register=reading.text(data, "register"),
+        system=reading.text(data, "system"),
+        system_multi_turn=reading.text(data, "system_multi_turn"),
+        openers={kind: reading.texts(openers, kind, "openers.") for kind in OPENER_KINDS},
+        exemplars=reading.exemplars(data),
+        follow_ups=reading.texts({"follow_ups": [], **data}, "follow_ups", empty=True),
+        closings=reading.texts({"closings": [], **data}, "closings", empty=True),
     )
 
 
@@ -181,30 +168,49 @@ def _plain(name: str) -> str:
 _KINDS: dict[type, str] = {str: "a text", list: "a list", dict: "a table", bool: "true or false"}
 
 
-def _value(data: Mapping[str, Any], key: str, kind: type, path: Path, prefix: str = "") -> Any:
-    if key not in data:
-        raise _wrong(path, prefix + key, "is missing")
-    if not isinstance(data[key], kind):
-        raise _wrong(path, prefix + key, f"must be {_KINDS[kind]}, not {data[key]!r:.40}")
-    return data[key]
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Takes checked values out of the tables of a TOML file; errors name the file, the key with what stands before it,
+    and a ``model`` to write it after."""
 
+    path: Path
+    model: Path
 
-def _text(data: Mapping[str, Any], key: str, path: Path, prefix: str = "") -> str:
-    value: str = _value(data, key, str, path, prefix)
-    if not value.strip():
-        raise _wrong(path, prefix + key, "is empty")
-    return value
+    def value(self, data: Mapping[str, Any], key: str, kind: type, before: str = "") -> Any:
+        if key not in data:
+            raise self.wrong(before + key, "is missing")
+        if not isinstance(data[key], kind):
+            raise self.wrong(before + key, f"must be {_KINDS[kind]}, not {data[key]!r:.40}")
+        return data[key]
 
+    def text(self, data: Mapping[str, Any], key: str, before: str = "") -> str:
+        value: str = self.value(data, key, str, before)
+        if not value.strip():
+            raise self.wrong(before + key, "is empty")
+        return value
 
-def _texts(data: Mapping[str, Any], key: str, path: Path, prefix: str = "", empty: bool = False) -> tuple[str, ...]:
-    values = _value(data, key, list, path, prefix)
-    if not values and not empty:
-        raise _wrong(path, prefix + key, "is empty")
-    for value in values:
-        if not isinstance(value, str) or not value.strip():
-            raise _wrong(path, prefix + key, f"must hold texts, not {value!r:.40}")
-    return tuple(values)
+    def texts(self, data: Mapping[str, Any], key: str, before: str = "", empty: bool = False) -> tuple[str, ...]:
+        values = self.value(data, key, list, before)
+        if not values and not empty:
+            raise self.wrong(before + key, "is empty")
+        for value in values:
+            if not isinstance(value, str) or not value.strip():
+                raise self.wrong(before + key, f"must hold texts, not {value!r:.40}")
+        return tuple(values)
 
+    def exemplars(self, data: Mapping[str, Any], before: str = "", least: int = 1) -> tuple[Exemplar, ...]:
+        name = f"{before}exemplars"
+        entries = self.value(data, "exemplars", list, before)
+        if len(entries) < least:
+            raise self.wrong(name, "is empty" if least == 1 else f"needs {least} or more, not {len(entries)}")
+        pairs: list[Exemplar] = []
+        for number, entry in enumerate(entries, 1):
+            if not isinstance(entry, dict):
+                raise self.wrong(name, "must be tables of instruction and response")
+            pairs.append(Exemplar(*(self.text(entry, key, f"{name}[{number}].") for key in Exemplar._fields)))
+            if (first := pairs.index(pairs[-1]) + 1) < number:
+                raise self.wrong(f"{name}[{number}]", f"repeats exemplars[{first}]")
+        return tuple(pairs)
 
-def _wrong(path: Path, key: str, why: str) -> UsageError:
-    return UsageError(f"{path}: the key {key!r} {why}.", f"write it as in {prompts.folder('languages') / 'en.toml'}")
+    def wrong(self, key: str, why: str) -> UsageError:
+        return UsageError(f"{self.path}: the key {key!r} {why}.", f"write it as in {self.model}")

@@ -89,9 +89,9 @@ def parse_steering(text: str) -> str:
     return "+".join(part for part in PARTS if part in parts)
 
 
-def default_steering(language: Language) -> str:
-    """No steering where a model writes the language by itself, which is English; else auto."""
-    return NONE if language.code == "en" else AUTO
+def default_steering(language: Language, topics: str = "") -> str:
+    """No steering where a model writes the language by itself, which is English, on whatever it likes; else auto."""
+    return NONE if language.code == "en" and not topics else AUTO
 
 
 def steer(

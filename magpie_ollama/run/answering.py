@@ -278,7 +278,7 @@ class Answering(Session):
         first = await self.check()
         template = await self.prompter.template(first.drawn.steered.messages)
         self._note(template)
-        run = self.run = self._begin(template, [first.drawn.steered.steering])
+        run = self.run = self._begin(template, [first.drawn.steered])
         source = Asking(self.job, lambda question, trial: self.begin(question, trial, run.seed))
         try:
             await self._go(run, source, DuplicateIndex(), template, keep)

@@ -45,6 +45,7 @@ def agenerate(
     steering: str = "",
     options: Mapping[str, Any] | None = None,
     pull: bool = False,
+    topics: str = "",
     system: str = "",
     exemplars: int = EXEMPLARS,
     bootstrap: bool = False,
@@ -96,7 +97,7 @@ def agenerate(
         setting.check(value)
     spoken = languages.find(language)
     choice = ServerChoice(server, host, model, Path(model_path) if model_path else None, template, options or {}, pull)
-    chosen = parse_steering(steering) if steering else default_steering(spoken)
+    chosen = parse_steering(steering) if steering else default_steering(spoken, topics)
     asked = settings_of(choice, spoken, chosen, n, said, parallel)
     if response_model:
         asked = replace(asked, responder=choice.beside(response_model, response_server, response_host))

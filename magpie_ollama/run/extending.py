@@ -128,7 +128,7 @@ class Extending(Session):
         front = await self.front()
         template = await self.prompter.template(front or ())
         self._note(template)
-        run = self.run = self._begin(template, [self.settings.steering], front or ())
+        run = self.run = self._begin(template, [self.steer(self.settings.steering, 0)], front or ())
         said = phrases(self.corpus)
         await self._go(run, _Source(self, run, front), DuplicateIndex(), template, keep, said)
         return run

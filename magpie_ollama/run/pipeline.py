@@ -202,6 +202,7 @@ class Pipeline:
             temperature=drawn.temperature,
             seed=drawn.seed,
             run=self._run.id,
+            topic=drawn.topic,
             opener="" if draft.given else drawn.steered.opener.strip(),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             instruction_tokens=tokens(turns, "user"),

@@ -19,6 +19,9 @@ from magpie_ollama.run.own import own_confidence
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers.loaded import LoadedModel
 
+_WITH_A_MESSAGE = [steering for steering in AUTO_STEERINGS if "system" in steering or "exemplar" in steering]
+"""With a topic's message in front of all, each of the others is one of these."""
+
 
 class Prepared:
     """``settings`` say in which language and by which steering; ``progress`` counts the tokens and gets the notices."""
@@ -63,6 +66,15 @@ class Prepared:
                 self.own[temperature] = await own_confidence(self.model, self.prompter, sampling)
                 self.progress.enter("")
 
+    def topics(self) -> dict[str, Prepared]:
+        """The same for each topic, by its name; itself, by "", where there are none."""
+        if (mixture := self.settings.mixture) is None:
+            return {"": self}
+        return {
+            name: Prepared(self.settings.on(topic), self.model, self.progress, self.prompter)
+            for name, topic in mixture.topics.items()
+        }
+
     def asker(
         self, seen: DuplicateIndex, on_busy: Callable[[], None] = lambda: None, phrases: Phrases | None = None
     ) -> Asker:
@@ -82,7 +94,7 @@ class Prepared:
         await self.prompter.template()  # a model without any template is refused for that
         carried = []
         refused = None
-        for steering in AUTO_STEERINGS:
+        for steering in _WITH_A_MESSAGE if self.settings.topic else AUTO_STEERINGS:
             try:
                 await self._carry(self.steer(steering, 0))
             except TemplateError as error:

@@ -21,6 +21,7 @@ from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered
 from magpie_ollama.method.template import Template
+from magpie_ollama.method.topics import WITHOUT_DATA
 from magpie_ollama.records import Funnel, Message
 from magpie_ollama.run import continuing, measurements
 from magpie_ollama.run.choosing import Arm, AutoSteering, FixedSteering
@@ -28,6 +29,7 @@ from magpie_ollama.run.phases import PHASE
 from magpie_ollama.run.pipeline import Keep, Pipeline
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
+from magpie_ollama.run.scheduling import Schedule
 from magpie_ollama.run.seen import index, phrases
 from magpie_ollama.run.sources import Drawing, Source
 from magpie_ollama.servers.loaded import LoadedModel
@@ -67,12 +69,13 @@ class Session(Prepared):
 
     async def plan(self) -> Plan:
         """The plan of the first attempt, with nothing generated and nothing written."""
-        steering = (await self.steerings())[0]
+        groups, allowed = await self._groups()
+        topic = self._schedule().next() or ""
         unfinished = self._unfinished()
         if unfinished is None:
             self._tell_of_corpus()
         seed = unfinished.seed + unfinished.next_index if unfinished else self.settings.seed or 0
-        steered = self.steer(steering, seed)
+        steered = groups[topic].steer(allowed[topic][0], seed)
         template = await self.prompter.template(steered.messages)
         return Plan(
             steered,
@@ -85,21 +88,24 @@ class Session(Prepared):
 
     async def generate(self, keep: Keep = lambda record: None) -> Run:
         """Makes the records. Raises the ``MagpieError`` that ended the run short; what was kept stays."""
-        allowed = await self.steerings()
-        template = await self.prompter.template(self.steer(allowed[0], 0).messages)
-        front = await self.front()
+        groups, allowed = await self._groups()
+        steered = [groups[topic].steer(one, 0) for topic, steerings in allowed.items() for one in steerings]
+        template = await self.prompter.template(steered[0].messages)
+        fronts = {topic: await group.front() for topic, group in groups.items()}
+        front, *_ = fronts.values()
         self._note(template)
-        run = self.run = self._begin(template, allowed, front or ())
-        steerings: FixedSteering | AutoSteering = FixedSteering(Arm(allowed[0], self.settings.instruction.temperature))
-        if self.settings.steering == AUTO:
-            earlier = measurements.load(self.model, self.settings.measured_as)
-            steerings = AutoSteering(self.arms(allowed), run.seed + run.next_index, earlier)
-            steerings.recall(run.attempts())
-        progress = self.progress
+        run = self.run = self._begin(template, steered, front or ())
+        steerings = {topic: self._steerings(group, allowed[topic], run) for topic, group in groups.items()}
+        schedule = self._schedule()
+        schedule.recall(run.attempts())
+        settings = {topic: group.settings for topic, group in groups.items()}
+        progress, bound = self.progress, self.settings.attempt_bound
+        source = Drawing(settings, run, steerings, schedule, bound, progress.notices, fronts)
         progress.enter("Reading the corpus" if self.corpus.records else "")
         try:
             seen = await asyncio.to_thread(index, self.corpus, lambda: self._stopped)
-            said = await asyncio.to_thread(phrases, self.corpus, lambda: self._stopped) if front is not None else None
+            talks = self.settings.turns.most > 1
+            said = await asyncio.to_thread(phrases, self.corpus, lambda: self._stopped) if talks else None
         except asyncio.CancelledError:
             self.stop()  # the end of the thread is waited for
             raise
@@ -107,10 +113,11 @@ class Session(Prepared):
         if self.settings.language.code != "en":
             await self.measure_own()
         try:
-            await self._go(run, Drawing(self.settings, run, steerings, front), seen, template, keep, said)
+            await self._go(run, source, seen, template, keep, said)
         finally:
-            if isinstance(steerings, AutoSteering):
-                measurements.add(self.model, self.settings.measured_as, steerings.tallies())
+            for topic, chosen in steerings.items():
+                if isinstance(chosen, AutoSteering):
+                    measurements.add(self.model, settings[topic].measured_as, chosen.tallies())
         return run
 
     async def _go(
@@ -170,7 +177,35 @@ class Session(Prepared):
                 "guess. If the model was trained on another one, or on none, give it with --template."
             )
 
-    def _begin(self, template: Template, allowed: Sequence[str], front: Sequence[Message] = ()) -> Run:
+    async def _groups(self) -> tuple[dict[str, Prepared], dict[str, list[str]]]:
+        """By topic: what asks for it, and the steerings that it may take, which are looked for once."""
+        groups = self.topics()
+        carried: dict[str, list[str]] = {}
+        for group in groups.values():
+            if group.settings.steering not in carried:
+                carried[group.settings.steering] = await group.steerings()
+        if (mixture := self.settings.mixture) is not None:
+            language = self.settings.language
+            foreign = [name for name, topic in mixture.topics.items() if language.code not in topic.voices]
+            if foreign:
+                self.progress.notices.append(
+                    f"No {language.english} data for {', '.join(foreign)}: asked for in English, with {WITHOUT_DATA}."
+                )
+        return groups, {topic: carried[group.settings.steering] for topic, group in groups.items()}
+
+    def _schedule(self) -> Schedule:
+        mixture = self.settings.mixture
+        return Schedule(mixture.shares if mixture else {"": 1.0}, self.settings.target)
+
+    def _steerings(self, group: Prepared, allowed: Sequence[str], run: Run) -> FixedSteering | AutoSteering:
+        if group.settings.steering != AUTO:
+            return FixedSteering(Arm(allowed[0], self.settings.instruction.temperature))
+        earlier = measurements.load(self.model, group.settings.measured_as)
+        steerings = AutoSteering(group.arms(allowed), run.seed + run.next_index, earlier)
+        steerings.recall(attempt for attempt in run.attempts() if attempt.topic == group.settings.topic)
+        return steerings
+
+    def _begin(self, template: Template, steered: Sequence[Steered], front: Sequence[Message] = ()) -> Run:
         settings = self.settings
         unfinished = self._unfinished()
         if unfinished is not None:
@@ -180,7 +215,7 @@ class Session(Prepared):
             unfinished.resume(settings.target)
             return unfinished
         self._tell_of_corpus()
-        return self.corpus.start_run(self._identity(), self._manifest(template, allowed, front), settings.target)
+        return self.corpus.start_run(self._identity(), self._manifest(template, steered, front), settings.target)
 
     def _tell_of_corpus(self) -> None:
         """What a new run adds to."""
@@ -220,9 +255,11 @@ class Session(Prepared):
             identity |= {"response_model": self.responder.name, "response_server": self.responder.server.kind}
         return identity
 
-    def _manifest(self, template: Template, allowed: Sequence[str], front: Sequence[Message] = ()) -> dict[str, Any]:
+    def _manifest(
+        self, template: Template, steered: Sequence[Steered], front: Sequence[Message] = ()
+    ) -> dict[str, Any]:
         """``front`` is that of conversations."""
-        steered = (message for steering in allowed for message in self.steer(steering, 0).messages)
+        messages = (message for one in steered for message in one.messages)
         return {
             "server": self.model.server.kind,
             "server_version": self.model.version,
@@ -239,7 +276,7 @@ class Session(Prepared):
             },
             "language_told_by": told_by(self.settings.language.code),
             "system_multi_turn": next((message["content"] for message in front), ""),
-            "system": next((message["content"] for message in steered if message["role"] == "system"), ""),
+            "system": next((message["content"] for message in messages if message["role"] == "system"), ""),
         }
 
     def _seconds(self, run: Run) -> float:

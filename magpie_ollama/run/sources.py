@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Protocol
 
 from magpie_ollama.asking.drafts import Draft, draw
@@ -12,6 +13,7 @@ from magpie_ollama.method.languages import Exemplar
 from magpie_ollama.method.screening import count_words
 from magpie_ollama.records import Attempt, Message, Record
 from magpie_ollama.run.choosing import Steerings
+from magpie_ollama.run.scheduling import HOPELESS_YIELD, Schedule
 
 POOL = 32
 """Accepted pairs of the run that may serve as exemplars (--bootstrap): the newest."""
@@ -32,35 +34,53 @@ class Source(Protocol):
 
 
 class Drawing:
-    """Attempts from nothing but a steering and a seed, as many as the settings allow in one go. ``front`` is that of
-    conversations."""
+    """Attempts from nothing but a topic, a steering and a seed, as many as the settings allow in one go."""
 
     def __init__(
-        self, settings: Settings, run: Run, steerings: Steerings, front: tuple[Message, ...] | None = None
+        self,
+        settings: Mapping[str, Settings],
+        run: Run,
+        steerings: Mapping[str, Steerings],
+        schedule: Schedule,
+        bound: int,
+        notices: list[str],
+        fronts: Mapping[str, tuple[Message, ...] | None],
     ) -> None:
+        """``settings`` and ``steerings`` are by topic, "" where there are none; so are the ``fronts`` of
+        conversations."""
         self._settings = settings
         self._steerings = steerings
-        self._front = front
+        self._schedule = schedule
+        self._fronts = fronts
         self._first_seed = run.seed
         self._next_index = run.next_index
-        self._left = settings.attempt_bound
-        self._pool: deque[Exemplar] = deque(maxlen=POOL)
+        self._left = bound
+        self._pools: dict[str, deque[Exemplar]] = {topic: deque(maxlen=POOL) for topic in settings}
+        self._notices = notices
 
     def next(self) -> Draft | None:
-        if not self._left:
+        if not self._left or (topic := self._schedule.next()) is None:
             return None
         self._left -= 1
         index, self._next_index = self._next_index, self._next_index + 1
-        drawn = draw(self._settings, index, self._first_seed + index, *self._steerings.choose(), self._pool)
-        return Draft(drawn, front=self._front)
+        settings, arm = self._settings[topic], self._steerings[topic].choose()
+        drawn = draw(settings, index, self._first_seed + index, *arm, self._pools[topic])
+        return Draft(drawn, rules=settings.screening, front=self._fronts[topic])
 
     def learn(self, attempt: Attempt) -> None:
-        self._steerings.learn(attempt)
+        self._steerings[attempt.topic].learn(attempt)
+        if self._schedule.learn(attempt):
+            kept, tried = self._schedule.kept[attempt.topic], self._schedule.attempts[attempt.topic]
+            self._notices.append(
+                f"The topic {attempt.topic} is dropped: {kept} of its {tried} attempts were kept, "
+                f"fewer than one in {1 / HOPELESS_YIELD:.0f}. The others share what is left."
+            )
 
     def remember(self, record: Record) -> None:
         short = count_words(record.instruction) <= 40 and count_words(record.response) <= 80
-        if self._settings.bootstrap and short:
-            self._pool.append(Exemplar(record.instruction, record.response))
+        if self._settings[record.topic].bootstrap and short:
+            self._pools[record.topic].append(Exemplar(record.instruction, record.response))
 
     def shares(self) -> dict[str, float]:
-        return self._steerings.shares()
+        """Of one topic's; several have as many answers."""
+        return next(iter(self._steerings.values())).shares() if len(self._steerings) == 1 else {}
