@@ -53,7 +53,7 @@ def test_the_exact_prompts_of_an_attempt(tmp_path: Path) -> None:
         spoken = topics.load(record["topic"]).spoken(languages.load("it"))
         steered = steer("exemplar+opener", spoken, record["seed"], system=spoken.system)
         turns = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in steered.messages)
-        assert raw[record["seed"]]["prompt"] == f"{turns}<|im_start|>user\n{steered.tail}"
+        assert raw[record["seed"]]["prompt"] == steered.prompt(f"{turns}<|im_start|>user\n")
         asked = {"role": "user", "content": record["messages"][0]["content"]}
         assert chats[record["seed"]]["messages"] == [*steered.messages, asked]
         assert steered.messages[0]["content"] == topics.load(record["topic"]).voices["it"].system
@@ -89,7 +89,7 @@ def test_auto_measures_each_topic_for_itself(tmp_path: Path) -> None:
         t: Counter(r["steering"].split("+")[0] for r in made.records if r["topic"] == t) for t in ("maths", "code")
     }
     assert set(drawn["maths"]) <= {"system", "prefix"}
-    assert drawn["code"]["exemplar"] > 30
+    assert drawn["code"]["exemplar"] > 3
     names = {asked.on(topics.load(topic)).measured_as for topic in drawn}
     (path,) = (measurements.folder() / "measurements").glob("*.json")
     assert set(json.loads(path.read_text("utf-8"))) == names
