@@ -73,7 +73,7 @@ class Asker:
         steered = draft.steered("" if first else self._opener(draft, rules.language))
         template = draft.template = await self._prompter.template(draft.before(), keep=first)
         stops = (*template.stops, "\n") if self._settings.one_line else template.stops
-        turn = Turn("user", seed=draft.seed)
+        turn = Turn("user", seed=draft.seed, passage=steered.passage)
         draft.turns.append(turn)
         watch = InstructionWatch(rules, template, steered.opener)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from magpie_ollama.asking.ending import reseed
@@ -39,19 +39,26 @@ class Drawn:
     least: int = 1
     end_with: str = "assistant"
     topic: str = ""
+    source: str = ""
 
 
 def draw(
     settings: Settings, index: int, seed: int, steering: str, temperature: float, pool: Sequence[Exemplar] = ()
 ) -> Drawn:
-    """What attempt ``index`` draws; ``pool`` are further exemplars."""
-    steered = steer(
-        steering, settings.language, seed, system=settings.system, exemplars=settings.exemplars, pool=tuple(pool)
-    )
-    turns = settings.turns
-    return Drawn(
-        index, seed, steered, temperature, turns.draw(seed), turns.least, settings.end_with, topic=settings.topic
-    )
+    """What attempt ``index`` draws; ``pool`` are further exemplars. A user's own system messages and passages are taken
+    in turn, so that each is asked as often as the others."""
+    system, persona = settings.system, ""
+    if settings.own.systems:
+        piece = settings.own.systems[index % len(settings.own.systems)]
+        system, persona = piece.text, piece.source
+    steered = steer(steering, settings.language, seed, system=system, exemplars=settings.exemplars, pool=tuple(pool))
+    source = ""
+    if settings.own.passages:
+        piece = settings.own.passages[index % len(settings.own.passages)]
+        steered, source = replace(steered, passage=piece.text), piece.source
+    source = " ".join(filter(None, (persona, source)))
+    turns = settings.turns.draw(seed), settings.turns.least, settings.end_with
+    return Drawn(index, seed, steered, temperature, *turns, topic=settings.topic, source=source)
 
 
 @dataclass(slots=True)
@@ -73,13 +80,15 @@ class Turn:
     language: str = ""
     known_words: float = 0.0
     fluency: float = 0.0
+    passage: str = ""
     reasoning: str = ""
     finish_reason: str = ""
     seed: int = 0
 
     @property
     def message(self) -> Message:
-        return {"role": self.role, "content": self.text}
+        content = f"{self.passage}\n\n{self.text}" if self.passage else self.text
+        return {"role": self.role, "content": content}
 
 
 @dataclass(slots=True)
@@ -130,7 +139,8 @@ class Draft:
             return self.drawn.steered
         pairs = zip(self.turns[::2], self.turns[1::2], strict=False)
         shown = tuple(Exemplar(asked.text, answered.text) for asked, answered in pairs)
-        return Steered(self.drawn.steered.steering, self.front, opener=opener, exemplars=shown)
+        passage = self.turns[-1].passage
+        return Steered(self.drawn.steered.steering, self.front, opener=opener, exemplars=shown, passage=passage)
 
     def before(self) -> list[Message]:
         """What stands in front of the turn that comes next: the steering's messages, and what was said."""

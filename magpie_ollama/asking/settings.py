@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, ONE_TURN, RESPONSE, Turns
+from magpie_ollama.corpus.voice import NOTHING, Own
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.languages import Language
@@ -40,11 +41,12 @@ at 0.5, 8 at 1.0), a strong one at any, and more various texts at the highest.""
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All that makes a run what it is. ``steering`` is a canonical name or "auto"; ``system`` is the user's own system
-    message; ``topics`` is what ``topics.mix`` takes, ``topic`` the one of them that these settings are for; ``target``
-    records are wanted; at most ``max_attempts`` are tried in one go (0: ten for each record, at least 100); ``seed``
-    None draws one; ``parallel`` attempts are in flight (0: as many as it pays to have, found by the run). Auto chooses
-    among ``temperatures`` of instructions. A ``responder`` answers in place of the model that asks. ``end_with`` is the
-    role of a record's last turn; with ``include_system`` its first one is the system message that was used; with
+    message; ``topics`` is what ``topics.mix`` takes, ``topic`` the one of them that these settings are for; ``own``
+    comes from files, and ``keep_passage`` says whether a record holds its passage; ``target`` records are wanted; at
+    most ``max_attempts`` are tried in one go (0: ten for each record, at least 100); ``seed`` None draws one;
+    ``parallel`` attempts are in flight (0: as many as it pays to have, found by the run). Auto chooses among
+    ``temperatures`` of instructions. A ``responder`` answers in place of the model that asks. ``end_with`` is the role
+    of a record's last turn; with ``include_system`` its first one is the system message that was used; with
     ``one_line`` a line break ends the user's turn.
     """
 
@@ -55,6 +57,8 @@ class Settings:
     system: str = ""
     topics: str = ""
     topic: str = ""
+    own: Own = NOTHING
+    keep_passage: bool = True
     exemplars: int = EXEMPLARS
     bootstrap: bool = False
     turns: Turns = ONE_TURN
@@ -101,6 +105,8 @@ class Settings:
         spoken = topic.spoken(self.language)
         rules = replace(self.screening, language=spoken, **{rule: getattr(topic, rule) for rule in RULES})
         steering = self.steering if self.language.code in topic.voices else WITHOUT_DATA
+        if self.own.passages and "opener" in steering:
+            steering = "system"
         return replace(
             self, language=spoken, steering=steering, system=spoken.system, topics="", topic=topic.name, rules=rules
         )
@@ -135,6 +141,8 @@ class Settings:
             "rules": rules,
             "think": self.think,
             "seed": self.seed,
+            **({"files": dict(self.own.digests)} if self.own.digests else {}),
+            **({} if self.keep_passage else {"keep_passage": False}),
             **({"topics": self.topics, "topic_data": _digest(mixture)} if (mixture := self.mixture) else {}),
         }
 

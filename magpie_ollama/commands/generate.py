@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from magpie_ollama.commands.options import (
     server_options,
     setting_options,
 )
+from magpie_ollama.corpus import voice
 from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
+from magpie_ollama.corpus.voice import Own
 from magpie_ollama.display import consoles, summary
 from magpie_ollama.display.plan import show_plan
 from magpie_ollama.errors import UsageError
@@ -52,6 +55,10 @@ from magpie_ollama.run.session import Session, open_session
 @option("--only-instructions", is_flag=True, help="No responses: one turn, and --end-with user.")
 @language_file_option
 @setting_options(*(setting.name for setting in SETTINGS[4:-1]))
+@option("--examples", type=click.Path(path_type=Path), help="Sentences or pairs of your own to show, in any form.")
+@option("--systems", type=click.Path(path_type=Path), help="System messages of your own, a row each, in turn.")
+@option("--document", type=click.Path(path_type=Path), help="A .txt, .md or .pdf file, or a folder, to ask about.")
+@option("--no-passage", is_flag=True, help="Records of --document hold the question without its passage.")
 @parallel_option
 @setting_options("max_attempts")
 @option(
@@ -89,7 +96,43 @@ async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> i
 
 def _settings(given: dict[str, Any]) -> Settings:
     language = languages.given(given["language"], given["language_file"])
-    steering = parse_steering(given["steering"] or default_steering(language, given["topics"]))
+    if given["only_instructions"]:
+        if given["turns"] != "1":
+            raise UsageError("--only-instructions makes no conversations.", "give --end-with user in its place")
+        given = {**given, "end_with": "user"}
+    own, steering, language = _own(given, given["steering"] or default_steering(language, given["topics"]), language)
     choice = server_choice(given)
-    settings = settings_of(choice, language, steering, given["count"], given, given["parallel"])
-    return replace(settings, responder=responder_choice(given, choice))
+    settings = settings_of(choice, language, parse_steering(steering), given["count"], given, given["parallel"])
+    responder = responder_choice(given, choice)
+    return replace(settings, own=own, keep_passage=not given["no_passage"], responder=responder)
+
+
+def _own(given: dict[str, Any], steering: str, language: languages.Language) -> tuple[Own, str, languages.Language]:
+    """What comes from files, with the steering and the language that show it."""
+    systems: tuple[voice.Piece, ...] = ()
+    passages: tuple[voice.Piece, ...] = ()
+    files: tuple[Path, ...] = ()
+    if path := given["examples"]:
+        pairs = voice.pairs(path)
+        language = replace(language, exemplars=tuple(starmap(languages.Exemplar, pairs)))
+        steering, files = given["steering"] or "exemplar", (path,)
+    if path := given["systems"]:
+        systems, files = voice.systems(path), (*files, path)
+    if path := given["document"]:
+        passages, documents = voice.passages(path)
+        files = (*files, *documents)
+        steering = given["steering"] or "exemplar"
+        if not (given["topics"] or given["system"] or given["systems"] or given["examples"]):
+            given["topics"] = "document-questions"
+        if {"opener", "prefix", "auto"} & set(steering.split("+")):
+            raise UsageError(
+                f"With --document a user's turn begins with a passage, and cannot with what {steering} begins it with.",
+                "choose -s exemplar, system or none",
+            )
+    if systems and given["system"]:
+        raise UsageError("--systems and --system both want to be the system message.", "leave out one of the two")
+    if given["topics"] and (given["examples"] or systems):
+        raise UsageError(
+            "A topic has exemplars and a system message of its own.", "leave out --topics, or --examples and --systems"
+        )
+    return Own(systems, passages, voice.digests(files)), steering, language

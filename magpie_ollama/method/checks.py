@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from magpie_ollama.method import turns, unseen, vocabulary
+from magpie_ollama.method import grounding, turns, unseen, vocabulary
 from magpie_ollama.method.detection import Verdict, check, drifted
 from magpie_ollama.method.duplicates import DuplicateIndex, copies, echoes, normalise
 from magpie_ollama.method.fluency import FLOOR, fluency
@@ -209,6 +209,11 @@ def _is_invented(look: Look) -> bool:
     return invented is True or (doubted and 0.0 < look.fluency < FLOOR)
 
 
+def _is_not_grounded(look: Look) -> bool:
+    passage = look.steered.passage
+    return passage != "" and grounding.grounded(look.sample, f"{passage} {look.asked}") < grounding.FLOOR
+
+
 EXTRACTING = (
     Check(Reason.BROKEN_OFF, lambda look: look.finish not in ("stop", "length")),
     Check(Reason.EMPTY, lambda look: not any(map(str.isalnum, look.text))),
@@ -253,6 +258,7 @@ RESPONSES = (
     Check(Reason.RESPONSE_TRUNCATED, lambda look: look.finish == "length" and not look.rules.keep_truncated),
     Check(Reason.RESPONSE_ECHO, lambda look: echoes(look.text, look.asked)),
     Check(Reason.RESPONSE_COPY, lambda look: copies(look.text, (shown.response for shown in look.steered.exemplars))),
+    Check(Reason.RESPONSE_NOT_GROUNDED, _is_not_grounded),
     Check(Reason.RESPONSE_WRONG_LANGUAGE, _in_another_language, DOUBLED, twice=True),
     Check(Reason.RESPONSE_INVENTED_WORDS, _is_invented, DOUBLED),
 )

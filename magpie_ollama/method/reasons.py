@@ -110,6 +110,11 @@ class Reason(StrEnum):
     RESPONSE_REPETITION = "response_repetition", _ANSWERED, "the response fell into a loop"
     RESPONSE_ECHO = "response_echo", _ANSWERED, "the response only repeats the instruction"
     RESPONSE_COPY = "response_copy", _ANSWERED, "the response copies an exemplar's answer"
+    RESPONSE_NOT_GROUNDED = (
+        "response_not_grounded",
+        _ANSWERED,
+        "the response does not rest on its passage of the document: it has too few of its rarer words and numbers",
+    )
     RESPONSE_TOO_LONG = (
         "response_prompt_too_long",
         _ANSWERED,

@@ -44,7 +44,8 @@ class Steered:
     """One attempt's steering.
 
     ``messages`` stand before the user's turn, for the instruction and for its response alike. ``prefix`` names the
-    language behind the user's header, ``opener`` is the beginning of the instruction.
+    language behind the user's header, ``opener`` is the beginning of the instruction. ``passage`` stands before it
+    in the same turn, and is not judged as a part of it.
     """
 
     steering: str
@@ -52,6 +53,7 @@ class Steered:
     prefix: str = ""
     opener: str = ""
     exemplars: tuple[Exemplar, ...] = ()
+    passage: str = ""
 
     def prompt(self, template: str) -> str:
         """What the model goes on from, behind a pre-query template.
@@ -61,6 +63,8 @@ class Steered:
         >>> Steered("prefix_line", prefix="spanish:", opener="Explica").prompt("<|user|>\\n")
         '<|user|>spanish:\\nExplica'
         """
+        if self.passage:
+            return f"{template}{self.passage}\n\n"
         if not self.prefix:
             return template + self.opener
         header = template.rstrip("\n")

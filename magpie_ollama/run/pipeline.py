@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from magpie_ollama.asking.attempt import attempt
@@ -190,13 +191,15 @@ class Pipeline:
         asked, written = draft.instruction, turns[draft.given :]
         answers = written[0].role == "assistant"  # a question of somebody else's
         answered = next((turn for turn in written if turn.role == "assistant"), Turn("assistant"))
+        if not self._settings.keep_passage:
+            written = [replace(turn, passage="") for turn in written]
         return Record(
             id=new_id(),
             messages=[*self._front(draft), *(turn.message for turn in written)],
             language=(draft.rules or self._settings.screening).language.code,
             model=question.model if question and answers else name,
             response_model=self._responder.name if answers or self._responder is not self._model else "",
-            source=question.source if question else "",
+            source=question.source if question else drawn.source,
             server=self._model.server.kind,
             steering=drawn.steered.steering,
             temperature=drawn.temperature,

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from magpie_ollama.asking.asker import Asker
+from magpie_ollama.asking.drafts import draw
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.asking.templates import Prompter
 from magpie_ollama.errors import RequestRefused, TemplateError, TransientError
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.followups import Phrases
 from magpie_ollama.method.languages import Language
-from magpie_ollama.method.steering import AUTO, Steered, steer
+from magpie_ollama.method.steering import AUTO, Steered
 from magpie_ollama.records import Message
 from magpie_ollama.run.choosing import AUTO_STEERINGS, Arm
 from magpie_ollama.run.own import own_confidence
@@ -112,8 +113,7 @@ class Prepared:
 
     def steer(self, steering: str, seed: int) -> Steered:
         """What an attempt's steering draws by its seed."""
-        settings = self.settings
-        return steer(steering, settings.language, seed, system=settings.system, exemplars=settings.exemplars)
+        return draw(self.settings, 0, seed, steering, 0.0).steered
 
     async def front(self) -> tuple[Message, ...] | None:
         """What stands in front of a conversation of several turns: one system message for both sides, if the template

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from magpie_ollama.asking.attempt import attempt
+from magpie_ollama.asking.drafts import Draft, Drawn, Turn
 from magpie_ollama.asking.opening import opened
 from magpie_ollama.asking.retrying import retrying
 from magpie_ollama.asking.settings import Settings
@@ -17,12 +19,13 @@ from magpie_ollama.errors import ShortOfTarget
 from magpie_ollama.method.detection import told_by
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.followups import Phrases
+from magpie_ollama.method.languages import Exemplar
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered
 from magpie_ollama.method.template import Template
 from magpie_ollama.method.topics import WITHOUT_DATA
-from magpie_ollama.records import Funnel, Message
+from magpie_ollama.records import KEPT, Funnel, Message
 from magpie_ollama.run import continuing, measurements
 from magpie_ollama.run.choosing import Arm, AutoSteering, FixedSteering
 from magpie_ollama.run.phases import PHASE
@@ -63,6 +66,7 @@ class Session(Prepared):
         self._phased = phased
         self.corpus = corpus
         self.run: Run | None = None
+        self._asked = settings
         self._pipeline: Pipeline | None = None
         self._stopped = False
         self._told = len(corpus.notices)
@@ -88,6 +92,7 @@ class Session(Prepared):
 
     async def generate(self, keep: Keep = lambda record: None) -> Run:
         """Makes the records. Raises the ``MagpieError`` that ended the run short; what was kept stays."""
+        await self._answer_examples()
         groups, allowed = await self._groups()
         steered = [groups[topic].steer(one, 0) for topic, steerings in allowed.items() for one in steerings]
         template = await self.prompter.template(steered[0].messages)
@@ -177,6 +182,26 @@ class Session(Prepared):
                 "guess. If the model was trained on another one, or on none, give it with --template."
             )
 
+    async def _answer_examples(self) -> None:
+        """Has the model answer the exemplars that have no response: a user's own sentences."""
+        language = self.settings.language
+        if all(exemplar.response for exemplar in language.exemplars):
+            return
+        self.progress.enter("Answering your examples")
+        asker, answered = self.asker(DuplicateIndex()), []
+        for number, (asked, response) in enumerate(language.exemplars):
+            drawn = Drawn(number, self.settings.seed or 0, self.steer("system", 0), 0.0)
+            draft = Draft(drawn, [Turn("user", asked, complete=True)])
+            outcome = KEPT if response else await attempt(asker, draft)
+            if outcome == KEPT:
+                answered.append(Exemplar(asked, response or draft.response.text))
+            else:
+                self.progress.notices.append(f"Your example is left out, its answer failed ({outcome}): {asked:.60}")
+        self.progress.enter("")
+        if not answered:
+            raise ShortOfTarget("None of the examples could be answered.", "give pairs, as CSV or JSONL")
+        self.settings = replace(self.settings, language=replace(language, exemplars=tuple(answered)))
+
     async def _groups(self) -> tuple[dict[str, Prepared], dict[str, list[str]]]:
         """By topic: what asks for it, and the steerings that it may take, which are looked for once."""
         groups = self.topics()
@@ -250,7 +275,7 @@ class Session(Prepared):
         )
 
     def _identity(self) -> Mapping[str, Any]:
-        identity = self.settings.identity(self.model.name, self.model.server.kind)
+        identity = self._asked.identity(self.model.name, self.model.server.kind)
         if self.responder is not self.model:
             identity |= {"response_model": self.responder.name, "response_server": self.responder.server.kind}
         return identity
@@ -274,6 +299,7 @@ class Session(Prepared):
                 "stops": list(template.stops),
                 "source": template.source,
             },
+            "files": dict(self.settings.own.digests),
             "language_told_by": told_by(self.settings.language.code),
             "system_multi_turn": next((message["content"] for message in front), ""),
             "system": next((message["content"] for message in messages if message["role"] == "system"), ""),

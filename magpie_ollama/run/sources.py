@@ -65,7 +65,10 @@ class Drawing:
         index, self._next_index = self._next_index, self._next_index + 1
         settings, arm = self._settings[topic], self._steerings[topic].choose()
         drawn = draw(settings, index, self._first_seed + index, *arm, self._pools[topic])
-        return Draft(drawn, rules=settings.screening, front=self._fronts[topic])
+        front = self._fronts[topic]
+        if front and settings.own.systems:
+            front = drawn.steered.messages[:1]
+        return Draft(drawn, rules=settings.screening, front=front)
 
     def learn(self, attempt: Attempt) -> None:
         self._steerings[attempt.topic].learn(attempt)

@@ -15,6 +15,7 @@ from magpie_ollama.method.detection import check, drifted, identify
 from magpie_ollama.method.duplicates import DuplicateIndex, normalise, similarity
 from magpie_ollama.method.extraction import extract
 from magpie_ollama.method.followups import Phrases, screen_follow_up
+from magpie_ollama.method.grounding import grounded
 from magpie_ollama.method.reasoning import shows_reasoning, split_reasoning
 from magpie_ollama.method.repetition import babbles, loops
 from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, Rules, screen_instruction, screen_response
@@ -52,6 +53,7 @@ LOOKS: dict[str, Callable[[str], object]] = {
     "check": lambda text: check(text, "en"),
     "drifted": lambda text: drifted(text, "it"),
     "identify": identify,
+    "grounded": lambda text: grounded(text, text),
     "screen_instruction": lambda text: screen_instruction(text, WIDE, NONE, DuplicateIndex()),
     "screen_follow_up": lambda text: screen_follow_up(text, WIDE, GOES_ON, Phrases()),
     "screen_response": lambda text: screen_response(text, "stop", QUESTION, ENGLISH, NONE, TEMPLATE),
