@@ -12,7 +12,7 @@ from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, ONE_TURN, RESPONSE, 
 from magpie_ollama.corpus.voice import NOTHING, Own
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
-from magpie_ollama.method.languages import Language
+from magpie_ollama.method.languages import OPENER_KINDS, Language
 from magpie_ollama.method.screening import Rules
 from magpie_ollama.method.steering import AUTO, EXEMPLARS
 from magpie_ollama.method.topics import RULES, WITHOUT_DATA, Mixture, Topic, mix
@@ -105,8 +105,8 @@ class Settings:
         spoken = topic.spoken(self.language)
         rules = replace(self.screening, language=spoken, **{rule: getattr(topic, rule) for rule in RULES})
         steering = self.steering if self.language.code in topic.voices else WITHOUT_DATA
-        if self.own.passages and "opener" in steering:
-            steering = "system"
+        if self.own.passages:  # the topic's openers stand in front of one
+            spoken = replace(spoken, openers=dict.fromkeys(OPENER_KINDS, self.language.openers["questions"]))
         return replace(
             self, language=spoken, steering=steering, system=spoken.system, topics="", topic=topic.name, rules=rules
         )

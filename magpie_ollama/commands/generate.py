@@ -121,13 +121,12 @@ def _own(given: dict[str, Any], steering: str, language: languages.Language) -> 
     if path := given["document"]:
         passages, documents = voice.passages(path)
         files = (*files, *documents)
-        steering = given["steering"] or "exemplar"
+        steering = given["steering"] or "exemplar+opener"
         if not (given["topics"] or given["system"] or given["systems"] or given["examples"]):
             given["topics"] = "document-questions"
-        if {"opener", "prefix", "auto"} & set(steering.split("+")):
+        if "prefix" in steering:
             raise UsageError(
-                f"With --document a user's turn begins with a passage, and cannot with what {steering} begins it with.",
-                "choose -s exemplar, system or none",
+                "With --document a user's turn begins with a passage, and not with a prefix.", "leave out -s"
             )
     if systems and given["system"]:
         raise UsageError("--systems and --system both want to be the system message.", "leave out one of the two")

@@ -64,7 +64,7 @@ class Steered:
         '<|user|>spanish:\\nExplica'
         """
         if self.passage:
-            return f"{template}{self.passage}\n\n"
+            return f"{template}{self.passage}\n\n{self.opener}"
         if not self.prefix:
             return template + self.opener
         header = template.rstrip("\n")

@@ -11,7 +11,7 @@ from commands.support import Runner, check_error, records
 from fake_ollama import Ask, FakeOllama, Reply, default_script, question
 from run.support import generating
 
-from magpie_ollama.method import topics
+from magpie_ollama.method import languages, topics
 
 PASSAGES = [
     "The warranty of the red bicycle lasts two years from the day of purchase. It covers defects of the material.",
@@ -29,7 +29,8 @@ def manifest() -> dict[str, object]:
 def of_document(ask: Ask) -> Reply | str:
     """Answers from the passage that the user's turn begins with; every third answer is about something else."""
     if ask.kind == "raw":
-        return question(ask.seed or 0)
+        opener = ask.prompt.rpartition("\n\n")[2]
+        return question(ask.seed or 0).partition(" ")[2] if opener else ""
     if (ask.seed or 0) % 3 == 0:
         return "Bananas ripen faster beside apples because of the ethylene that these release."
     return next(answer for word, answer in ABOUT.items() if word in str(ask.messages[-1]["content"]))
@@ -48,7 +49,9 @@ def test_a_document(run: Runner, given: tuple[str, ...]) -> None:
         if exchange.path == "/api/generate":
             head, _, tail = exchange.body["prompt"].rpartition("<|im_start|>user\n")
             assert tail.startswith(tuple(PASSAGES))
-            assert tail.endswith("told here.\n\n")
+            passage, _, opener = tail.rpartition("\n\n")
+            assert passage.endswith("told here.")
+            assert opener in languages.load("en").openers["questions"]
             assert head.startswith(f"<|im_start|>system\n{system}<|im_end|>\n")
     chats = {one.body["options"]["seed"]: one.body["messages"][-1]["content"] for one in generating(fake)
              if one.path == "/api/chat"}  # fmt: skip
@@ -109,7 +112,7 @@ def test_a_sentence_whose_answer_fails_is_left_out_with_a_word(run: Runner) -> N
     ("given", "words"),
     [
         (("--document", "gone.txt"), ("gone.txt cannot be read",)),
-        (("--document", "doc.txt", "-s", "exemplar+opener"), ("begins with a passage", "choose -s exemplar")),
+        (("--document", "doc.txt", "-s", "prefix+system"), ("begins with a passage", "leave out -s")),
         (("--examples", "doc.txt", "--topics", "maths"), ("A topic has exemplars", "leave out --topics")),
         (("--systems", "doc.txt", "--system", "Be kind."), ("--systems and --system", "leave out one")),
     ],
