@@ -9,34 +9,16 @@ import keyword
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from magpie_ollama.errors import INTERRUPTED, MagpieError
+from magpie_ollama.loading import loading
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-
-@contextmanager
-def _loading() -> Iterator[None]:
-    """Within the block, Ctrl-C ends the process at once: nothing is under way, and what is imported may make an error
-    of its own of a KeyboardInterrupt, as pydantic does."""
-    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not ignored, and not another's
-    if not own or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-with _loading():
+with loading():
     import click
 
 COMMANDS = {
@@ -71,7 +53,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
-        with _loading():
+        with loading():
             command: click.Command = importlib.import_module(f"magpie_ollama.commands.{module}").command
         return command
 

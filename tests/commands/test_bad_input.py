@@ -253,7 +253,7 @@ def test_any_failure_of_the_system_is_told_with_its_cause(run: Runner, monkeypat
     def broken(*args: object) -> None:
         raise OSError(errno.ESTALE, "Stale file handle", "/mnt/en.jsonl")
 
-    monkeypatch.setattr("magpie_ollama.commands.generate._settings", broken)
+    monkeypatch.setattr("magpie_ollama.commands.generating._settings", broken)
     check_error(run("generate"), 1, "/mnt/en.jsonl cannot be read or written: Stale file handle", "check the disk")
 
 
@@ -395,7 +395,7 @@ def test_a_bug_is_told_as_one(run: Runner, monkeypatch: pytest.MonkeyPatch) -> N
     def broken(*args: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("magpie_ollama.commands.generate._settings", broken)
+    monkeypatch.setattr("magpie_ollama.commands.generating._settings", broken)
     done = run("generate")
     check_error(done, 1, "ZeroDivisionError", "--debug")
 
