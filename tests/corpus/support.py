@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import importlib
 import json
 import os
 import subprocess
@@ -78,6 +80,9 @@ def without_privileges(folder: Path) -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
+    # What is loaded when it is first wanted may lie where that user may not read.
+    codecs.lookup("utf-8-sig")
+    importlib.import_module("magpie_ollama.commands.generating")
     shut = [parent for parent in folder.parents if not parent.stat().st_mode & 0o001]
     for parent in shut:  # pytest keeps its folders from other users
         parent.chmod(parent.stat().st_mode | 0o011)
