@@ -64,7 +64,7 @@ def test(arguments: list[str]) -> int:
     run(PYTHON, "-m", "ruff", "format", "--check", ".")
     run(PYTHON, "-m", "mypy")
     # The script and not `python -m pytest`, which would put the checkout in front of the installed wheel.
-    return become(BIN / "pytest", *arguments)
+    return become(BIN / "pytest", *(arguments or ["-n", "2", "--dist", "loadfile"]))
 
 
 def setup() -> None:

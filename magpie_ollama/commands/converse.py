@@ -31,6 +31,7 @@ from magpie_ollama.display.progress import reading
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import NONE
+from magpie_ollama.run import report
 from magpie_ollama.run.extending import Extending, open_extending, read
 from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.progress import Progress
@@ -107,7 +108,7 @@ def command(file: Path, **given: Any) -> int:
         progress = Progress(target=settings.target)
         session = open_extending(settings, corpus, progress, found)
         title = f"{file.name} · {output}"
-        return run(make(session, corpus, progress, title, given, planned, summary.show, summary.as_dict))
+        return run(make(session, corpus, progress, title, given, planned, summary.show, report.as_dict))
 
 
 def _nothing_left(output: Path, given: dict[str, Any]) -> int:

@@ -23,6 +23,7 @@ from magpie_ollama.display.plan import show_plan
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import default_steering, parse_steering
+from magpie_ollama.run import report
 from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session, open_session
@@ -45,7 +46,7 @@ async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> i
 
     with StdoutCorpus() if output == "-" else Corpus.open(Path(output), sync=given["sync"]) as corpus:
         session = open_session(settings, corpus, progress)
-        return await make(session, corpus, progress, title, given, planned, summary.show, summary.as_dict)
+        return await make(session, corpus, progress, title, given, planned, summary.show, report.as_dict)
 
 
 def _settings(given: dict[str, Any]) -> Settings:

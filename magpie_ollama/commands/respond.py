@@ -29,6 +29,7 @@ from magpie_ollama.display import answers, consoles
 from magpie_ollama.display.progress import reading
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method.steering import NONE
+from magpie_ollama.run import report
 from magpie_ollama.run.answering import TRIES, Answering, Job, answer_language, answer_steering, open_answering
 from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.progress import Progress
@@ -110,7 +111,7 @@ def command(file: Path, **given: Any) -> int:
         session = open_answering(settings, job, progress)
         title = f"{file.name} · {output}"
         return run(
-            make(session, corpus, progress, title, given, partial(_planned, given), answers.show, answers.as_dict)
+            make(session, corpus, progress, title, given, partial(_planned, given), answers.show, report.answers)
         )
 
 
@@ -121,7 +122,7 @@ async def _planned(given: dict[str, Any], session: Answering) -> Callable[[], No
 
 def _nothing_left(job: Job, given: dict[str, Any]) -> int:
     if given["as_json"]:
-        consoles.show_json(answers.facts(job))
+        consoles.show_json(report.facts(job))
     if not given["quiet"]:
         for notice in job.notices:
             consoles.show_notice(consoles.stderr(), notice)

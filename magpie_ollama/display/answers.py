@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -16,33 +15,10 @@ from magpie_ollama.display.consoles import say, show_facts, show_json
 from magpie_ollama.display.words import counted
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.run.answering import Answering, Job
+from magpie_ollama.run.report import facts, unanswered
 
 SHOWN = 20
 """So many rows are named on the screen; all are in --json, and in the file beside the corpus."""
-
-
-def facts(job: Job) -> dict[str, Any]:
-    """What became of each row, as values."""
-    answered = len(job.questions.asked) - len(_open(job))
-    return {
-        "input": str(job.questions.path),
-        "output": str(job.corpus.path or "-"),
-        "questions": len(job.questions.asked),
-        "answered": answered,
-        "passed_over": [
-            {"row": one.row, "source": one.source, "reason": one.reason, "first": one.first}
-            for one in job.questions.passed_over
-        ],
-        "unanswered": [
-            {"row": one.row, "source": one.source, "reason": one.reason, "tries": one.tries}
-            for one in job.failed.values()
-        ],
-        "unanswered_file": str(job.path) if job.path and job.failed else "",
-    }
-
-
-def as_dict(session: Answering) -> dict[str, Any]:
-    return summary.as_dict(session) | facts(session.job)
 
 
 def show(session: Answering, console: Console) -> None:
@@ -53,7 +29,10 @@ def show(session: Answering, console: Console) -> None:
 def show_questions(job: Job, console: Console) -> None:
     """How many are answered, and each that is not, with its reason."""
     asked = len(job.questions.asked)
-    say(console, Text(f"{asked - len(_open(job))} of {counted(asked, 'question')} of {job.questions.path} answered."))
+    say(
+        console,
+        Text(f"{asked - len(unanswered(job))} of {counted(asked, 'question')} of {job.questions.path} answered."),
+    )
     passed = Counter(one.reason for one in job.questions.passed_over)
     for reason, count in passed.items():
         rows = [one.row for one in job.questions.passed_over if one.reason == reason]
@@ -94,7 +73,3 @@ def show_plan(first: Draft, session: Answering, console: Console, as_json: bool)
     show_facts(rows, console)
     show_questions(job, console)
     console.print("Nothing was asked.")
-
-
-def _open(job: Job) -> set[bytes]:
-    return {question.key for question in job.left.values()} | job.failed.keys()
