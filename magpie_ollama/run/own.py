@@ -24,9 +24,9 @@ from magpie_ollama.run import measurements
 from magpie_ollama.servers.base import Completion, Model, Sampling
 from magpie_ollama.servers.loaded import LoadedModel
 
-DRAWS = 5
-TOKENS = 40
-"""Of each: a beginning tells as much as a whole turn."""
+DRAWS = 4
+TOKENS = 24
+"""Of each: a beginning tells enough, and a run in another language waits for it."""
 
 _Own = dict[str, Annotated[float, Meta(ge=0, le=1)]]
 
