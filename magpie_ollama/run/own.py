@@ -25,7 +25,7 @@ from magpie_ollama.servers.base import Completion, Model, Sampling
 from magpie_ollama.servers.loaded import LoadedModel
 
 DRAWS = 4
-TOKENS = 24
+TOKENS = 28
 """Of each: a beginning tells enough, and a run in another language waits for it."""
 
 _Own = dict[str, Annotated[float, Meta(ge=0, le=1)]]
