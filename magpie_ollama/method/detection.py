@@ -193,9 +193,9 @@ def _verdict(
 
 
 def drifted(text: str, code: str, *, scripts: Sequence[str] | None = None) -> bool:
-    """Whether ``text``, still being written, is already clearly lost for the language ``code``.
+    """Whether ``text``, still being written, seems to have left the language ``code``: lost it is if ``check`` says so.
 
-    After 20 letters the script alone can say so; else 60 letters are wanted, the last 40 of them in
+    After 20 letters the script alone can tell; else 60 letters are wanted, the last 40 of them in
     sentences whose margin is beyond doubt (the whole text, or English after the first clause).
     """
     wanted = script_set(code, scripts)
@@ -203,12 +203,9 @@ def drifted(text: str, code: str, *, scripts: Sequence[str] | None = None) -> bo
     letters, fitting = _fit(sentences, wanted)
     if not wanted or letters < 20:
         return False
-    if fitting * 5 >= letters:
-        if letters < 60:
-            return False
-        if _lost_at_the_end([_piece(sentence, found, code, wanted) for sentence, found in sentences]) < 40:
-            return False
-    return _judged(text, code, scripts) is Verdict.NO
+    if fitting * 5 < letters:
+        return True
+    return letters >= 60 and _lost_at_the_end([_piece(*sentence, code, wanted) for sentence in sentences]) >= 40
 
 
 def _frame(parts: list[tuple[str, bool]], code: str, wanted: frozenset[str], scripts: Sequence[str] | None) -> Verdict:
