@@ -67,8 +67,9 @@ CHINESE = frozenset({"zh", "zh-Hant"})
 # another language; 60 to 150 characters, .998 and .0002.
 SLACK = 1.0
 """A target this little behind the best other language is still accepted."""
-SLACK_PAIR: dict[frozenset[str], float] = {frozenset({"id", "ms"}): 2.0}
-"""More where the pair cannot be told apart by any short sentence: the doubt is the target's."""
+SLACK_PAIR: dict[frozenset[str], float] = {frozenset({"id", "ms"}): 2.0, frozenset({"eu", "la"}): 3.0}
+"""More where the pair cannot be told apart by any short sentence: the doubt is the target's. Basque sentences that are
+half a Latin name of a species are; no Latin text reads as Basque."""
 SLACK_ENGLISH = 0.75
 """Less for English, the language that models fall back to: most of what is wrong is wrong this way."""
 SLACK_NEIGHBOUR = 1.5
