@@ -23,6 +23,7 @@ from magpie_ollama.method.vocabulary import rather_english
 from magpie_ollama.method.writing import (
     FOREIGN_LETTERS,
     FOREIGN_WORDS,
+    MISREAD,
     NEIGHBOURS,
     OWN_WORDS,
     SCRIPTS,
@@ -407,7 +408,7 @@ def _piece(sentence: str, found: dict[str, int], code: str, wanted: frozenset[st
         return _Piece(letters, _not_english(sentence, script, rivals), {}, 0)
     if _terms(code)[0].isdisjoint(rivals):
         return _Piece(letters, math.inf, {}, 0)
-    scores, size = _scores(sentence, script, rivals)
+    scores, size = _scores(sentence.translate(MISREAD.get(code, {})), script, rivals)
     return _Piece(letters, _lead(scores, code, size), scores, size)
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from magpie_ollama.method import segments
-from magpie_ollama.method.writing import letters_by_script, script_set
+from magpie_ollama.method.writing import MISREAD, letters_by_script, script_set
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,11 +90,9 @@ _WORD = re.compile(rf"(?:[^\W\d_]|[{_MARKS}]|(?<=[^\W\d_])[{_JOINED}](?=[^\W\d_]
 _JOINT = re.compile(rf"[{_JOINED}\u200c]")
 _POINTS = re.compile("[\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]")
 """Vowel points and lengthening of Arabic and Hebrew letters, which the lists leave out."""
-_LETTERS: dict[str, Any] = {
-    "hu": str.maketrans("õû", "őű"),
-    "ro": str.maketrans("şţ", "șț"),
-    "tr": str.maketrans("ýþð", "ışğ"),
-    "sr": str.maketrans(
+_LETTERS: dict[str, Any] = MISREAD | {
+    "sr": MISREAD["sr"]
+    | str.maketrans(
         dict(zip("абвгдђежзијклмнопрстћуфхцчш", "abvgdđežzijklmnoprstćufhcčš", strict=True))
         | {"љ": "lj", "њ": "nj", "џ": "dž"}
     ),

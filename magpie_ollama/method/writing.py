@@ -97,6 +97,17 @@ _HINGLISH = (
 OWN_WORDS: dict[str, frozenset[str]] = {"hi-Latn": frozenset(f"{_HINDI_IN_LATIN} {_HINGLISH}".split())}
 """Small words of a language that the identifier does not know, none of them English: what tells it from others."""
 
+_SOUTH_SLAVIC_LATIN = str.maketrans("èæðÈÆÐ¹¾", "čćđČĆĐšž")
+MISREAD: dict[str, dict[int, int]] = {
+    "bs": _SOUTH_SLAVIC_LATIN,
+    "hr": _SOUTH_SLAVIC_LATIN,
+    "hu": str.maketrans("õûÕÛ", "őűŐŰ"),
+    "ro": str.maketrans("şţŞŢ", "șțȘȚ"),
+    "sr": _SOUTH_SLAVIC_LATIN,
+    "tr": str.maketrans("ýþðÝÞÐ", "ışğİŞĞ"),
+}
+"""Letters of older code pages, read as those of Western Europe (or with the other sign below), for what they stand."""
+
 _PARTS = {
     "Hans": ("Hani",),
     "Hant": ("Hani",),
