@@ -19,7 +19,7 @@ from functools import cache
 from itertools import product
 
 from magpie_ollama.method import identifier, segments
-from magpie_ollama.method.vocabulary import rather_english
+from magpie_ollama.method.vocabulary import rather
 from magpie_ollama.method.writing import (
     FOREIGN_LETTERS,
     FOREIGN_WORDS,
@@ -94,6 +94,10 @@ weigh much in it ("Wie was Christiaan Huygens?" reads as German)."""
 
 SHORT = 1.0
 """Below ``FEW`` letters a target is lost by less: .007 of the words that people begin with are behind by more."""
+
+SLAVIC = frozenset(["bg", "bs", "cs", "hr", "mk", "pl", "ru", "sk", "sl", "sr", "uk"])
+"""Where words decide on a target that is behind by less than ``SLACK`` more: relatives with the same short words, whose
+texts often lack their accents."""
 
 FOREIGN_SHARE = 50
 """One foreign letter in so many, and two at least, are more than a name brings into a text."""
@@ -186,11 +190,14 @@ def _verdict(
     if not scored:
         return Verdict.YES if any(piece.lead > 0 for piece in pieces) else Verdict.UNKNOWN
     lead = scored[0].lead if len(scored) == 1 else _together(scored, code)
+    words = " ".join(sentence for sentence, _ in sentences)
     if (letters < FEW and abs(lead) < CLEAR) or (letters < 2 * FEW and -DOUBT < lead <= 0):
-        words = " ".join(sentence for sentence, _ in sentences)
         # One name alone may be an answer in any language.
-        other = any(word[0].islower() for word in words.split()) and (lead < -SHORT or rather_english(words, code))
+        other = any(word[0].islower() for word in words.split()) and (lead < -SHORT or rather(words, "en", code))
         return Verdict.NO if other else Verdict.UNKNOWN
+    if -SLACK < lead <= 0 and code in SLAVIC:
+        rival = _nearest(scored, code)
+        return Verdict.YES if rival in SLAVIC and rather(words, code, rival) else Verdict.NO
     return Verdict.YES if lead > 0 else Verdict.NO
 
 
@@ -319,6 +326,12 @@ def _small_words(code: str) -> frozenset[str]:
 def _together(pieces: list[_Piece], code: str) -> float:
     """The target's lead in several sentences, their evidence added up."""
     return _lead(_total(pieces), code, sum(piece.size for piece in pieces))
+
+
+def _nearest(pieces: list[_Piece], code: str) -> str:
+    """The rival that several sentences of the target are nearest to, or farthest behind."""
+    scores, size, slack = _total(pieces), sum(piece.size for piece in pieces), _terms(code)[1]
+    return max(scores.keys() & slack.keys(), key=lambda c: scores[c] / math.sqrt(size or 1) - slack[c])
 
 
 def _total(pieces: list[_Piece]) -> dict[str, float]:

@@ -9,6 +9,7 @@ import pytest
 from magpie_ollama.method import languages, segments
 from magpie_ollama.method.detection import OTHER, Verdict, check, identify, told_by
 from magpie_ollama.method.screening import prepare
+from magpie_ollama.method.vocabulary import rather
 from magpie_ollama.method.writing import SCRIPTS, han_form
 
 NEIGHBOURS = {
@@ -32,6 +33,48 @@ UNKNOWN = {
 def test_a_neighbour_is_known_by_its_own_name_and_passes_as_no_other(code: str) -> None:
     assert identify(NEIGHBOURS[code]) == code
     assert [other for other in SCRIPTS if check(NEIGHBOURS[code], other) is not Verdict.NO] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("fa", "نامشروع دانستن اسرائيل يك خط ثابت و بي‌ترديد نظام از زمان امام تاكنون است."),
+        ("tr", "Temizlik þirketi arabasý ile bankanýn önüne geldiklerinde saldýrý için her þey hazýrdýr."),
+        ("hr", "Ovaj je puta pred Šanèiæem bio naizgled teži zadatak nego na dosadašnjim turnirima."),
+    ],
+)
+def test_the_letters_of_old_keyboards_and_code_pages_are_read_for_what_they_are(code: str, text: str) -> None:
+    assert check(text, code) is Verdict.YES
+
+
+def test_persian_forms_are_not_read_into_arabic() -> None:
+    text = "كيف يمكنني أن أحمي نباتاتي من البرد في الشتاء دون أن أنفق كثيرا؟"
+    assert check(text, "ar") is Verdict.YES
+    assert check(text, "fa") is Verdict.NO
+
+
+@pytest.mark.parametrize(
+    ("code", "other", "text"),
+    [
+        ("cs", "sk", "Poradatel neodpovida za skody pri zavode vznikle a vyhrazuje si pravo zmeny v rozpisu."),
+        ("cs", "bs", "Pomoci parametru CF a CB je zadavana barva popredi a pozadi."),
+        ("sr", "mk", "Привидна величина објекта износи 9,8 а фотографска магнитуда 10,6."),
+    ],
+)
+def test_words_decide_where_a_relative_is_a_little_ahead(code: str, other: str, text: str) -> None:
+    assert identify(text) != code
+    assert check(text, code) is Verdict.YES
+    assert not rather(text, other, code)
+
+
+def test_words_let_no_relative_in() -> None:
+    assert check("Príprava začala pred 8 hodinou.", "cs") is Verdict.NO
+    assert check("Јас сум од мало место во близина на Скопје и работам во пекара.", "sr") is Verdict.NO
+
+
+def test_a_basque_sentence_may_be_half_latin() -> None:
+    assert check("Hoplostethus occidentalis Hoplostethus generoko animalia da.", "eu") is Verdict.YES
+    assert check(NEIGHBOURS["la"], "eu") is Verdict.NO
 
 
 @pytest.mark.parametrize("code", UNKNOWN)
