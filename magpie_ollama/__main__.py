@@ -36,6 +36,7 @@ COMMANDS = {
     "tag": "Let a local model judge quality, difficulty, category and safety.",
     "import": "Turn other tools' instruction data into records of a corpus.",
     "upgrade": "Give a corpus of an older version the keys of this one.",
+    "derive": "Make preference data of what was rejected: KTO rows, DPO pairs.",
     "export": "Write the form that a trainer wants: messages, prompt/completion, Alpaca, ShareGPT, Parquet.",
     "push": "Publish a corpus on the Hugging Face Hub, with its dataset card.",
     "languages": "List the languages that have steering data.",

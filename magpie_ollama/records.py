@@ -153,7 +153,8 @@ class Attempt:
     screen's word on the instruction: "yes", "no", "unknown", or "" where it was not asked. ``known_words`` and
     ``fluency`` are the instruction's, 0.0 where they are not measured, and so is ``temperature``. ``prompt_tokens`` are
     those that the server had to read, without what its cache held. ``worth`` says how little of the instruction a
-    reader has seen before (``method.variety``), 1.0 where that was not asked.
+    reader has seen before (``method.variety``), 1.0 where that was not asked. ``retried_tokens`` are those of responses
+    that were rejected and tried again.
     """
 
     index: Index
@@ -168,6 +169,7 @@ class Attempt:
     prompt_tokens: Count = 0
     worth: Annotated[float, Meta(ge=0, le=1)] = 1.0
     topic: TopicName = ""
+    retried_tokens: Count = 0
 
     @property
     def tokens(self) -> int:
@@ -181,6 +183,9 @@ class Attempt:
 KEPT = "kept"
 DROPPED = "dropped"
 """In flight when the target was reached or the run interrupted."""
+
+RETRIED = "retried"
+"""No outcome: the tokens of responses that were rejected and tried again, whatever came of it."""
 
 
 @dataclass(slots=True)
@@ -205,6 +210,8 @@ class Funnel:
     def count(self, attempt: Attempt) -> None:
         self.outcomes[attempt.outcome] += 1
         self.tokens[attempt.outcome] += attempt.tokens
+        if attempt.retried_tokens:
+            self.tokens[RETRIED] += attempt.retried_tokens
         self.steerings[attempt.steering] += attempt.ended
         if attempt.topic and attempt.ended:
             self.topics.setdefault(attempt.topic, Counter())[attempt.outcome] += 1

@@ -23,8 +23,9 @@ async def attempt(
     """Has written what the draft lacks, or only what is of the stage ``until``. What became of it: ``KEPT``, the
     ``Reason`` of the turn that was rejected, or ``DROPPED`` where it may not go on, which is asked before each turn.
 
-    A later exchange of a conversation that is rejected is tried once more; then it ends there, and is kept if what is
-    finished suffices. A draft that was kept and lacks something may be given again, to go on.
+    A rejected response is tried again as often as the draft has ``retries``. A later exchange of a conversation that is
+    rejected is tried once more; then it ends there, and is kept if what is finished suffices. A draft that was kept and
+    lacks something may be given again, to go on.
     """
     while (stage := draft.lacks) is not None and until in (None, stage):
         draft.waiting = True
@@ -33,7 +34,9 @@ async def attempt(
         draft.waiting = False
         reason = await (asker.instruction if stage is Stage.INSTRUCTION else asker.response)(draft)
         if reason is None:
-            draft.again = draft.again and stage is Stage.INSTRUCTION  # behind a response another exchange begins
+            draft.accept(stage)
+        elif stage is Stage.RESPONSE and draft.retry(reason):
+            continue
         elif not draft.is_later:
             return reason
         elif not draft.goes_back(reason):

@@ -91,6 +91,15 @@ class Turn:
         return {"role": self.role, "content": content}
 
 
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A response that was not taken: the last of the ``turns``, of which the others were written before it."""
+
+    reason: Reason
+    turns: list[Turn]
+    trial: int
+
+
 @dataclass(slots=True)
 class Draft:
     """An attempt under way. The last of its ``turns`` is being written, unless it is ``waiting`` to go on. ``worth`` is
@@ -103,6 +112,9 @@ class Draft:
     has. ``dropped`` are turns that were written for nothing; ``again``: the newest exchange is tried once more;
     ``closed``: nothing more is to be written.
     ``template`` is the one that the user's last turn was cut behind.
+
+    A response may be tried again ``retries`` times, and was ``retried`` so often; ``rejected`` are all that were not
+    taken, ``given_up`` the turns of those that were tried again.
     """
 
     drawn: Drawn
@@ -118,6 +130,10 @@ class Draft:
     again: bool = False
     closed: bool = False
     template: Template | None = None
+    retries: int = 0
+    retried: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+    given_up: list[Turn] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.given = len(self.turns)
@@ -174,8 +190,28 @@ class Draft:
         self.closed = True
         return self.suffices
 
+    def accept(self, stage: Stage) -> None:
+        """Takes the newest turn, which is of that stage."""
+        self.again = self.again and stage is Stage.INSTRUCTION  # behind a response another exchange begins
+        self._cool()
+
+    def retry(self, reason: Reason) -> bool:
+        """Sets the newest response aside, which was rejected. Whether it is to be tried again."""
+        self.rejected.append(Rejection(reason, self.turns[self.given :], self.trial))
+        if self.retried >= self.retries or reason in NO_ROOM or reason is Reason.RESPONSE_NO_ANSWER:
+            return False
+        self.retried += 1
+        self.trial += 1
+        self.given_up.append(self.turns.pop())
+        return True
+
+    def _cool(self) -> None:
+        self.trial -= self.retried
+        self.retried = 0
+
     def goes_back(self, reason: Reason) -> bool:
         """Takes away the newest turn, which was rejected. Whether its exchange is to be tried once more."""
+        self._cool()
         self.dropped.append(self.turns.pop())
         if self.again or reason in NO_ROOM or (reason is Reason.FOLLOW_UP_CLOSING and self.suffices):
             return False
@@ -209,9 +245,10 @@ class Draft:
             first.known_words,
             first.fluency,
             drawn.temperature,
-            sum(turn.prompt_tokens for turn in written),
+            sum(turn.prompt_tokens for turn in [*written, *self.given_up]),
             self.worth,
             drawn.topic,
+            tokens(self.given_up, "assistant"),
         )
 
     def _count(self, role: str) -> int:

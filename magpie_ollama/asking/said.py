@@ -47,6 +47,10 @@ MOST_TURNS = 100
 ONE_TURN = Turns()
 
 
+KEEP_REJECTED = 10_000
+"""Rejected responses beside a corpus: of 1.3 kB each, as a small model's are, 13 MB."""
+
+
 class Setting(NamedTuple):
     """``name`` is the keyword, and with dashes the option; ``path`` leads to its field. Numbers are at least ``low``
     and at most ``high``. ``default`` None stands for "found out", which ``words`` explain. A text that says more than
@@ -152,6 +156,21 @@ SETTINGS = (
     Setting("max_words", "rules.max_words", 300, "Of an instruction.", 1),
     Setting("min_confidence", "rules.min_confidence", 0.0, "Of an instruction; see docs/steering.md.", 0, 1),
     Setting("keep_truncated", "rules.keep_truncated", False, "Keep responses that the token limit cut."),
+    Setting(
+        "retries_response",
+        "retries",
+        0,
+        "Tries more of a rejected response, each with another seed and hotter; see docs/training.md.",
+        0,
+        20,
+    ),
+    Setting(
+        "keep_rejected",
+        "keep_rejected",
+        KEEP_REJECTED,
+        "Rejected responses are kept beside the corpus until there are so many; 0 keeps none.",
+        0,
+    ),
     Setting("seed", "seed", None, "Of the first attempt. Default: drawn.", 0, MAX_SEED),
     Setting(
         "max_attempts", "max_attempts", None, "Stop after so many in one go. Default: 10 a record, at least 100.", 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, ONE_TURN, RESPONSE, Turns
+from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, KEEP_REJECTED, ONE_TURN, RESPONSE, Turns
 from magpie_ollama.corpus.voice import NOTHING, Own
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
@@ -47,7 +47,8 @@ class Settings:
     ``parallel`` attempts are in flight (0: as many as it pays to have, found by the run). Auto chooses among
     ``temperatures`` of instructions. A ``responder`` answers in place of the model that asks. ``end_with`` is the role
     of a record's last turn; with ``include_system`` its first one is the system message that was used; with
-    ``one_line`` a line break ends the user's turn.
+    ``one_line`` a line break ends the user's turn. A rejected response is tried again so often (``retries``), and kept
+    beside the corpus until there are ``keep_rejected``.
     """
 
     server: ServerChoice
@@ -74,6 +75,8 @@ class Settings:
     max_attempts: int = 0
     temperatures: tuple[float, ...] = AUTO_TEMPERATURES
     responder: ServerChoice | None = None
+    retries: int = 0
+    keep_rejected: int = KEEP_REJECTED
 
     @property
     def screening(self) -> Rules:
@@ -141,6 +144,7 @@ class Settings:
             "rules": rules,
             "think": self.think,
             "seed": self.seed,
+            **({"retries": self.retries} if self.retries else {}),  # a run from before there were any goes on
             **({"files": dict(self.own.digests)} if self.own.digests else {}),
             **({} if self.keep_passage else {"keep_passage": False}),
             **({"topics": self.topics, "topic_data": _digest(mixture)} if (mixture := self.mixture) else {}),

@@ -68,7 +68,7 @@ _RESPONSES = [one.name for one in SETTINGS if one.path.startswith("response.")]
     envvar="MAGPIE_OLLAMA_RESPOND_STEERING",
     help="Messages in front: none, system, exemplar. Default: none for English, else system.",
 )
-@setting_options("system", "exemplars", *_RESPONSES, "think", "keep_truncated", "seed")
+@setting_options("system", "exemplars", *_RESPONSES, "think", "keep_truncated", "keep_rejected", "seed")
 @option("--tries", type=click.IntRange(1, 20), default=TRIES, help="Of a question; from the second on, hotter.")
 @option("--retry", is_flag=True, help="Ask again what could not be answered before.")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")

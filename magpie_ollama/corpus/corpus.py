@@ -2,6 +2,7 @@
 
     it.jsonl             one record a line, only ever appended to
     it.jsonl.magpie/     lock, runs/ (see ``corpus.runs``), torn-*.txt (ends of lines that a crash cut),
+                         rejected.jsonl (responses that were not taken, see ``corpus.rejections``),
                          cache/ (see ``corpus.cache``; may be deleted at any time),
                          and what ``curation`` notes: tags.jsonl (judgements), operations.jsonl (what was done since)
 

@@ -1,7 +1,7 @@
 """Where the records of a new file come from: the manifests of their runs, and what was done with them since.
 
-Both travel from the folder beside the old file to the one beside the new: ``runs/`` and ``tags.jsonl`` as they are,
-and ``operations.jsonl`` with a line more.
+Both travel from the folder beside the old file to the one beside the new: ``runs/``, ``tags.jsonl`` and
+``rejected.jsonl`` as they are, and ``operations.jsonl`` with a line more.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Carrier:
         earlier = []
         if known:
             names = [f"runs/{run}{end}" for run in runs for end in (".json", ".attempts.jsonl")]
-            for name in (*names, "tags.jsonl"):
+            for name in (*names, "tags.jsonl", "rejected.jsonl"):
                 self._copy(known / name, self._folder / name)
             earlier = _lines(known / _OPERATIONS)
         path = self._folder / _OPERATIONS

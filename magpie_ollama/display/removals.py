@@ -25,7 +25,12 @@ def show(
     lost = f", {removed} {removals.removed:,} ({share(removals.removed, removals.read)})" if removals.removed else ""
     headline = f"{kept} {removals.kept:,} of {counted(removals.read, 'record')}{lost}."
     say(console, Text(headline, "bold"))
-    rows = [(f"{count:,}", reason, explanations[reason]) for reason, count in removals.reasons.most_common()]
+    show_reasons(dict(removals.reasons.most_common()), explanations, console)
+
+
+def show_reasons(counts: Mapping[str, int], explanations: Mapping[str, str], console: Console) -> None:
+    """A line for each."""
+    rows = [(f"{count:,}", reason, explanations[reason]) for reason, count in counts.items()]
     if not console.is_terminal:
         width, names = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
         for count, reason, why in rows:

@@ -140,5 +140,5 @@ class Reason(StrEnum):
 
 NO_ROOM = frozenset((Reason.RESPONSE_TOO_LONG, Reason.FOLLOW_UP_NO_ROOM))
 
-EXPLANATIONS = {reason: reason.words for reason in Reason}
+EXPLANATIONS: dict[str, str] = {reason: reason.words for reason in Reason}
 """Each reason in words, for the summary and the documentation."""

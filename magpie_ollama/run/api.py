@@ -17,7 +17,7 @@ from weakref import WeakSet
 from anyio import create_memory_object_stream
 from anyio.from_thread import start_blocking_portal
 
-from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, RESPONSE, Setting
+from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, KEEP_REJECTED, RESPONSE, Setting
 from magpie_ollama.asking.settings import settings_of
 from magpie_ollama.corpus import Corpus, MemoryCorpus
 from magpie_ollama.corpus.questions import read
@@ -70,6 +70,8 @@ def agenerate(
     max_words: int = 300,
     min_confidence: float = 0.0,
     keep_truncated: bool = False,
+    retries_response: int = 0,
+    keep_rejected: int = KEEP_REJECTED,
     seed: int | None = None,
     max_attempts: int | None = None,
     parallel: int = 0,
@@ -132,6 +134,7 @@ def arespond(
     max_response_tokens: int = RESPONSE.max_tokens,
     think: bool = False,
     keep_truncated: bool = False,
+    keep_rejected: int = KEEP_REJECTED,
     seed: int | None = None,
     parallel: int = 0,
 ) -> AsyncGenerator[Record, None]:

@@ -12,11 +12,12 @@ from magpie_ollama.asking.attempt import attempt
 from magpie_ollama.asking.drafts import Draft, Turn, tokens
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.rejections import Rejected, Rejections
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.method.ability import ENOUGH, Writes, ability
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.followups import Phrases
-from magpie_ollama.method.reasons import Stage
+from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.method.variety import subjects_of
 from magpie_ollama.records import DROPPED, KEPT, Attempt, Message, Record, new_id
 from magpie_ollama.run.parallel import TICK, USUAL, Throttle, throttle_for
@@ -73,6 +74,7 @@ class Pipeline:
         self._workers = 0
         self._newest: deque[Attempt] = deque(maxlen=JUDGED)
         self._subjects = subjects_of(settings.language)
+        self._rejections = Rejections(corpus.path, settings.keep_rejected)
 
     async def run(self) -> None:
         """Raises the ``MagpieError`` that ended the run."""
@@ -91,6 +93,7 @@ class Pipeline:
                 self._end(draft.end(DROPPED))
         finally:
             self._tell_level()
+            self._progress.notices += self._rejections.close()
 
     def stop(self) -> int:
         """Begins no more attempts and drops the instructions in flight. Returns how many responses are waited for."""
@@ -154,6 +157,7 @@ class Pipeline:
             raise
         finally:
             del self._drafts[task]
+            self._keep_rejected(draft)
             self._responding.discard(draft.drawn.index)
             if self._phases is not None:
                 self._phases.give_back(draft, again=parks)
@@ -191,11 +195,9 @@ class Pipeline:
         asked, written = draft.instruction, turns[draft.given :]
         answers = written[0].role == "assistant"  # a question of somebody else's
         answered = next((turn for turn in written if turn.role == "assistant"), Turn("assistant"))
-        if not self._settings.keep_passage:
-            written = [replace(turn, passage="") for turn in written]
         return Record(
             id=new_id(),
-            messages=[*self._front(draft), *(turn.message for turn in written)],
+            messages=self._messages(draft, written),
             language=(draft.rules or self._settings.screening).language.code,
             model=question.model if question and answers else name,
             response_model=self._responder.name if answers or self._responder is not self._model else "",
@@ -217,6 +219,36 @@ class Pipeline:
             known_words=asked.known_words,
             response_known_words=answered.known_words,
         )
+
+    def _keep_rejected(self, draft: Draft) -> None:
+        """Those since it was last asked for."""
+        rejected, draft.rejected = draft.rejected, []
+        sent = (message["content"] for message in draft.steered().messages if message["role"] == "system")
+        system = next(sent, "")
+        for one in rejected:
+            answer = one.turns[-1]
+            if answer.text and one.reason is not Reason.RESPONSE_BROKEN_OFF:  # which is the server's doing
+                kept = Rejected(
+                    messages=self._messages(draft, one.turns),
+                    reason=one.reason,
+                    language=(draft.rules or self._settings.screening).language.code,
+                    model=self._responder.name,
+                    run=self._run.id,
+                    seed=draft.drawn.seed,
+                    trial=one.trial,
+                    steering=draft.drawn.steered.steering,
+                    system=system,
+                    tokens=answer.tokens,
+                    finish_reason=answer.finish_reason,
+                    reasoning=answer.reasoning,
+                )
+                self._rejections.add(kept)
+
+    def _messages(self, draft: Draft, written: list[Turn]) -> list[Message]:
+        """A record's, of the turns that were written."""
+        if not self._settings.keep_passage:
+            written = [replace(turn, passage="") for turn in written]
+        return [*self._front(draft), *(turn.message for turn in written)]
 
     def _front(self, draft: Draft) -> list[Message]:
         """What was there before, behind the system message that was used, where that is wanted."""

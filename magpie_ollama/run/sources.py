@@ -68,7 +68,7 @@ class Drawing:
         front = self._fronts[topic]
         if front and settings.own.systems:
             front = drawn.steered.messages[:1]
-        return Draft(drawn, rules=settings.screening, front=front)
+        return Draft(drawn, rules=settings.screening, front=front, retries=settings.retries)
 
     def learn(self, attempt: Attempt) -> None:
         self._steerings[attempt.topic].learn(attempt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from commands.support import Runner, finished
-from fake_ollama import FakeOllama
+from fake_ollama import Ask, FakeOllama, Reply
 from faults.trial import MANY, Trial, paced, wait_for, wait_for_more
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits, permissions and signals")
@@ -33,6 +34,29 @@ def test_a_file_size_limit(run: Runner, trial: Trial) -> None:
         assert size - 2000 < trial.path.stat().st_size <= size
         trial.go_on("file-size limit", run, fake)
     assert not torn(trial), "what did not fit was taken back at once"
+
+
+def test_rejected_responses_that_meet_the_limit_first(run: Runner, trial: Trial) -> None:
+    """They are no records: nothing of one is left, and the run goes on."""
+    size = 10_000
+    beside = trial.path.with_name(f"{trial.path.name}.magpie") / "rejected.jsonl"
+    beside.parent.mkdir()
+    before = b"{}\n" * (size // 3)
+    beside.write_bytes(before)
+
+    def script(ask: Ask) -> Reply:
+        echoed = ask.kind == "chat" and ask.options["temperature"] == 0
+        return Reply(ask.messages[-1]["content"]) if echoed else paced(ask)
+
+    with FakeOllama(script=script) as fake:
+        done = finished(trial.start("--host", fake.url, "--retries-response", 1, inside=f"size_limit:{size}"))
+        told = trial.ended(done, 1, "the file has reached the size limit", str(trial.path))
+        assert told["kept"] == len(trial.check("file-size limit")) > 3
+    assert told["funnel"]["tokens"]["retried"] > 0
+    there = beside.read_bytes()
+    assert there.startswith(before) and there.endswith(b"\n")
+    kept = [json.loads(line) for line in there[len(before) :].splitlines()]
+    assert len(kept) < told["kept"], "there was no room for that of each"
 
 
 @pytest.fixture
