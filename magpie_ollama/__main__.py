@@ -38,6 +38,7 @@ COMMANDS = {
     "upgrade": "Give a corpus of an older version the keys of this one.",
     "derive": "Make preference data of what was rejected: KTO rows, DPO pairs.",
     "export": "Write the form that a trainer wants: messages, prompt/completion, Alpaca, ShareGPT, Parquet.",
+    "check": "Hold a file to a trainer's own rules, before it trains.",
     "push": "Publish a corpus on the Hugging Face Hub, with its dataset card.",
     "languages": "List the languages that have steering data.",
     "template": "Show the chat templates that models are asked with.",

@@ -56,7 +56,8 @@ class Exported(NamedTuple):
     cut: bool = False
 
 
-Form = Callable[[list[Turn], Row], Exported]
+Form = Callable[[list[Turn], Row], Exported | None]
+"""None where it has no place for so many turns."""
 Put = Callable[[dict[str, Any]], None]
 
 
@@ -107,8 +108,8 @@ FORMS: dict[str, Form] = {
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the rows: ``written`` by split, ``left_out`` by the reasons of ``shapes.REASONS``, ``cut`` written
-    in part, ``reasoned`` those with reasoning. ``details`` says what was no text."""
+    """What became of the rows: ``written`` by split, ``left_out`` by the reasons of ``shapes.REASONS`` and of
+    ``preferences``, ``cut`` written in part, ``reasoned`` those with reasoning. ``details`` says what was no text."""
 
     written: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -135,11 +136,14 @@ def export(
             if row.said.detail:
                 counts.details[row.said.detail] += 1
             continue
-        values, cut = form(found.turns, row)
+        made = form(found.turns, row)
+        if made is None:
+            counts.left_out["turns"] += 1
+            continue
         side = sides.of(row.instruction)
-        put[side](values)
+        put[side](made.values)
         counts.written[side] += 1
-        counts.cut += cut or found.cut
+        counts.cut += made.cut or found.cut
         counts.reasoned += reasoned
     return counts
 
