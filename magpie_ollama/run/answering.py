@@ -23,7 +23,7 @@ from magpie_ollama.corpus.runs import Run
 from magpie_ollama.decoding import Misshapen, decode
 from magpie_ollama.errors import ShortOfTarget, TemplateError, UsageError
 from magpie_ollama.method import languages
-from magpie_ollama.method.detection import identify
+from magpie_ollama.method.detection import Verdict, check, identify
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import ANY, Language
 from magpie_ollama.method.reasons import Reason
@@ -185,8 +185,12 @@ class Job:
         codes = {one.row: one.language if one.language in known else identify(one.text) for one in self.left.values()}
         usual = Counter(code for code in codes.values() if code in known).most_common(1)
         main = usual[0][0] if usual else "en"
-        for row, code in codes.items():
-            self._spoken[row] = languages.load(code or main) if (code or main) in known else ANY
+        for row, one in self.left.items():
+            code = codes[row] or main
+            # “Explain recursion” is likeliest in French: of so few words the file's other questions tell more.
+            if one.language != code != main and check(one.text, main) is not Verdict.NO:
+                code = main
+            self._spoken[row] = languages.load(code) if code in known else ANY
 
     def settle(self, question: Question, outcome: str, tries: int) -> None:
         """What became of one for good. Raises CorpusError."""

@@ -68,6 +68,14 @@ def test_dry_run_asks_nothing(run: Runner) -> None:
     assert not Path("q.answered.jsonl").exists()
 
 
+def test_a_short_question_is_in_the_language_of_the_others(run: Runner) -> None:
+    questions = ["Explain recursion", "Define entropy.", "How can I learn to play the cello?", "What is it made of?"]
+    Path("q.txt").write_text("\n".join([*questions, "Was ist ein Cello und wie spielt man es?"]))
+    with FakeOllama() as fake:
+        told = json.loads(run("respond", "q.txt", "--host", fake.url, "--dry-run", "--json").out)
+    assert told["languages"] == ["en", "de"]
+
+
 def test_blocks_and_stdout(run: Runner) -> None:
     Path("q.txt").write_text("Mend this text:\nI has a cello\n\nWhat is\na harp?\n")
     with FakeOllama(script=answering) as fake:
