@@ -233,7 +233,7 @@ def test_reasoning_that_comes_late_in_a_stream_is_no_silent_loss(
     source = lay(*MIXED)
     done = run("export", source, "-o", "-")  # what was written to stdout cannot be taken back
     assert [len(json.loads(line)["messages"][0]) for line in done.out.splitlines()] == [3] * 4
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(source.read_bytes())))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(source.read_bytes()))))
     check_error(run("export", "-", "-o", "new.jsonl"), 2, "A record has reasoning", "--reasoning key")
     assert not Path("new.jsonl").exists()
 
