@@ -105,6 +105,11 @@ def command(
     parts = export.parse_split(split)
     named = parse_columns(columns)
     wanted = _wanted(form, trainer, kind)
+    if named is not None and kind in ("dpo", "kto"):
+        raise UsageError(
+            f"--columns names one answer, and --kind {kind} takes more than that",
+            "call the columns prompt, chosen and rejected, or prompt, completion and label",
+        )
     paths = _paths(file, output, wanted.name, list(parts))
     to_stdout = Path("-") in paths.values()
     quiet = given["quiet"] or to_stdout

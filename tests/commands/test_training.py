@@ -205,6 +205,11 @@ def test_reasoning_goes_where_each_trainer_reads_it(run: Runner, own_folder: Pat
     [
         (("--for", "trl", "--to", "alpaca"), 2, ("both say which form",)),
         (("--kind", "dpo"), 2, ("--for trl",)),
+        (
+            ("--for", "trl", "--kind", "kto", "--columns", "instruction=a,response=b"),
+            2,
+            ("one answer", "completion and label"),
+        ),
         (("--for", "trl", "--kind", "dpo"), 1, ("a rejected answer", "derive in.jsonl --to dpo")),
         (("--for", "trl", "--kind", "kto"), 1, ("a label", "derive in.jsonl --to kto")),
     ],
