@@ -77,6 +77,9 @@ class Asker:
         draft.turns.append(turn)
         watch = InstructionWatch(rules, template, steered.opener)
 
+        later = self._settings.later_temperature
+        temperature = draft.drawn.temperature if later is None or not draft.is_later else later
+
         def go_on(text: str, sampling: Sampling, look: Watch) -> Awaitable[Completion]:
             return self._model.complete(steered.prompt(template.prefix) + text, sampling, stops, look)
 
@@ -84,7 +87,7 @@ class Asker:
             nonlocal watch
             watch = InstructionWatch(rules, template, steered.opener)
             look = self._counting(turn, watch)
-            sampling = replace(self._settings.instruction, temperature=draft.drawn.temperature, seed=seed)
+            sampling = replace(self._settings.instruction, temperature=temperature, seed=seed)
             if not template.silent:
                 return await go_on("", sampling, look)
             made = await self._endings.write(go_on, sampling, look)

@@ -112,11 +112,28 @@ def _last(said: str) -> str:
     return said
 
 
+DIFFICULTIES = ("easy", "medium", "hard")
+
+
+def _difficulty(said: str) -> str:
+    if said and said not in DIFFICULTIES:
+        raise UsageError(f"There is no difficulty {said!r:.40}.", f"choose {', '.join(DIFFICULTIES)}")
+    return said
+
+
 SETTINGS = (
     Setting(
         "topics", "topics", "", "A mixture, a topic, a TOML file of either, or maths:2,code:1; see docs/topics.md."
     ),
     Setting("system", "system", "", "A system message of your own, in front whatever the steering."),
+    Setting(
+        "difficulty",
+        "difficulty",
+        "",
+        "A sentence on how hard the questions are, behind the system message.",
+        form="|".join(DIFFICULTIES),
+        read=_difficulty,
+    ),
     Setting("exemplars", "exemplars", EXEMPLARS, "Exchanges that an exemplar steering shows.", 1, 8),
     Setting("bootstrap", "bootstrap", False, "Use accepted records of the run as exemplars too."),
     Setting(
@@ -142,6 +159,15 @@ SETTINGS = (
         "instruction.temperature",
         None,
         f"Of instructions. Default: {INSTRUCTION.temperature}; with auto, the best of 0.5, 0.7 and 1.0.",
+        0,
+        5,
+        float,
+    ),
+    Setting(
+        "later_temperature",
+        "later_temperature",
+        None,
+        "Of the user's later turns. Default: that of the first.",
         0,
         5,
         float,

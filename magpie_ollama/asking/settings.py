@@ -62,6 +62,8 @@ class Settings:
     keep_passage: bool = True
     exemplars: int = EXEMPLARS
     bootstrap: bool = False
+    difficulty: str = ""
+    later_temperature: float | None = None
     turns: Turns = ONE_TURN
     end_with: str = "assistant"
     include_system: bool = False
@@ -94,8 +96,8 @@ class Settings:
         shipped = code in languages.codes() and self.language == languages.load(code)
         sampling = replace(self.instruction, seed=0, temperature=INSTRUCTION.temperature)  # an arm has its own
         own = None if shipped else self.language
-        given = (self.system, self.exemplars, sampling, own, self.one_line, self.turns, self.end_with)
-        shipped_with = ("", EXEMPLARS, INSTRUCTION, None, False, ONE_TURN, "assistant")
+        given = (self.system, self.exemplars, sampling, own, self.one_line, self.turns, self.end_with, self.difficulty)
+        shipped_with = ("", EXEMPLARS, INSTRUCTION, None, False, ONE_TURN, "assistant", "")
         return code if given == shipped_with else f"{code}-{_digest(given)[:8]}"
 
     @property
@@ -129,6 +131,8 @@ class Settings:
             "language_data": _digest(self.language),
             "steering": self.steering,
             "system": self.system,
+            "difficulty": self.difficulty,
+            "later_temperature": self.later_temperature,
             "exemplars": self.exemplars,
             "bootstrap": self.bootstrap,
             "turns": list(self.turns),

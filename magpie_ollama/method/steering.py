@@ -15,9 +15,11 @@ Parts combine: ``prefix+system``, ``exemplar+opener``. An exemplar brings the sy
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from magpie_ollama import prompts
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method.languages import Exemplar, Language
 from magpie_ollama.records import Message
@@ -132,6 +134,13 @@ def steer(
         opener = draw.choice(language.openers[kind])
     prefix = language.prefix if {"prefix", "prefix_line"} & set(parts) else ""
     return Steered(steering, tuple(messages), prefix, opener, chosen)
+
+
+@cache
+def how_hard(difficulty: str, code: str) -> str:
+    """What is said of the questions for a difficulty, in the language or else in English."""
+    sentences: Mapping[str, str] = prompts.read(prompts.folder("difficulty") / "sentences.toml")[difficulty]
+    return sentences.get(code, sentences["en"])
 
 
 def _draw_exemplars(

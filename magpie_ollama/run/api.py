@@ -47,6 +47,8 @@ def agenerate(
     pull: bool = False,
     topics: str = "",
     system: str = "",
+    difficulty: str = "",
+    later_temperature: float | None = None,
     exemplars: int = EXEMPLARS,
     bootstrap: bool = False,
     turns: str | int = "1",
