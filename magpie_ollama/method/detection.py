@@ -23,6 +23,7 @@ from magpie_ollama.method.vocabulary import rather
 from magpie_ollama.method.writing import (
     FOREIGN_LETTERS,
     FOREIGN_WORDS,
+    ICELANDIC,
     MISREAD,
     NEIGHBOURS,
     OWN_WORDS,
@@ -421,7 +422,9 @@ def _piece(sentence: str, found: dict[str, int], code: str, wanted: frozenset[st
         return _Piece(letters, _not_english(sentence, script, rivals), {}, 0)
     if _terms(code)[0].isdisjoint(rivals):
         return _Piece(letters, math.inf, {}, 0)
-    scores, size = _scores(sentence.translate(MISREAD.get(code, {})), script, rivals)
+    if code in MISREAD and (code != "tr" or ICELANDIC.isdisjoint(sentence)):
+        sentence = sentence.translate(MISREAD[code])
+    scores, size = _scores(sentence, script, rivals)
     return _Piece(letters, _lead(scores, code, size), scores, size)
 
 

@@ -37,7 +37,7 @@ FLOORS: dict[str, float] = {
     "ar": 0.69, "bg": 0.50, "bn": 0.65, "bs": 0.53, "ca": 0.70, "cs": 0.61, "da": 0.48, "de": 0.70, "el": 0.48,
     "en": 0.84, "es": 0.74, "fa": 0.53, "fi": 0.61, "fr": 0.73, "he": 0.70, "hi": 0.61, "hr": 0.51, "hu": 0.45,
     "id": 0.65, "is": 0.49, "it": 0.80, "lt": 0.47, "lv": 0.53, "ms": 0.68, "nb": 0.61, "nl": 0.58, "no": 0.60,
-    "pl": 0.60, "pt": 0.78, "ro": 0.52, "ru": 0.72, "sk": 0.55, "sl": 0.58, "sr": 0.51, "sv": 0.63, "ta": 0.40,
+    "pl": 0.60, "pt": 0.78, "ro": 0.52, "ru": 0.72, "sk": 0.52, "sl": 0.58, "sr": 0.51, "sv": 0.63, "ta": 0.40,
     "tl": 0.53, "tr": 0.54, "uk": 0.67, "ur": 0.58, "vi": 0.85,
 }  # fmt: skip
 """Share of known words below which a text's words are invented: one in a hundred real

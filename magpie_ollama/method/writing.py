@@ -107,6 +107,8 @@ MISREAD: dict[str, dict[int, int]] = {
     "tr": str.maketrans("ýþðÝÞÐ", "ışğİŞĞ"),
 }
 """Letters of older code pages, read as those of Western Europe (or with the other sign below), for what they stand."""
+ICELANDIC = frozenset("áæéíóú")
+"""Beside these the letters of ``MISREAD`` for Turkish are what they seem."""
 
 _PARTS = {
     "Hans": ("Hani",),
