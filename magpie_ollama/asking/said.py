@@ -158,7 +158,7 @@ SETTINGS = (
         "temperature",
         "instruction.temperature",
         None,
-        f"Of instructions. Default: {INSTRUCTION.temperature}; with auto, the best of 0.5, 0.7 and 1.0.",
+        f"Of instructions. Default: {INSTRUCTION.temperature}; of generate's auto, the best of 0.5, 0.7 and 1.0.",
         0,
         5,
         float,

@@ -36,7 +36,7 @@ from magpie_ollama.run.extending import Extending, open_extending, read
 from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.progress import Progress
 
-_OTHERS = ("exemplars", "bootstrap", "turns", "min_words", "max_attempts")
+_OTHERS = ("topics", "exemplars", "bootstrap", "turns", "min_words", "max_attempts")
 """Settings that say nothing of a conversation that is there already, or have an option of their own here."""
 
 

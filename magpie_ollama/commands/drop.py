@@ -52,10 +52,10 @@ def command(file: Path, ids: tuple[str, ...], line_lists: tuple[str, ...], ids_f
 def _check_found(file: Path, missing: list[str], ranges: list[range], found_lines: set[int]) -> None:
     """Raises UsageError, and so nothing is written."""
     if missing:
-        more = f", nor {len(missing) - 1} others of those" if len(missing) > 1 else ""
+        more = f", nor with {len(missing) - 1} more of those given" if len(missing) > 1 else ""
         raise UsageError(
             f"{file} has no record with the id {missing[0]!r}{more}",
-            "`magpie-ollama view` shows the ids; nothing was written",
+            "`magpie-ollama view` shows the ids, --line takes line numbers; nothing was written",
         )
     line = next((number for part in ranges for number in part if number not in found_lines), None)
     if line is not None:

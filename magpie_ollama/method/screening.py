@@ -14,7 +14,7 @@ from magpie_ollama.method.checks import count_words as count_words
 from magpie_ollama.method.detection import check, told_by
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.extraction import ended
-from magpie_ollama.method.languages import Language
+from magpie_ollama.method.languages import ANY, Language
 from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.method.steering import Steered
 from magpie_ollama.method.template import Template
@@ -34,7 +34,7 @@ def prepare(language: Language) -> str:
             f"Invented words are not looked for: the list of {language.english} cannot be read ({trouble}). "
             "`pip install --force-reinstall wordfreq` brings it back."
         )
-    if (told := told_by(language.code)) != "identifier":
+    if language is not ANY and (told := told_by(language.code)) != "identifier":
         how = "small words of its own" if told == "words" else "its script, and by not being English"
         return (
             f"The language identifier does not know {language.english}: its texts are told by {how} alone. "

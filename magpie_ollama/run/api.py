@@ -9,6 +9,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ParamSpec
@@ -90,8 +91,8 @@ def agenerate(
     is a warning here.
 
     No more is made than is taken: who stops taking records finds the corpus with at most as many more as there are
-    attempts in flight. Leave early only inside ``contextlib.aclosing(...)``, which ends the work and gives the corpus
-    free at once.
+    attempts in flight. Leave early only inside ``contextlib.aclosing(...)`` (without async ``closing(...)``), which
+    ends the work and gives the corpus free at once.
 
     Raises ``errors.MagpieError``, at once for what is no language or steering, or a value that may not stand there;
     ``errors.ShortOfTarget`` at the end where the bound on attempts came first.
@@ -204,6 +205,10 @@ def _without_async(make: Callable[P, AsyncGenerator[Record, None]]) -> Callable[
         _begun.add(records)
         return records
 
+    # What help() shows is what is called, not what is wrapped.
+    shown = signature(make).replace(return_annotation="Generator[Record, None, None]")
+    vars(iterate)["__signature__"] = shown
+    iterate.__name__ = iterate.__qualname__ = make.__name__.removeprefix("a")
     return iterate
 
 

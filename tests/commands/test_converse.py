@@ -144,6 +144,7 @@ def test_nothing_that_can_go_on(run: Runner) -> None:
     )
     check_error(run("converse", "a.jsonl", "--turns", 0), 2, "--turns 0 is no number of turns", "2-4")
     check_error(run("converse", "a.jsonl", "-o", "a.jsonl"), 2, "is the corpus itself", "-o")
+    assert "No such option '--topics'" in run("converse", "a.jsonl", "--topics", "maths").err
 
 
 def test_only_instructions_and_how_long_the_model_stays(run: Runner) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from inspect import signature
 from pathlib import Path
+from pydoc import plaintext, render_doc
 from typing import Any
 
 import pytest
@@ -223,6 +224,14 @@ def test_a_number_out_of_range_is_refused_at_once(call: Any, given: dict[str, An
     with pytest.raises(UsageError, match=f"{name} must be a whole number") as caught:
         call("en", **given)
     assert name in caught.value.remedy
+
+
+def test_help_shows_what_is_called() -> None:
+    for call in (generate, respond):
+        told = render_doc(call, renderer=plaintext)
+        assert f"\n{call.__name__}(" in told
+        assert "Generator[Record, None, None]" in told
+        assert "Async" not in told
 
 
 def test_its_keywords_are_the_settings_of_the_command_line() -> None:
