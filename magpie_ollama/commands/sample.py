@@ -92,7 +92,7 @@ def command(
     else:
         record.show((page(number, line) for number, line in drawn), consoles.stdout())
     if not quiet:
-        where = f" in {output}" if output else ""
+        where = f" in {output}" if output not in (None, Path("-")) else ""
         told = f"{len(drawn):,} of {counted(rows.count, 'record')}{where}; --seed {seed} draws them again."
         consoles.say(consoles.stderr(), Text(told))
 

@@ -272,9 +272,10 @@ class _FileCorpus(Corpus):
             self._contents = self._scan(known=self._cache.contents())
             self._cache.opened(self._contents)
             if self.schema < SCHEMA:
+                without = [key for key in keys_of(SCHEMA) if key not in keys_of(self.schema)]
                 self._mended.append(
-                    f"{self.path.name} has records of schema {self.schema}, and goes on with it. "
-                    f"`magpie-ollama upgrade {quote(str(self.path))}` gives it the keys of schema {SCHEMA}"
+                    f"{self.path.name} has records of schema {self.schema}, and goes on without {', '.join(without)}. "
+                    f"`magpie-ollama upgrade {quote(str(self.path))}` gives it these keys first"
                 )
             if self._contents.torn:
                 self._set_aside(appender)

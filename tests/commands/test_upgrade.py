@@ -116,7 +116,7 @@ def test_an_old_corpus_goes_on_as_it_is_until_it_is_upgraded_and_then_as_the_sam
         manifest.write_text(json.dumps(told | {"status": "interrupted", "target": 6}))
         done = run(*generate, 6, "-o", TARGET)
         assert done.code == 0, done.err
-        assert done.err.count("schema 1") == 1
+        assert done.err.count("schema 1, and goes on without response_model, temperature, source, topic, opener, ") == 1
         command = done.err.partition("`magpie-ollama ")[2].partition("`")[0]
         assert [one.keys() == set(FIRST) and one["schema"] for one in records(TARGET)] == [1] * 6
         assert len({one["run"] for one in records(TARGET)}) == 1
