@@ -85,8 +85,8 @@ def agenerate(
     """Makes ``n`` records in ``language`` and yields each one as soon as it is there.
 
     With ``output``, a path, each record is in that corpus before it is yielded, and an unfinished run of the same
-    settings is continued: then only what is missing is made and yielded. All keywords are those of the command line,
-    with its defaults (``magpie-ollama generate --help``); ``options`` are further ones of the server by their own
+    settings is continued: then only what is missing is made and yielded. The keywords are named as on the command
+    line, with its defaults (``magpie-ollama generate --help``); ``options`` are further ones of the server by their own
     names, ``parallel`` 0 is its "auto". What the command notes (the embedded engine steps in, a torn line was mended)
     is a warning here.
 
@@ -143,7 +143,7 @@ def arespond(
 ) -> AsyncGenerator[Record, None]:
     """Answers the questions of ``file`` and yields each record as soon as it is there, as ``agenerate`` does.
 
-    All keywords are those of the command line (``magpie-ollama respond --help``). With ``output``, what that corpus
+    The keywords are named as on the command line (``magpie-ollama respond --help``). With ``output``, what that corpus
     answers is neither asked nor yielded. Raises ``errors.MagpieError``, at once for a file that cannot be read;
     ``errors.ShortOfTarget`` at the end where a question is left.
     """
