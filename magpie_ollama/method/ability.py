@@ -25,7 +25,8 @@ class Writes(StrEnum):
 class Ability:
     """``steered`` attempts came to an end, not counting those without steering; ``in_language`` are texts in the
     language or in what passes for it; of these, ``real`` had words that exist and went well until the response's own
-    language. ``known_words`` and ``fluency`` are medians over them, 0.0 where they are not measured."""
+    language. ``known_words`` and ``fluency`` are medians over those that passed
+    and those of invented words, 0.0 where they are not measured."""
 
     writes: Writes
     steered: int
@@ -59,8 +60,8 @@ def ability(attempts: Iterable[Attempt], unsteered: bool = False, enough: int = 
 
     "Writes": .8 of the texts in the language are sound, with a fluency of .85 where that is measured; "does not": fewer
     than half are, or it is below .72, or fewer texts than a quarter of ``enough`` came out in it. SmolLM2-135M's
-    Spanish, real words without sense, has a median of .69 at temperature 0.5, its Italian .44 at 1.0; no other model
-    has been measured.
+    Italian, real words without sense, has a median of .62 at temperature 0.5, its Spanish .74; at 1.0 they are
+    invented, .41 and .51. No other model has been measured.
     """
     steered = in_language = real = 0
     known, fluent = [], []
@@ -75,8 +76,9 @@ def ability(attempts: Iterable[Attempt], unsteered: bool = False, enough: int = 
             continue
         in_language += 1
         real += reason not in _UNSOUND
-        known += [attempt.known_words] if attempt.known_words else []
-        fluent += [attempt.fluency] if attempt.fluency else []
+        if passed or reason is Reason.INVENTED_WORDS:  # a model is sure of a loop
+            known += [attempt.known_words] if attempt.known_words else []
+            fluent += [attempt.fluency] if attempt.fluency else []
     if steered < enough:
         return None
     words, ease = median(known or [0.0]), median(fluent or [0.0])

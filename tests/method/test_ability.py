@@ -36,6 +36,12 @@ def test_the_verdict(made: list[Attempt], writes: Writes) -> None:
     assert found.writes is writes
 
 
+def test_a_loop_says_nothing_of_fluency() -> None:
+    found = ability(attempts(kept=20, fluency=0.6) + attempts(repetition=12, fluency=1.0))
+    assert found is not None
+    assert (found.writes, found.fluency) == (Writes.NO, 0.6)
+
+
 def test_few_attempts_and_such_that_tell_nothing_give_none() -> None:
     assert ability(attempts(kept=ENOUGH - 1)) is None
     assert ability(attempts(**{DROPPED: 50, "no_answer": 50, KEPT: 3})) is None
