@@ -129,7 +129,11 @@ class Trial:
             manifest = json.loads(path.read_bytes())
             journal = path.with_name(f"{manifest['run']}.attempts.jsonl")
             for line in journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []:
-                attempt = json.loads(line)
+                try:
+                    attempt = json.loads(line)
+                except ValueError:  # cut by the kill, ended by the next run
+                    assert not line.endswith(b"}"), line
+                    continue
                 if attempt["outcome"] == "kept":
                     found.add((manifest["run"], manifest["seed"] + attempt["index"]))
         return found
