@@ -15,17 +15,15 @@ STALLED_SECONDS = 300.0
 
 
 @asynccontextmanager
-async def watched(
-    server: Server, in_flight: Callable[[], int], other: Server | None = None
-) -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group for requests to ``server``, and to an ``other`` one. The first failure in it ends all and is raised;
+async def watched(server: Server, in_flight: Callable[[], int], *others: Server) -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group for requests to ``server``, and to ``others``. The first failure in it ends all and is raised;
     so does ``Stalled``.
 
     What the block leaves running in the group, but for the watchdog, is waited for.
     """
     try:
         async with asyncio.TaskGroup() as group:
-            watchdog = group.create_task(watch(server, in_flight, other))
+            watchdog = group.create_task(watch(server, in_flight, *others))
             yield group
             watchdog.cancel()
     except BaseExceptionGroup as failures:
@@ -33,7 +31,7 @@ async def watched(
         raise first from first.__cause__  # which --debug shows
 
 
-async def watch(server: Server, in_flight: Callable[[], int], other: Server | None = None) -> None:
+async def watch(server: Server, in_flight: Callable[[], int], *others: Server) -> None:
     """Never returns; raises ``Stalled``."""
     awake = time.monotonic()
     while True:
@@ -41,7 +39,7 @@ async def watch(server: Server, in_flight: Callable[[], int], other: Server | No
         await asyncio.sleep(STALLED_SECONDS / 60)
         if time.monotonic() - before > STALLED_SECONDS / 6:
             awake = time.monotonic()  # this machine slept, which Windows counts: the server slept too, or needs a while
-        silent = min(one.silent_for() for one in (server, other or server))
+        silent = min(one.silent_for() for one in (server, *others))
         if in_flight() and min(silent, time.monotonic() - awake) > STALLED_SECONDS:
             raise Stalled(
                 f"The server at {server.address} is stalled: not a byte for {STALLED_SECONDS / 60:.0f} minutes, "

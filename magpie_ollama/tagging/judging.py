@@ -124,26 +124,32 @@ class Judging:
             await asyncio.wait([group.create_task(self._work(rows, judgements)) for _ in range(self._parallel)])
 
     async def _work(self, rows: Iterator[Row], judgements: Judgements) -> None:
-        progress = self._progress
         while not self.stopped and (row := next(rows, None)) is not None:
-            progress.in_flight += 1
-            try:
-                tags = await self._tags(row)
-            except RequestRefused:
-                if not self._judges:  # else it is this record's fault: others were judged
-                    raise
-                tags = None
-            finally:
-                progress.in_flight -= 1
-            if tags is None:
-                progress.unjudged += 1
-                if progress.unjudged >= BARREN:
-                    self._check_it_judges()
-            else:
-                judgements.add(scales.key(row), tags)
-                progress.judged += 1
-                self._judges = True
-            progress.total = max(progress.total, progress.done)  # the file may have grown since it was counted
+            await self.tags(row, judgements)
+            self._progress.total = max(self._progress.total, self._progress.done)  # the file may have grown
+
+    async def tags(self, row: Row, judgements: Judgements) -> Judgement | None:
+        """Of one row, written down before they are returned; None where the judge gave no valid ones. Raises as ``run``
+        does."""
+        progress = self._progress
+        progress.in_flight += 1
+        try:
+            tags = await self._tags(row)
+        except RequestRefused:
+            if not self._judges:  # else it is this record's fault: others were judged
+                raise
+            tags = None
+        finally:
+            progress.in_flight -= 1
+        if tags is None:
+            progress.unjudged += 1
+            if progress.unjudged >= BARREN:
+                self._check_it_judges()
+        else:
+            judgements.add(scales.key(row), tags)
+            progress.judged += 1
+            self._judges = True
+        return tags
 
     async def _tags(self, row: Row) -> Judgement | None:
         longest, room = scales.LONGEST, FIRST.max_tokens
