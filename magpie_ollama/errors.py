@@ -20,7 +20,8 @@ MagpieError                       exit 1
 ├── TemplateError                 exit 3   the model's template leaves no open user turn
 ├── CorpusError                   exit 1   the corpus cannot be read or written
 │   ├── NotACorpus
-│   └── CorpusLocked
+│   ├── CorpusLocked
+│   └── DecidedMeanwhile                   a record was decided on by somebody else, since it was looked at
 └── ShortOfTarget                 exit 4   the bound on attempts was reached first
 """
 
@@ -118,6 +119,10 @@ class NotACorpus(CorpusError):
 
 
 class CorpusLocked(CorpusError):
+    pass
+
+
+class DecidedMeanwhile(CorpusError):
     pass
 
 

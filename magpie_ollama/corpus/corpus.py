@@ -4,6 +4,7 @@
     it.jsonl.magpie/     lock, runs/ (see ``corpus.runs``), torn-*.txt (ends of lines that a crash cut),
                          rejected.jsonl (responses that were not taken, see ``corpus.rejections``),
                          cache/ (see ``corpus.cache``; may be deleted at any time),
+                         decisions.jsonl (what a reader decided, see ``corpus.decisions``),
                          and what ``curation`` notes: tags.jsonl (judgements), operations.jsonl (what was done since)
 
 Without the folder no record is lost, but earlier runs cannot be continued.

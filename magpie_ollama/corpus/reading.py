@@ -101,10 +101,7 @@ class Row:
     @property
     def id(self) -> str:
         """The record's own id, else "line 7"."""
-        value = self.data.get("id")
-        if type(value) is float:
-            value = lines.exact(self.line)["id"]
-        return f"line {self.number}" if value in (None, "") else str(value)  # 0 is an id
+        return id_of(self.number, self.line, self.data)
 
     def text(self, key: str) -> str:
         """The value of a key that is text; "" where it is not there or something else."""
@@ -305,6 +302,14 @@ class _Source:
         except OSError as error:
             cause, remedy = cause_and_remedy(error)
             raise CorpusError(f"{self._file.name} cannot be read: {cause}", remedy) from error
+
+
+def id_of(number: int, line: bytes, data: dict[str, Any]) -> str:
+    """The own id of a record on a line, else "line 7"."""
+    value = data.get("id")
+    if type(value) is float:
+        value = lines.exact(line)["id"]
+    return f"line {number}" if value in (None, "") else str(value)  # 0 is an id
 
 
 def is_stream(path: Path) -> bool:
