@@ -59,6 +59,17 @@ class _Commands(click.Group):
             command: click.Command = importlib.import_module(f"magpie_ollama.commands.{module}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = [f" Did you mean {one}?" for one in get_close_matches(name, COMMANDS, n=1)]
+            raise click.UsageError(f"No such command {name!r}.{''.join(near)}", ctx)
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             result = super().invoke(ctx)

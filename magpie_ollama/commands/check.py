@@ -8,7 +8,8 @@ from typing import Any
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.commands.base import Command
+from magpie_ollama.commands.options import debug_option, option, quiet_option
 from magpie_ollama.corpus.forms import Wanted
 from magpie_ollama.corpus.reading import Rows, is_stream, size_of
 from magpie_ollama.curation.checking import ERRORS, FINDINGS, GRAM, Check, Lengths, grams
@@ -20,7 +21,7 @@ from magpie_ollama.display.words import counted, share
 from magpie_ollama.errors import NotACorpus, UsageError
 
 
-@click.command()
+@click.command(cls=Command, examples=("check it-trl-sft.jsonl --for trl", "check dpo.jsonl --for axolotl --kind dpo"))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @option("--for", "trainer", type=click.Choice([*TRAINERS]), required=True, help="By whose rules.")
 @option(
@@ -44,7 +45,7 @@ from magpie_ollama.errors import NotACorpus, UsageError
 )
 @option("--strict", is_flag=True, help="Exit code 1 for warnings, too.")
 @option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
-@option("-q", "--quiet", is_flag=True, help="Only errors.")
+@quiet_option
 @debug_option
 def command(files: tuple[Path, ...], trainer: Trainer, against: tuple[Path, ...], **given: Any) -> int:
     """Hold FILES, which are the splits of one data set, to the rules of a trainer.

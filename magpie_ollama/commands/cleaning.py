@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import OutputPath, debug_option, option, rules_given, together
+from magpie_ollama.commands.options import OutputPath, debug_option, option, quiet_option, rules_given, together
 from magpie_ollama.corpus.forms import Wanted
 from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import Output, in_place, new_file, same_file
@@ -44,7 +44,7 @@ def writing_options(name: str) -> Callable[[F], F]:
         option("--force", is_flag=True, help="Replace the file of -o."),
         option("--skip-bad", is_flag=True, help="Remove lines that are no records."),
         option("--json", "as_json", is_flag=True, help="The report as JSON on stdout (stderr with -o -)."),
-        option("-q", "--quiet", is_flag=True, help="Only errors."),
+        quiet_option,
         debug_option,
     )
 

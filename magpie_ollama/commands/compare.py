@@ -18,6 +18,7 @@ from rich.text import Text
 from magpie_ollama.asking.opening import check_models, opened
 from magpie_ollama.asking.said import BY_NAME
 from magpie_ollama.asking.settings import HIDDEN, Settings, settings_of, without_secrets
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.options import (
     in_flight,
     language_file_option,
@@ -55,7 +56,9 @@ REFRESH_SECONDS = 0.5
 """Of the table, whose intervals cost up to 0.1 s."""
 
 
-@click.command()
+@click.command(
+    cls=Command, examples=("compare -l it,nl -s system,opener -n 50", "compare -m llama3.2,qwen2.5:3b -l it")
+)
 @option(
     "-l",
     "--language",

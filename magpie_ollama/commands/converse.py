@@ -11,6 +11,7 @@ import click
 
 from magpie_ollama.asking.said import SETTINGS, Turns
 from magpie_ollama.asking.settings import settings_of
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.cleaning import STREAM, file_argument
 from magpie_ollama.commands.making import make
 from magpie_ollama.commands.options import (
@@ -40,7 +41,7 @@ _OTHERS = ("topics", "exemplars", "bootstrap", "turns", "min_words", "max_attemp
 """Settings that say nothing of a conversation that is there already, or have an option of their own here."""
 
 
-@click.command()
+@click.command(cls=Command, examples=("converse it.jsonl", "converse it.jsonl --turns 3 -o talks.jsonl"))
 @file_argument
 @option(
     "-o",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.cleaning import STREAM, cleaning, file_argument, writing_options
 from magpie_ollama.commands.options import FloatRange, option
 
@@ -17,7 +18,7 @@ EXPLANATIONS = {
 }
 
 
-@click.command()
+@click.command(cls=Command, examples=("dedup it.jsonl --show", "dedup it.jsonl -o once.jsonl"))
 @file_argument
 @option("--exact", is_flag=True, help="Leave near-duplicates in.")
 @option(

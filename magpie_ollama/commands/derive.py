@@ -8,8 +8,9 @@ from typing import Any
 import click
 from rich.text import Text
 
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.cleaning import STREAM, file_argument
-from magpie_ollama.commands.options import OutputPath, debug_option, option
+from magpie_ollama.commands.options import OutputPath, debug_option, option, quiet_option
 from magpie_ollama.corpus import rejections
 from magpie_ollama.corpus.appender import cause_and_remedy
 from magpie_ollama.corpus.lines import encode_quickly
@@ -24,7 +25,7 @@ from magpie_ollama.errors import CorpusError, UsageError
 from magpie_ollama.method.reasons import EXPLANATIONS
 
 
-@click.command()
+@click.command(cls=Command, examples=("derive it.jsonl --to dpo", "derive it.jsonl --to kto -o kto.jsonl"))
 @file_argument
 @option(
     "--to",
@@ -50,7 +51,7 @@ from magpie_ollama.method.reasons import EXPLANATIONS
 @option("--force", is_flag=True, help="Replace the file of -o.")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
 @option("--json", "as_json", is_flag=True, help="The report as JSON on stdout (stderr with -o -).")
-@option("-q", "--quiet", is_flag=True, help="Only errors.")
+@quiet_option
 @debug_option
 def command(file: Path, to: str, output: Path | None, reasons: tuple[str, ...], **given: Any) -> None:
     """Make preference data of a corpus and of the responses that its runs rejected, without a judge.

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from magpie_ollama.asking.settings import Settings
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.options import debug_option, language_file_option, option, server_choice, server_options
 from magpie_ollama.display import consoles
 from magpie_ollama.display.diagnosis import show_end, show_finding, under_way
@@ -19,7 +20,7 @@ from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.progress import Progress
 
 
-@click.command()
+@click.command(cls=Command, examples=("doctor -l it", "doctor -m llama3.2 --json"))
 @option("-l", "--language", default="en", help="Whose steerings are sampled: code, English or native name.")
 @language_file_option
 @server_options()

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.cleaning import cleaning, file_argument, writing_options
 from magpie_ollama.commands.options import option
 from magpie_ollama.errors import UsageError
@@ -17,7 +18,9 @@ EXPLANATIONS = {
 }
 
 
-@click.command()
+@click.command(
+    cls=Command, examples=("drop it.jsonl --line 3,7-9 --in-place", "drop it.jsonl --ids-from bad.txt -o rest.jsonl")
+)
 @file_argument
 @click.argument("ids", nargs=-1)
 @option("--line", "line_lists", multiple=True, metavar="LINES", help="By line numbers, from 1: 3,7-9. Repeatable.")

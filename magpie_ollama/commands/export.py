@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
-from magpie_ollama.commands.options import OutputPath, columns_option, debug_option, option
+from magpie_ollama.commands.base import Command
+from magpie_ollama.commands.options import OutputPath, columns_option, debug_option, option, quiet_option
 
 if TYPE_CHECKING:
     from magpie_ollama.corpus.names import Columns
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 FORMS = ("messages", "prompt-completion", "alpaca", "sharegpt", "parquet")
 
 
-@click.command()
+@click.command(cls=Command, examples=("export it.jsonl --for trl --split 0.9", "export it.jsonl --to parquet"))
 @click.argument("file", type=click.Path(path_type=Path))
 @option(
     "--to",
@@ -72,7 +73,7 @@ FORMS = ("messages", "prompt-completion", "alpaca", "sharegpt", "parquet")
 @columns_option
 @option("--force", is_flag=True, help="Replace files that are there.")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
-@option("-q", "--quiet", is_flag=True, help="Only errors.")
+@quiet_option
 @option("--json", "as_json", is_flag=True, help="The report as JSON on stdout (stderr with -o -).")
 @debug_option
 def command(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.cleaning import cleaning, file_argument, writing_options
 from magpie_ollama.commands.options import PAIRS, WHOLE, FloatRange, option
 from magpie_ollama.corpus.reading import Row, is_stream
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from magpie_ollama.curation.rescreening import Rescreen
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=("filter it.jsonl --min-words 5", "filter it.jsonl --tag quality=good,excellent -o good.jsonl"),
+)
 @file_argument
 @option(
     "-l",
@@ -35,7 +39,11 @@ if TYPE_CHECKING:
 @option("--redetect", is_flag=True, help="Read both texts to find whether they are in -l, or else in what it names.")
 @option("--rescreen", is_flag=True, help="Judge both texts as generate does, in -l, or else in what each names.")
 @option(
-    "--steering", envvar="MAGPIE_OLLAMA_FILTER_STEERING", multiple=True, help="Of these steerings: system,exemplar."
+    "-s",
+    "--steering",
+    envvar="MAGPIE_OLLAMA_FILTER_STEERING",
+    multiple=True,
+    help="Of these steerings: system,exemplar.",
 )
 @option(
     "-m",

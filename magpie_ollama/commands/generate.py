@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from magpie_ollama.asking.said import SETTINGS
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.options import (
     language_file_option,
     option,
@@ -20,7 +21,7 @@ from magpie_ollama.commands.options import (
 from magpie_ollama.loading import loading
 
 
-@click.command()
+@click.command(cls=Command, examples=("generate -l it -n 100", "generate -l de --topics maths:2,code:1 -o de.jsonl"))
 @option("-l", "--language", default="en", help="Code, English or native name; see `magpie-ollama languages`.")
 @option("-n", "--count", type=click.IntRange(min=1), default=20, help="Records to make.")
 @option("-o", "--output", default="", help="The corpus, a JSONL file; - for stdout. Default: <language>.jsonl.")

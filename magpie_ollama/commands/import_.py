@@ -11,8 +11,9 @@ from typing import Any
 import click
 from rich.text import Text
 
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.cleaning import STREAM, file_argument, operation
-from magpie_ollama.commands.options import columns_option, debug_option, option
+from magpie_ollama.commands.options import columns_option, debug_option, option, quiet_option
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.forms import Wanted
 from magpie_ollama.corpus.names import parse_columns
@@ -29,7 +30,9 @@ from magpie_ollama.records import Record, keys_of
 from magpie_ollama.tagging import scales
 
 
-@click.command()
+@click.command(
+    cls=Command, examples=("import alpaca.json -o it.jsonl -l it", "import others.parquet -o it.jsonl --redetect")
+)
 @file_argument
 @option(
     "-o",
@@ -58,7 +61,7 @@ from magpie_ollama.tagging import scales
 @option("--keep-duplicates", is_flag=True, help="Let in instructions that the corpus, or FILE before, has already.")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
 @option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
-@option("-q", "--quiet", is_flag=True, help="Only errors.")
+@quiet_option
 @debug_option
 def command(file: Path, output: Path, language: str, **given: Any) -> None:
     """Turn other tools' instruction data into records of a corpus: of a conversation, its first exchange.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.options import debug_option, option
 from magpie_ollama.display import consoles
 from magpie_ollama.method import languages
 
 
-@click.command()
+@click.command(cls=Command, examples=("languages", "languages it"))
 @click.argument("name", default="")
 @option("--json", "as_json", is_flag=True, help="As JSON.")
 @debug_option

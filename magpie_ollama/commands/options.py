@@ -103,10 +103,10 @@ def _is_text(value: object) -> bool:
 
 
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
-    """An option with an environment variable of its name, the same for all commands, named in the help."""
+    """An option with an environment variable of its name, the same for all commands: docs/settings.md names them."""
     long = next(name for name in names if name.startswith("--"))
     variable = "MAGPIE_OLLAMA" + long.replace("-", "_")[1:].upper()
-    settings = {"envvar": variable, "show_envvar": True, "show_default": settings.get("default") != "", **settings}
+    settings = {"envvar": variable, "show_default": settings.get("default") != "", **settings}
     return click.option(*names, **settings)
 
 
@@ -225,13 +225,14 @@ def in_flight(value: str) -> int:
 
 def parallel_option(command: F) -> F:
     """How many attempts are in flight."""
-    return option(
-        "--parallel",
-        type=in_flight,
-        metavar="auto|N",
-        default="auto",
-        help="Attempts in flight. auto finds out while the run goes on, up to 256; 4 for fewer than 16 records.",
+    return parallel(
+        "Attempts in flight. auto finds out while the run goes on, up to 256; 4 for fewer than 16 records."
     )(command)
+
+
+def parallel(words: str) -> Callable[[F], F]:
+    """The option, which means by auto what ``words`` tell."""
+    return option("--parallel", type=in_flight, metavar="auto|N", default="auto", help=words)
 
 
 def language_file_option(command: F) -> F:
@@ -241,10 +242,14 @@ def language_file_option(command: F) -> F:
     )(command)
 
 
+def quiet_option(command: F) -> F:
+    return option("-q", "--quiet", is_flag=True, help="Only the result, and errors.")(command)
+
+
 def output_options(command: F) -> F:
     """How much is told, and how."""
     return together(
-        option("-q", "--quiet", is_flag=True, help="Only errors."),
+        quiet_option,
         option("--no-progress", is_flag=True, help="Plain lines instead of the live display."),
         option("--json", "as_json", is_flag=True, help="The result as JSON on stdout."),
         debug_option,

@@ -11,7 +11,8 @@ from typing import Any
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.commands.base import Command
+from magpie_ollama.commands.options import debug_option, option, quiet_option
 from magpie_ollama.corpus.history import history
 from magpie_ollama.corpus.reading import Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import new_file
@@ -26,7 +27,10 @@ from magpie_ollama.errors import UsageError
 DATA = "data/train.jsonl"
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=("push it.jsonl me/italian --dry-run", "push it.jsonl me/italian --public --licence cc-by-4.0"),
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("name", metavar="OWNER/NAME")
 @option(
@@ -41,7 +45,7 @@ DATA = "data/train.jsonl"
 @option("--dry-run", is_flag=True, help="Show the card and the files; upload nothing.")
 @option("--skip-bad", is_flag=True, help="Leave out lines that are no records.")
 @option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
-@option("-q", "--quiet", is_flag=True, help="Only errors.")
+@quiet_option
 @debug_option
 def command(
     file: Path,

@@ -11,6 +11,7 @@ import click
 
 from magpie_ollama.asking.said import SETTINGS
 from magpie_ollama.asking.settings import settings_of
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.cleaning import STREAM, file_argument
 from magpie_ollama.commands.making import make
 from magpie_ollama.commands.options import (
@@ -37,7 +38,7 @@ from magpie_ollama.run.progress import Progress
 _RESPONSES = [one.name for one in SETTINGS if one.path.startswith("response.")]
 
 
-@click.command()
+@click.command(cls=Command, examples=("respond questions.csv", "respond prompts.txt -l it --retry"))
 @file_argument
 @option(
     "-o",

@@ -10,7 +10,8 @@ from shlex import quote
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import OutputPath, debug_option, option, rules_given
+from magpie_ollama.commands.base import Command
+from magpie_ollama.commands.options import OutputPath, debug_option, option, quiet_option, rules_given
 from magpie_ollama.corpus import lines
 from magpie_ollama.corpus.reading import Row, Rows
 from magpie_ollama.corpus.rewriting import check_new, new_file, same_file
@@ -24,12 +25,13 @@ from magpie_ollama.display.words import counted
 from magpie_ollama.errors import UsageError
 
 
-@click.command()
+@click.command(cls=Command, examples=("sample it.jsonl -n 5", "sample it.jsonl -n 200 -o some.jsonl"))
 @click.argument("file", type=click.Path(path_type=Path))
 @option("-n", "--count", envvar="MAGPIE_OLLAMA_SAMPLE_COUNT", type=click.IntRange(min=1), default=5, help="Records.")
 @option("--seed", envvar="MAGPIE_OLLAMA_SAMPLE_SEED", type=int, help="The same one draws the same. Default: drawn.")
 @option("-l", "--language", envvar="MAGPIE_OLLAMA_SAMPLE_LANGUAGE", default="", help="Only of this language.")
 @option(
+    "-s",
     "--steering",
     envvar="MAGPIE_OLLAMA_SAMPLE_STEERING",
     default="",
@@ -43,9 +45,9 @@ from magpie_ollama.errors import UsageError
     help="Write the lines as they stand to a new file; - for stdout.",
 )
 @option("--force", is_flag=True, help="Replace the file of -o.")
-@option("--skip-bad", is_flag=True, help="Pass over lines that are no record.")
+@option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
 @option("--json", "as_json", is_flag=True, help="The lines as they stand on stdout, like -o -.")
-@option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
+@quiet_option
 @debug_option
 def command(
     file: Path,

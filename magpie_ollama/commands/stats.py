@@ -8,7 +8,8 @@ import click
 import msgspec
 from rich.text import Text
 
-from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.commands.base import Command
+from magpie_ollama.commands.options import debug_option, option, quiet_option
 from magpie_ollama.corpus.history import history
 from magpie_ollama.curation import provenance, statistics
 from magpie_ollama.display import consoles
@@ -18,12 +19,12 @@ from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.display.words import size
 
 
-@click.command()
+@click.command(cls=Command, examples=("stats it.jsonl", "stats it.jsonl --json"))
 @click.argument("file", type=click.Path(path_type=Path))
 @option("--near", is_flag=True, help="Count near-duplicates too, as `dedup` finds them; slower.")
-@option("--skip-bad", is_flag=True, help="Pass over lines that are no record.")
+@option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
 @option("--json", "as_json", is_flag=True, help="As JSON.")
-@option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
+@quiet_option
 @debug_option
 def command(file: Path, near: bool, skip_bad: bool, as_json: bool, quiet: bool) -> None:
     """Tell what is in a corpus: languages, steerings, models, lengths, duplicates; and what its runs cost.

@@ -12,7 +12,8 @@ from typing import Any
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import OutputPath, model_options, option, output_options, server_choice
+from magpie_ollama.commands.base import Command
+from magpie_ollama.commands.options import OutputPath, model_options, option, output_options, parallel, server_choice
 from magpie_ollama.corpus.reading import Row, Rows, is_stream
 from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file, same_file
 from magpie_ollama.curation.provenance import Operation, carrying, note
@@ -29,8 +30,10 @@ from magpie_ollama.tagging.judging import JudgingProgress, open_judge
 
 STREAM = Path("-")
 
+IN_FLIGHT = 4
 
-@click.command()
+
+@click.command(cls=Command, examples=("tag it.jsonl --in-place", "tag it.jsonl -m qwen2.5:7b -o tagged.jsonl"))
 @click.argument("file", type=click.Path(path_type=Path))
 @option(
     "-o",
@@ -43,13 +46,7 @@ STREAM = Path("-")
 @option("--force", is_flag=True, help="Replace the file of -o.")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
 @model_options("Ollama")
-@option(
-    "--parallel",
-    envvar="MAGPIE_OLLAMA_TAG_PARALLEL",
-    type=click.IntRange(1, 1024),
-    default=4,
-    help="Records in flight.",
-)
+@parallel(f"Records in flight. auto: {IN_FLIGHT}.")
 @output_options
 def command(file: Path, **given: Any) -> int:
     """Let a local model judge quality, difficulty, category and safety.
@@ -74,7 +71,10 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
     console = consoles.stderr()
     mode = live.mode(console, quiet=given["quiet"], plain=given["no_progress"])
     progress = JudgingProgress()
-    async with showing(progress, console, mode), open_judge(choice, given["parallel"], progress) as judging:
+    async with (
+        showing(progress, console, mode),
+        open_judge(choice, given["parallel"] or IN_FLIGHT, progress) as judging,
+    ):
 
         def stop() -> None:
             judging.stop()

@@ -9,6 +9,7 @@ import click
 from magpie_ollama import prompts
 from magpie_ollama.asking.opening import opened
 from magpie_ollama.asking.templates import Prompter
+from magpie_ollama.commands.base import Group
 from magpie_ollama.commands.options import debug_option, option, server_choice, server_options
 from magpie_ollama.display import consoles
 from magpie_ollama.display.live import Display
@@ -20,12 +21,12 @@ from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers.base import ServerChoice
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Show the chat templates that models are asked with."""
 
 
-@command.command("show")
+@command.command("show", examples=("template show -m llama3.2", "template show --template chatml"))
 @server_options()
 @option("--system", default="", help="With this system message in front.")
 @option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -38,7 +39,7 @@ def show(system: str, as_json: bool, **given: Any) -> None:
     _print(name, template, as_json)
 
 
-@command.command("list")
+@command.command("list", examples=("template list", "template list --json"))
 @option("--json", "as_json", is_flag=True, help="As JSON.")
 @debug_option
 def list_presets(as_json: bool) -> None:

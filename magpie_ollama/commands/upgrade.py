@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 from rich.text import Text
 
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.cleaning import file_argument
-from magpie_ollama.commands.options import debug_option, option
+from magpie_ollama.commands.options import debug_option, option, quiet_option
 from magpie_ollama.corpus.reading import Rows, is_stream
 from magpie_ollama.corpus.rewriting import in_place
 from magpie_ollama.curation.provenance import Operation, note
@@ -20,10 +21,10 @@ from magpie_ollama.errors import UsageError
 from magpie_ollama.records import SCHEMA
 
 
-@click.command()
+@click.command(cls=Command, examples=("upgrade it.jsonl", "upgrade it.jsonl --json"))
 @file_argument
 @option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
-@option("-q", "--quiet", is_flag=True, help="Only errors.")
+@quiet_option
 @debug_option
 def command(file: Path, as_json: bool, quiet: bool) -> None:
     """Give a corpus of an older version the keys of this one, in one step; the old file is kept as FILE.bak.

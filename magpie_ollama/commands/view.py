@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.options import debug_option, option
 from magpie_ollama.corpus.reading import Rows
 from magpie_ollama.curation.pages import Lines, Page, opened, page
@@ -16,7 +17,7 @@ from magpie_ollama.display.pager import browse
 from magpie_ollama.errors import NotACorpus, UsageError
 
 
-@click.command()
+@click.command(cls=Command, examples=("view it.jsonl", "view it.jsonl --start 200"))
 @click.argument("file", type=click.Path(path_type=Path))
 @option("--start", type=click.IntRange(min=1), default=1, help="The line to begin with.")
 @debug_option

@@ -1,0 +1,57 @@
+"""The class of all commands: their help in groups and with examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+GROUPS = {
+    "Server and model": "model server host model_path pull num_ctx keep_alive options template response_model "
+    "response_server response_host",
+    "What is asked for": "steering topics system difficulty exemplars only_instructions language_file bootstrap turns "
+    "end_with include_system one_line examples systems document no_passage think openers",
+    "Sampling": "temperature later_temperature top_p top_k min_p repeat_penalty max_instruction_tokens "
+    "response_temperature response_top_p response_top_k response_min_p response_repeat_penalty max_response_tokens "
+    "seed",
+    "Screening": "min_words max_words min_confidence keep_truncated retries_response keep_rejected tries retry",
+    "The run": "parallel max_attempts sync dry_run",
+    "Output": "in_place force skip_bad quiet no_progress as_json debug help",
+}
+"""Titles, each with the options below it, by the names of their values: one of a name means the same in all commands.
+Any other stands first, under "Options"."""
+
+FEW = 12
+"""So many options are read at a glance, and are not grouped."""
+
+
+class Command(click.Command):
+    """``examples`` are command lines without the program's name, for the end of the help."""
+
+    def __init__(self, *given: Any, examples: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(*given, **settings)
+        self.examples = examples
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        titles = {name: title for title, names in GROUPS.items() for name in names.split()}
+        groups: dict[str, list[tuple[str, str]]] = {title: [] for title in ("Options", *GROUPS)}
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        for option in options:
+            record = option.get_help_record(ctx)
+            if record is not None:
+                groups[titles.get(option.name or "", "Options") if len(options) > FEW else "Options"].append(record)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        program = ctx.find_root().command_path
+        with formatter.section("Examples"):
+            for line in self.examples:
+                formatter.write(f"{'':{formatter.current_indent}}{program} {line}\n")
+
+
+class Group(click.Group):
+    command_class = Command
