@@ -40,6 +40,7 @@ COMMANDS = {
     "export": "Write the form that a trainer wants: messages, prompt/completion, Alpaca, ShareGPT, Parquet.",
     "check": "Hold a file to a trainer's own rules, before it trains.",
     "push": "Publish a corpus on the Hugging Face Hub, with its dataset card.",
+    "config": "Your own defaults: model, server, language, folder.",
     "languages": "List the languages that have steering data.",
     "template": "Show the chat templates that models are asked with.",
 }

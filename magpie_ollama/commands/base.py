@@ -1,4 +1,4 @@
-"""The class of all commands: their help in groups and with examples."""
+"""The class of all commands: their help in groups and with examples, and the user's own defaults."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
+
+from magpie_ollama.commands import configuration
+from magpie_ollama.errors import MagpieError
 
 GROUPS = {
     "Server and model": "model server host model_path pull num_ctx keep_alive options template response_model "
@@ -26,12 +30,32 @@ FEW = 12
 """So many options are read at a glance, and are not grouped."""
 
 
+EVERYWHERE = "Defaults and environment variables: magpie-ollama config"
+
+
 class Command(click.Command):
     """``examples`` are command lines without the program's name, for the end of the help."""
 
     def __init__(self, *given: Any, examples: Sequence[str] = (), **settings: Any) -> None:
         super().__init__(*given, **settings)
         self.examples = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            ctx.default_map = configuration.defaults(self.params)
+        except MagpieError:
+            if not ctx.resilient_parsing and not {"-h", "--help"} & set(args):
+                raise
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MagpieError as error:
+            taken = {name: ctx.get_parameter_source(name) for name in ctx.default_map or ()}
+            given = {name for name, source in taken.items() if source is ParameterSource.DEFAULT_MAP}
+            configuration.blame(error, {name: str(ctx.params[name]) for name in given})
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         titles = {name: title for title, names in GROUPS.items() for name in names.split()}
@@ -51,6 +75,8 @@ class Command(click.Command):
         with formatter.section("Examples"):
             for line in self.examples:
                 formatter.write(f"{'':{formatter.current_indent}}{program} {line}\n")
+        formatter.write_paragraph()
+        formatter.write_text(EVERYWHERE)
 
 
 class Group(click.Group):

@@ -6,8 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from magpie_ollama.asking.settings import Settings
+from magpie_ollama.commands import configuration
 from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.options import debug_option, language_file_option, option, server_choice, server_options
 from magpie_ollama.display import consoles
@@ -33,10 +35,28 @@ def command(**given: Any) -> int:
     """
     language = languages.given(given["language"], given["language_file"])
     settings = Settings(server_choice(given), language, default_steering(language), 1)
-    return run(_examine(settings, given["as_json"]))
+    return run(_examine(settings, _sources(), given["as_json"]))
 
 
-async def _examine(settings: Settings, as_json: bool) -> int:
+def _sources() -> str:
+    """Where each setting comes from, of one who has defaults of their own; "" of others."""
+    context = click.get_current_context()
+    if not context.default_map:
+        return ""
+    told = []
+    for param in context.command.params:
+        name = param.name or ""
+        where = {
+            ParameterSource.COMMANDLINE: param.opts[0],
+            ParameterSource.ENVIRONMENT: str(param.envvar),
+            ParameterSource.DEFAULT_MAP: str(configuration.path()),
+        }.get(context.get_parameter_source(name) or ParameterSource.DEFAULT)
+        if name in configuration.KEYS and where:
+            told.append(f"{name} {context.params[name]} ({where})")
+    return ", ".join(told)
+
+
+async def _examine(settings: Settings, sources: str, as_json: bool) -> int:
     out, err = consoles.stdout(), consoles.stderr()
 
     def tell(finding: Finding) -> None:
@@ -44,6 +64,8 @@ async def _examine(settings: Settings, as_json: bool) -> int:
             show_finding(finding, out)
 
     diagnosis = Diagnosis(tell, Progress())
+    if sources:
+        diagnosis.ok("settings", sources)
     # A line that is drawn over again must be on the console that the findings go to, where both are one terminal.
     async with under_way(diagnosis.progress, out if out.is_terminal and not as_json else err):
         await examine(settings, diagnosis)

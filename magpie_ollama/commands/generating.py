@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from magpie_ollama.asking.settings import Settings, settings_of
+from magpie_ollama.commands import configuration
 from magpie_ollama.commands.making import make
 from magpie_ollama.commands.options import (
     responder_choice,
@@ -31,7 +32,7 @@ from magpie_ollama.run.session import Session, open_session
 
 def generate(given: dict[str, Any]) -> int:
     settings = _settings(given)
-    output = given["output"] or f"{settings.language.code}.jsonl"
+    output = given["output"] or str(configuration.in_folder(f"{settings.language.code}.jsonl"))
     if output == "-" and given["as_json"]:
         raise UsageError("--json and -o - both want stdout.", "leave out one of the two")
     return run(_generate(settings, output, given))
