@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -29,6 +30,7 @@ from magpie_ollama.errors import (
     Unauthorized,
     Unfinished,
 )
+from magpie_ollama.loading import loading
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
 from magpie_ollama.servers.base import (
@@ -55,13 +57,6 @@ from magpie_ollama.servers.ollama_shapes import (
     Version,
     is_same,
 )
-
-_read_at_import = [name for name in os.environ if name.upper().endswith("_PROXY") or name == "OLLAMA_HOST"]
-_held = {name: os.environ.pop(name) for name in _read_at_import}
-try:
-    import ollama  # makes a client of its own, and fails where these hold what it cannot use
-finally:
-    os.environ.update(_held)
 
 DEFAULT_PORT = 11434
 START = "start it with `ollama serve` (or open the Ollama app), or point --host at it"
@@ -96,7 +91,7 @@ class OllamaServer(Server):
         self._beside = {key: self._options.pop(key) for key in ("keep_alive",) if key in self._options}
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = Connections(self.address, self._refusal, headers)
-        self._client = ollama.AsyncClient(self.address, headers=headers, **client_settings(self.address))
+        self._headers = headers
         self._model = ""
         self._context = 0
         self._is_new = False
@@ -177,8 +172,10 @@ class OllamaServer(Server):
         )
 
     async def pull(self, model: str) -> AsyncIterator[PullProgress]:
+        ollama = _package()
+        client = ollama.AsyncClient(self.address, headers=self._headers, **client_settings(self.address))
         try:
-            async for step in await self._client.pull(model, stream=True):
+            async for step in await client.pull(model, stream=True):
                 yield PullProgress(step.status or "", max(0, step.completed or 0), max(0, step.total or 0))
         except ollama.ResponseError as error:
             remedy = "check the name at ollama.com/library and the connection, then run the same command again"
@@ -187,6 +184,8 @@ class OllamaServer(Server):
             raise NoServer(f"No Ollama answers at {self.address}.", START) from error
         except (AttributeError, TypeError, ValueError, RecursionError) as error:  # its JSON has another shape
             raise self._not_ollama() from error
+        finally:
+            await client.close()
 
     async def render(self, model: str, messages: Sequence[Message]) -> str | None:
         # Releases before 0.11.5 ignore the unknown field and generate: one token, so that it costs nothing.
@@ -244,7 +243,6 @@ class OllamaServer(Server):
 
     async def close(self) -> None:
         await self._http.close()
-        await self._client.close()  # type: ignore[no-untyped-call]
 
     def _body(self, model: str, options: Mapping[str, Any], stream: bool = True) -> dict[str, Any]:
         return {"model": model, "stream": stream, **self._beside, "options": {**self._options, **options}}
@@ -382,3 +380,15 @@ def _lacks(completion: Completion, measured: int, done: Piece | None) -> bool:
     if completion.text.isascii():
         return False
     return done is None or done.eval_count is None or measured + (completion.finish_reason == "stop") < done.eval_count
+
+
+def _package() -> ModuleType:
+    """The client that pulls, imported when it is to: half a second of CPU, of which each start of a run is spared."""
+    read_at_import = [name for name in os.environ if name.upper().endswith("_PROXY") or name == "OLLAMA_HOST"]
+    held = {name: os.environ.pop(name) for name in read_at_import}
+    try:
+        with loading():
+            import ollama  # makes a client of its own, and fails where these hold what it cannot use
+    finally:
+        os.environ.update(held)
+    return ollama
