@@ -17,6 +17,7 @@ from magpie_ollama.loading import loading
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
+    from click.shell_completion import CompletionItem
 
 with loading():
     import click
@@ -41,6 +42,7 @@ COMMANDS = {
     "check": "Hold a file to a trainer's own rules, before it trains.",
     "push": "Publish a corpus on the Hugging Face Hub, with its dataset card.",
     "config": "Your own defaults: model, server, language, folder.",
+    "completion": "What a shell reads to complete commands, options and values.",
     "languages": "List the languages that have steering data.",
     "template": "Show the chat templates that models are asked with.",
 }
@@ -70,6 +72,12 @@ class _Commands(click.Group):
             near = [f" Did you mean {one}?" for one in get_close_matches(name, COMMANDS, n=1)]
             raise click.UsageError(f"No such command {name!r}.{''.join(near)}", ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        named = [CompletionItem(name, help=words) for name, words in COMMANDS.items() if name.startswith(incomplete)]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> object:
         try:

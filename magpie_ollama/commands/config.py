@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -15,6 +15,9 @@ from magpie_ollama.commands.configuration import KEYS
 from magpie_ollama.commands.options import debug_option, option
 from magpie_ollama.display import consoles
 from magpie_ollama.display.characters import printable
+
+MANY = 7
+"""Commands that are named in one line."""
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -93,8 +96,12 @@ def variables(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         consoles.show_json({variable: {"option": one, "commands": names} for variable, (one, names) in found.items()})
         return
-    rows = {variable: f"{one} of {', '.join(names)}" for variable, (one, names) in sorted(found.items())}
+    rows = {variable: f"{one} of {_listed(names)}" for variable, (one, names) in sorted(found.items())}
     consoles.show_facts(rows, consoles.stdout())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MANY else "most commands"
 
 
 def _commands(group: click.Command, ctx: click.Context, path: str = "") -> Iterator[tuple[str, click.Command]]:
