@@ -11,13 +11,26 @@ from typing import Protocol
 
 from magpie_ollama.asking.retrying import retrying
 from magpie_ollama.corpus.corpus import Corpus
-from magpie_ollama.errors import ModelMissing, NoServer, NotThisServer, ServerError, TemplateError, UsageError
+from magpie_ollama.errors import (
+    ModelMissing,
+    NoServer,
+    NotThisServer,
+    RequestRefused,
+    ServerError,
+    TemplateError,
+    UsageError,
+)
 from magpie_ollama.method.languages import Language
 from magpie_ollama.servers import registry, weights
 from magpie_ollama.servers.base import Model, PullProgress, Server, ServerChoice
 from magpie_ollama.servers.loaded import LoadedModel
 
 registry.kinds()  # now, while Ctrl-C just ends the process: some of what they import hides it
+
+NO_EMBEDDER = (
+    "name one with -m: `ollama pull bge-m3` fetches one of 100 languages (1.2 GB); the embedded engine takes a GGUF "
+    "file of one with --model-path"
+)
 
 ENGLISH = "en"
 """All that the packaged weights speak."""
@@ -86,12 +99,13 @@ async def load(
     def on_pull(step: PullProgress) -> None:
         steps.enter(f"Pulling {choice.model}", step.status, step.completed, step.total)
 
-    model = await choose_model(server, choice.model, choice.pull, on_pull)
+    model = await choose_model(server, choice.model, choice.pull, on_pull, choice.embeds)
     steps.enter(f"Loading {model.name}")
-    await asyncio.gather(
-        retrying(lambda: server.load(model.name), server.address),
-        asyncio.to_thread(meanwhile),
-    )
+    if not choice.embeds:  # loaded as one that writes, it would be loaded again
+        await asyncio.gather(
+            retrying(lambda: server.load(model.name), server.address),
+            asyncio.to_thread(meanwhile),
+        )
     # Its context is known once it is loaded.
     model = await retrying(lambda: server.describe(model.name), server.address)
     steps.enter("")
@@ -111,19 +125,32 @@ async def check_models(choice: ServerChoice, models: Sequence[str]) -> None:
 
 
 async def choose_model(
-    server: Server, wanted: str, pull: bool, on_pull: Callable[[PullProgress], None] = lambda step: None
+    server: Server,
+    wanted: str,
+    pull: bool,
+    on_pull: Callable[[PullProgress], None] = lambda step: None,
+    embeds: bool = False,
 ) -> Model:
-    """The model ``wanted``, or the only one there is. ``pull`` fetches a missing one where the server can.
+    """The model ``wanted``, or the only one there is of those that write, or that embed. ``pull`` fetches a missing one
+    where the server can.
 
-    Raises ``ModelMissing``, ``UsageError`` where there are several, ``TemplateError`` for one that only embeds.
+    Raises ``ModelMissing``, ``UsageError`` where there are several, ``TemplateError`` for one that only embeds, and
+    ``RequestRefused`` for one that does not.
     """
-    model = await _find(server, wanted, pull, on_pull)
-    if not model.generates:  # before it is loaded, which the server would refuse in words of its own
+    model = await _find(server, wanted, pull, on_pull, embeds)
+    if embeds and model.embeds is False:
+        raise RequestRefused(f"{model.name} writes text: it is no embedding model.", NO_EMBEDDER)
+    if not embeds and not model.generates:  # before it is loaded, which the server would refuse in words of its own
         raise TemplateError(f"{model.name} is an embedding model: it writes no text.", "choose a chat model with -m")
     return model
 
 
-async def _find(server: Server, wanted: str, pull: bool, on_pull: Callable[[PullProgress], None]) -> Model:
+async def _find(
+    server: Server, wanted: str, pull: bool, on_pull: Callable[[PullProgress], None], embeds: bool
+) -> Model:
+    def fits(model: Model) -> bool:
+        return model.embeds is not False if embeds else model.generates
+
     if wanted:
         if server.has_weights:
             return await server.describe((await server.models())[0])
@@ -145,21 +172,24 @@ async def _find(server: Server, wanted: str, pull: bool, on_pull: Callable[[Pull
             if not name.endswith("cloud"):
                 raise
             failure = error  # nobody is signed in, or online: those that are here can still be asked
-    if failure is not None and not any(model.generates for model in described):
+    fitting = sorted(model.name for model in described if fits(model))
+    if failure is not None and not fitting:
         raise failure
-    chat = sorted(model.name for model in described if model.generates)
-    if len(chat) > 1:
+    if len(fitting) > 1:
         raise UsageError(
-            f"{server.address} has {len(chat)} models: {', '.join(chat)}.",
-            f"choose one with -m, for example -m {chat[0]}",
+            f"{server.address} has {len(fitting)} models: {', '.join(fitting)}.",
+            f"choose one with -m, for example -m {fitting[0]}",
         )
-    if not chat:
+    if not fitting and embeds:
+        only = f", only for text: {', '.join(model.name for model in described)}" if described else ""
+        raise ModelMissing(f"{server.address} has no embedding model yet{only}.", NO_EMBEDDER)
+    if not fitting:
         only = f", only for embedding: {', '.join(model.name for model in described)}" if described else ""
         raise ModelMissing(
             f"{server.address} has no chat model yet{only}.",
             "fetch one, for example with `ollama pull llama3.2`, or add -m NAME --pull",
         )
-    return next(model for model in described if model.generates)
+    return next(model for model in described if fits(model))
 
 
 def _kind(choice: ServerChoice) -> type[Server]:

@@ -27,6 +27,8 @@ class ServerChoice:
     template: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     pull: bool = False
+    embeds: bool = False
+    """Whether vectors of texts are wanted of it, and no texts."""
 
     def beside(self, model: str, kind: str = "", host: str = "") -> ServerChoice:
         """Another model, on the same server unless a ``kind`` or a ``host`` is given; options are those of a kind."""
@@ -87,7 +89,8 @@ class Model:
 
     ``stops`` are the model's own stop strings, ``context`` its context in tokens as loaded or as trained.
     ``thinks`` says whether it can reason before it answers (None: not told), ``generates`` whether it
-    writes text at all. ``untold``: where its chat template comes from is not told, and it may be the server's guess.
+    writes text at all, ``embeds`` whether it makes vectors of texts (None: not told). ``untold``: where its chat
+    template comes from is not told, and it may be the server's guess.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Model:
     stops: tuple[str, ...] = ()
     thinks: bool | None = None
     generates: bool = True
+    embeds: bool | None = None
     untold: bool = False
 
 
@@ -217,6 +221,9 @@ class Server(Protocol):
 
         Servers hold the model to the schema while it writes. One that stops at ``max_tokens`` leaves broken JSON.
         """
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+        """A vector of each text, in their order. One that is longer than the context is cut, or ``PromptTooLong``."""
 
     def silent_for(self) -> float:
         """Seconds since the last byte came on any stream, or since the last request began."""

@@ -63,6 +63,7 @@ class EmbeddedServer(OpenAIServer):
         ``options`` as for ``OpenAIServer``, and ``num_ctx`` and ``num_thread`` by Ollama's names. Raises UsageError."""
         rest = dict(options or {})
         self._weights = weights
+        self._embeds = False
         self.slots = min(slots or USUAL_SLOTS, SLOTS)
         self._context = _whole(rest, "num_ctx", CONTEXT)
         self._own_threads = _whole(rest, "num_thread", 0)
@@ -87,7 +88,9 @@ class EmbeddedServer(OpenAIServer):
         weights.require()
         if "/" in choice.model and choice.model_path is None:
             on_step(f"Fetching {choice.model} from the Hugging Face Hub")
-        return cls(await weights.found(choice.model, choice.model_path), slots, choice.options)
+        server = cls(await weights.found(choice.model, choice.model_path), slots, choice.options)
+        server._embeds = choice.embeds
+        return server
 
     def advice(self, slots: int) -> str:
         if slots >= SLOTS:
@@ -108,7 +111,8 @@ class EmbeddedServer(OpenAIServer):
         if model != self._weights.stem:
             raise ModelMissing(f"The embedded engine runs {self._weights.stem}, not {model!r}.", "leave out -m")
         await self._start()
-        return Model(name=model, digest=_fingerprint(self._weights), context=self._context)
+        embeds = await asyncio.to_thread(gguf.embeds, self._weights)
+        return Model(name=model, digest=_fingerprint(self._weights), context=self._context, embeds=embeds)
 
     async def load(self, model: str) -> None:
         await self._start()
@@ -124,6 +128,10 @@ class EmbeddedServer(OpenAIServer):
             raise TemplateError(
                 f"The chat template in {self._weights.name} comes to no end.", "choose another model"
             ) from None
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+        await self._start()
+        return await super().embed(model, texts)
 
     async def close(self) -> None:
         if self._watching is not None:
@@ -177,6 +185,7 @@ class EmbeddedServer(OpenAIServer):
             "slots": self.slots,
             "context": self._context * self.slots,
             "threads": self._threads,
+            "embeds": self._embeds,
         }
         # Ctrl-C in a terminal reaches all processes of its group: this one is to finish its responses.
         process = await asyncio.create_subprocess_exec(

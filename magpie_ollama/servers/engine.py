@@ -4,8 +4,9 @@ llama.cpp's server runs in it, since a GGUF file is somebody else's: a chat temp
 begin, one that recurses ends its process by SIGSEGV, and one that grows takes all memory. A process can be killed.
 
 The first line of stdin is a JSON object: ``path``, ``alias``, ``key``, ``slots``, ``context`` (tokens, of all slots
-together) and ``threads``. One line of JSON on stdout answers: ``address``, or ``error`` with ``memory`` (whether that
-was wanting). It ends when stdin does, as it does however its parent ends.
+together), ``threads`` and ``embeds`` (vectors are wanted, and no texts). One line of JSON on stdout answers:
+``address``, or ``error`` with ``memory`` (whether that was wanting). It ends when stdin does, as it does however its
+parent ends.
 """
 
 import contextlib
@@ -52,6 +53,9 @@ def _open(asked: dict[str, Any]) -> Any:
     parameters.n_ctx = asked["context"]
     parameters.cpuparams.n_threads = asked["threads"]
     parameters.cpuparams.poll = 0  # waiting threads sleep: on a busy machine twice as quick as spinning
+    if asked["embeds"]:
+        parameters.embedding = True
+        parameters.n_batch = parameters.n_ubatch = asked["context"] // asked["slots"]  # a text must fit into one
     return xllamacpp.Server(parameters)
 
 

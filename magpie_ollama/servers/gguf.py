@@ -1,5 +1,5 @@
 """Whether a GGUF file is whole: its header says how far its tensors reach. The engine takes one that is cut short for
-one that it does not know.
+one that it does not know. And whether its model is one for embeddings.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
@@ -52,18 +53,26 @@ def check(path: Path) -> int:
     return size
 
 
+def embeds(path: Path) -> bool | None:
+    """Whether the model of a whole file makes vectors of texts: its header says how those of the tokens are pooled.
+    None where this does not understand it."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            pooled = (at for key, _, at, _ in _values(data) if key.endswith(b".pooling_type"))
+            return any(struct.unpack_from("<I", data, at)[0] for at in pooled)
+    except (OSError, KeyError, ValueError, RecursionError, struct.error):
+        return None
+
+
 def _end(data: mmap.mmap) -> int:
     """Where the last tensor ends. Raises struct.error where the file ends before, KeyError for what is not known."""
-    version, tensors, values = struct.unpack_from("<IQQ", data, 4)
+    version, tensors = struct.unpack_from("<IQ", data, 4)
     if version not in (2, 3):
         raise KeyError(version)
     place, alignment = 24, 32
-    for _ in range(values):
-        key, place = _text(data, place)
-        (kind,) = struct.unpack_from("<I", data, place)
+    for key, _, at, place in _values(data):  # noqa: B007  # where the tensors begin
         if key == b"general.alignment":
-            (alignment,) = struct.unpack_from("<I", data, place + 4)
-        place = _behind(data, place + 4, kind)
+            (alignment,) = struct.unpack_from("<I", data, at)
     end = 0
     for _ in range(tensors):
         _, place = _text(data, place)
@@ -75,6 +84,17 @@ def _end(data: mmap.mmap) -> int:
         block, length = _BLOCKS.get(kind, (1, 0))
         end = max(end, offset + prod(shape) // block * length)
     return -(-place // alignment) * alignment + end
+
+
+def _values(data: mmap.mmap) -> Iterator[tuple[bytes, int, int, int]]:
+    """Of each value its key, its type, where it stands, and the place behind it."""
+    (count,) = struct.unpack_from("<Q", data, 16)
+    place = 24
+    for _ in range(count):
+        key, place = _text(data, place)
+        (kind,) = struct.unpack_from("<I", data, place)
+        at, place = place + 4, _behind(data, place + 4, kind)
+        yield key, kind, at, place
 
 
 def _behind(data: mmap.mmap, place: int, kind: int) -> int:

@@ -50,3 +50,6 @@ class LoadedModel(Model):
         schema: Mapping[str, Any] | None = None,
     ) -> Awaitable[Completion]:
         return self.server.chat(self.name, messages, sampling, think, watch, schema)
+
+    def embed(self, texts: Sequence[str]) -> Awaitable[list[list[float]]]:
+        return self.server.embed(self.name, texts)

@@ -48,6 +48,7 @@ from magpie_ollama.servers.connections import LOOK, Connections, client_settings
 from magpie_ollama.servers.ollama_errors import refusal
 from magpie_ollama.servers.ollama_shapes import (
     Answered,
+    Embedded,
     Measured,
     Piece,
     Processes,
@@ -151,6 +152,7 @@ class OllamaServer(Server):
             stops=shown.stops,
             thinks=None if shown.capabilities is None else "thinking" in shown.capabilities,
             generates=shown.capabilities is None or "completion" in shown.capabilities,
+            embeds=None if shown.capabilities is None else "embedding" in shown.capabilities,
             untold=self._is_new and not shown.has_template,
         )
 
@@ -237,6 +239,11 @@ class OllamaServer(Server):
         if schema is not None:
             body["format"] = schema
         return await self._stream("/api/chat", body, watch)
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+        body = self._body(model, {}, stream=False) | {"input": list(texts)}
+        answer = await self._http.json("POST", "/api/embed", body)
+        return self._shaped("/api/embed", answer, Embedded).embeddings
 
     def silent_for(self) -> float:
         return self._http.silent_for()

@@ -85,7 +85,7 @@ def refusal(status: int, body: str, address: str, model: str) -> MagpieError:
         return Busy(f"Ollama at {address} is busy ({said}).", "wait, then run the same command again")
     if low == "invalid model name":
         return ModelMissing(f"{model!r} is no name of a model.", "check -m; `ollama list` shows what is there")
-    if status == 400 or "must be of type" in low:
+    if status in (400, 501) or "must be of type" in low:
         return RequestRefused(f"Ollama refused the request: {said}.", "check the options of this command")
     if status >= 500:
         return TransientError(f"Ollama failed: {said}.", LOOK)

@@ -125,6 +125,10 @@ class Answered(Struct):
     prompt_eval_count: Tokens | None = None
 
 
+class Embedded(Struct):
+    embeddings: list[list[float]]
+
+
 def is_same(listed: str, model: str) -> bool:
     """Whether a listed name is that of ``model``: Ollama ignores case, its registry's name and the tag "latest"."""
     return _plain_name(listed) == _plain_name(model)

@@ -42,6 +42,7 @@ from magpie_ollama.servers.openai_shapes import (
     Properties,
     Rendered,
     Tokens,
+    Vectors,
     Version,
     words,
 )
@@ -53,7 +54,14 @@ OTHER_OWNERS = {"sglang", "llamacpp", "tabbyAPI", "mlx"}
 SWALLOWED = 2
 """So many responses in reasoning alone, and not one in text, are no chance."""
 
-TOO_LONG = ("context size", "context length", "context window", "context overflow", "inputs` tokens")
+TOO_LONG = (
+    "context size",
+    "context length",
+    "context window",
+    "context overflow",
+    "inputs` tokens",
+    "large to process",
+)
 BUSY = ("rate limit", "too many requests", "overloaded", "queue is full", "is loading", "loading model")
 
 ABSENT = re.compile(r"prompt\b.*(required|missing)|(required|missing)\b.*prompt", re.IGNORECASE)
@@ -192,6 +200,11 @@ class OpenAIServer(Server):
         completion = await self._ask("/v1/chat/completions", body, watch)
         self._look_for_answers(completion, think)
         return completion
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+        body = {"model": model, "input": list(texts)} | self._options
+        told = await self._told("POST", "/v1/embeddings", Vectors, body)
+        return [vector.embedding for vector in sorted(told.data, key=lambda vector: vector.index)]
 
     def silent_for(self) -> float:
         return self._http.silent_for()

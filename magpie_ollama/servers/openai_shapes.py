@@ -132,6 +132,15 @@ class Answer(Struct):
         return self.error or None
 
 
+class Vector(Struct):
+    index: int
+    embedding: list[float]
+
+
+class Vectors(Answer):
+    data: list[Vector] = []
+
+
 class _Event(Answer):
     choices: list[_Choice] | None = None
     usage: Any = None

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from .base import Answer, Exchange, FakeServer
+from .embedding import vector
 from .faults import Fault, as_fault
 from .generation import Ask, Generated, Reply, Script, generate
 from .models import SMOLLM_SYSTEM, FakeModel
@@ -109,6 +110,8 @@ class FakeOpenAI(FakeServer):
         match self.flavour, route:
             case _, "GET /v1/models":
                 return self._json(self._models())
+            case _, "POST /v1/embeddings" if any("embedding" in model.capabilities for model in self.models):
+                return self._json(self._embeddings(self._parse(exchange)))
             case "vllm", "GET /health":
                 return web.Response(body=b"")
             case "vllm", "GET /version":
@@ -136,6 +139,18 @@ class FakeOpenAI(FakeServer):
                 text = self.models[0].tokenizer.decode(self._parse(exchange)["tokens"])
                 return self._json({"content": text})
         return None
+
+    def _embeddings(self, body: dict[str, Any]) -> dict[str, Any]:
+        """In any order: each says which it is."""
+        longest = max(len(text.split()) for text in body["input"])
+        if longest > self.context:
+            text = f"input ({longest} tokens) is too large to process. increase the physical batch size"
+            raise Refused(500, self.shape.error(500, text, "server_error"))
+        data = [
+            {"object": "embedding", "index": index, "embedding": vector(text)}
+            for index, text in enumerate(body["input"])
+        ]
+        return {"object": "list", "model": body["model"], "data": data[::-1]}
 
     def _models(self) -> dict[str, Any]:
         entries: list[dict[str, Any]] = []

@@ -15,6 +15,7 @@ from aiohttp import web
 from . import answers, catalog, gojson, openai_of_ollama
 from .answers import Job
 from .base import Answer, Exchange, FakeServer
+from .embedding import Embed, vector
 from .faults import Fault, as_fault
 from .generation import Ask, Reply, Script, generate
 from .gojson import BadRequest
@@ -71,6 +72,7 @@ class FakeOllama(FakeServer):
         default_context: int = 4096,
         port: int = 0,
         holds: int = 0,
+        embed: Embed = vector,
     ) -> None:
         super().__init__(parallel=parallel, max_queue=max_queue, delay=delay, script=script, port=port)
         self.version = version
@@ -79,6 +81,7 @@ class FakeOllama(FakeServer):
         self.pull_error = NO_REGISTRY
         self.default_context = default_context
         self.holds = holds
+        self.embed = embed
         self.loads = 0
         self.reloads = 0
         numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
@@ -110,6 +113,8 @@ class FakeOllama(FakeServer):
                     return self._show(exchange)
                 case "POST /api/pull":
                     return await self._pull(exchange, request)
+                case "POST /api/embed":
+                    return self._embed(exchange)
                 case "POST /api/generate" | "POST /api/chat":
                     return await self._generate(exchange, request)
             answer = await openai_of_ollama.handle(self, exchange, request)
@@ -180,6 +185,18 @@ class FakeOllama(FakeServer):
             broken = gojson.dumps({"error": self.pull_error}) + b"\n"
             return await self.stream(exchange, request, NDJSON, lines, self.delay, broken)
         return good({"status": "success"}) if model else error(500, self.pull_error)
+
+    def _embed(self, exchange: Exchange) -> Answer:
+        body = gojson.parse(exchange.raw, "EmbedRequest", {"model": "string"})
+        model = self.find(body.get("model", ""))
+        if model is None:
+            return error(404, f'model "{body.get("model", "")}" not found, try pulling it first')
+        if "embedding" not in model.capabilities:
+            return error(501, "this model does not support embeddings")
+        vectors = [self.embed(text) for text in body["input"]]
+        if None in vectors:
+            return error(400, "the input cannot be embedded")
+        return good({"model": model.name, "embeddings": vectors, "total_duration": 1, "load_duration": 1})
 
     # Generation.
 

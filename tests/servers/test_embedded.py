@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib.util
 import json
+import struct
 import time
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,22 @@ def test_weights_of_a_path(tmp_path: Path) -> None:
     assert str(path) in caught.value.cause
     path.write_bytes(b"GGUF")
     assert find_weights("", path) == path
+
+
+def test_a_model_for_embeddings_says_how_it_pools(tmp_path: Path) -> None:
+    def header(key: bytes, value: int) -> Path:
+        path = tmp_path / "m.gguf"
+        text = struct.pack("<Q", len(key)) + key
+        path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text + struct.pack("<II", 4, value))
+        return path
+
+    assert gguf.embeds(header(b"bert.pooling_type", 1)) is True
+    assert gguf.embeds(header(b"llama.pooling_type", 0)) is False
+    assert gguf.embeds(header(b"llama.context_length", 2048)) is False
+    assert gguf.embeds(tmp_path / "none.gguf") is None
+    path = header(b"bert.pooling_type", 1)
+    path.write_bytes(path.read_bytes()[:-6])
+    assert gguf.embeds(path) is None
 
 
 def test_weights_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
