@@ -280,6 +280,16 @@ def columns_option(command: F) -> F:
     )(command)
 
 
+def distance_option(command: F) -> F:
+    """From where on vectors are near to one another."""
+    return option(
+        "--distance",
+        type=FloatRange(0, 1),
+        default=0.05,
+        help="Nearer than this says the same: squared, between vectors of length 1. 0.05 is Magpie's.",
+    )(command)
+
+
 def debug_option(command: F) -> F:
     return option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
 

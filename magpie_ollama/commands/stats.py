@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 from rich.text import Text
 
 from magpie_ollama.commands.base import Command
-from magpie_ollama.commands.options import debug_option, option, quiet_option
+from magpie_ollama.commands.options import debug_option, distance_option, model_options, option, quiet_option
 from magpie_ollama.corpus.history import history
 from magpie_ollama.curation import provenance, statistics
 from magpie_ollama.display import consoles
 from magpie_ollama.display import statistics as shown
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.progress import reading_rows
+from magpie_ollama.display.removals import show_pair
 from magpie_ollama.display.words import size
+from magpie_ollama.errors import UsageError
 
 
 @click.command(cls=Command, examples=("stats it.jsonl", "stats it.jsonl --json"))
 @click.argument("file", type=click.Path(path_type=Path))
 @option("--near", is_flag=True, help="Count near-duplicates too, as `dedup` finds them; slower.")
+@option(
+    "--neighbours",
+    is_flag=True,
+    help="Tell how far instructions are from one another, by an embedding model; each one's distance goes to "
+    "FILE.magpie/neighbours.jsonl.",
+)
+@distance_option
+@option("--show", is_flag=True, help="With --neighbours, print each instruction that another one repeats, with it.")
+@model_options("Ollama")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
 @option("--json", "as_json", is_flag=True, help="As JSON.")
 @quiet_option
 @debug_option
-def command(file: Path, near: bool, skip_bad: bool, as_json: bool, quiet: bool) -> None:
+def command(file: Path, near: bool, as_json: bool, quiet: bool, **given: Any) -> None:
     """Tell what is in a corpus: languages, steerings, models, lengths, duplicates; and what its runs cost.
 
     FILE is any JSONL file of instruction data; - is stdin. Lengths are in words, or in characters for languages
-    without spaces. A duplicate has the instruction of a record before it, but for case and spaces.
+    without spaces. A duplicate has the instruction of a record before it, but for case and spaces. With --neighbours,
+    -m and the options after it name an embedding model.
     """
-    with reading_rows(file, skip_bad=skip_bad, quiet=quiet) as rows:
+    if given["show"] and not given["neighbours"]:
+        raise UsageError("--show shows neighbours", "add --neighbours")
+    with reading_rows(file, skip_bad=given["skip_bad"], quiet=quiet) as rows:
         found = statistics.of(rows, near=near)
+    if given["neighbours"]:
+        from magpie_ollama.commands.embedding import beside
+
+        found.neighbours, pairs = beside(file, {**given, "quiet": quiet})
     runs, notices = history(file, found.kinds["runs"]) if file != Path("-") else ([], [])
     if not quiet:
         for notice in notices:
@@ -45,6 +64,7 @@ def command(file: Path, near: bool, skip_bad: bool, as_json: bool, quiet: bool) 
             "bytes": rows.size,
             "bad_lines": len(rows.bad),
             **found.to_dict(),
+            **({"pairs": [pair.to_dict() for pair in pairs]} if given["show"] else {}),
             "runs": [run.to_dict() for run in runs],
             "operations": [msgspec.to_builtins(one) for one in done],
         }
@@ -54,6 +74,8 @@ def command(file: Path, near: bool, skip_bad: bool, as_json: bool, quiet: bool) 
     facts = {"file": f"{name} ({size(rows.size)})" if rows.size else name}
     console = consoles.stdout()
     shown.show(found, runs, facts, console)
+    for pair in pairs if given["show"] else ():
+        show_pair(pair.first, pair.second, pair.distance, "away", console, ("one", "other"))
     if done:
         console.print()
     for one in done:

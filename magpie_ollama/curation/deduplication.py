@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from magpie_ollama.curation.neighbours import Meaning
 from magpie_ollama.method import duplicates, segments
 from magpie_ollama.method.duplicates import BANDS, PERMUTATIONS, THRESHOLD, normalise
 
@@ -33,24 +34,30 @@ _COMPARED = 2**16
 
 class Twin(NamedTuple):
     """What a text repeats: the ``first``-th of the kept texts, counted from 0. ``similarity`` is 1.0 for a duplicate,
-    but for case, punctuation and spaces; else the estimated Jaccard similarity, below 1."""
+    but for case, punctuation and spaces; else the estimated Jaccard similarity, below 1. Of a text that is ``meant`` so
+    it is the cosine."""
 
     first: int
     similarity: float
+    meant: bool = False
 
     @property
     def reason(self) -> str:
+        if self.meant:
+            return "semantic_duplicate"
         return "duplicate" if self.similarity == 1.0 else "near_duplicate"
 
 
 class Deduplicator:
-    """The kept texts: 0.5 KB each, 0.2 KB with ``exact``, which finds no near-duplicates.
+    """The kept texts: 0.5 KB each, 0.2 KB with ``exact``, which finds no near-duplicates; and their vectors with a
+    ``meaning``, which is asked of those that repeat nothing else.
 
     ``_rows`` are their signatures. ``_runs`` are sorted keys of their bands, each with the place of its row in the
     lower 32 bits; few and large ones, for they are merged as they come.
     """
 
-    def __init__(self, *, threshold: float = THRESHOLD, exact: bool = False) -> None:
+    def __init__(self, *, threshold: float = THRESHOLD, exact: bool = False, meaning: Meaning | None = None) -> None:
+        self._meaning = meaning
         self._needed = threshold * PERMUTATIONS
         self._only_exact = exact
         self._exact: dict[bytes, int] = {}
@@ -66,8 +73,8 @@ class Deduplicator:
         apart = [_particulars(text, plain) for text, plain in zip(texts, plains, strict=True)]
         if inputs:
             apart = ["\n".join(filter(None, both)) for both in zip(apart, map(normalise, inputs), strict=True)]
-        given = zip(keys, plains, apart, strict=True)
-        fresh = {key: (plain, other) for key, plain, other in given if key not in self._exact}
+        given = zip(keys, plains, apart, texts, strict=True)
+        fresh = {key: rest for key, *rest in given if key not in self._exact}
         near = [None] * len(fresh) if self._only_exact else self._near(*zip(*fresh.values(), strict=True))
         outcome = dict(zip(fresh, near, strict=True))
         twins: list[Twin | None] = []
@@ -86,7 +93,9 @@ class Deduplicator:
             if twin is not None:
                 self._exact.setdefault(duplicates.exact_key(normalise(text)), twin.first)
 
-    def _near(self, plains: Sequence[str] = (), apart: Sequence[str] = ()) -> list[Twin | None]:
+    def _near(
+        self, plains: Sequence[str] = (), apart: Sequence[str] = (), texts: Sequence[str] = ()
+    ) -> list[Twin | None]:
         """The twins of new texts, no two of them equal; the rows of those without one are added."""
         if not plains:
             return []
@@ -97,6 +106,8 @@ class Deduplicator:
         twins: list[Twin | None] = [None] * len(plains)
         for text, place, equal in self._matches(rows, *self._earlier(keys), self._rows):
             twins[text] = _better(twins[text], place, equal)
+        if self._meaning is not None:
+            self._meaning.look(texts, apart)
         kept: dict[int, int] = {}  # place by text, of those of this batch
         together: dict[int, list[tuple[int, int]]] = {}
         for text, other, equal in self._matches(rows, *_among(keys), rows):
@@ -105,9 +116,13 @@ class Deduplicator:
             for other, equal in together.get(text, ()):
                 if other in kept:
                     twins[text] = _better(twins[text], kept[other], equal)
+            if twins[text] is None and self._meaning is not None and (found := self._meaning.twin(text, kept)):
+                twins[text] = Twin(found[0], min(found[1], 0.99), meant=True)
             if twins[text] is None:
                 kept[text] = base + len(kept)
         self._add(rows, keys, list(kept))
+        if self._meaning is not None:
+            self._meaning.keep(list(kept))
         return twins
 
     def _earlier(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

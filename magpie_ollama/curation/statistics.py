@@ -8,13 +8,16 @@ from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from magpie_ollama import prompts
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation.filters import language_code
 from magpie_ollama.method import languages, topics
 from magpie_ollama.method.variety import LATELY, Variety, repeats, shipped_subjects, spaceless
+
+if TYPE_CHECKING:
+    from magpie_ollama.curation.neighbours import Neighbours  # NumPy takes its time
 
 Unit = Literal["words", "characters"]
 
@@ -85,6 +88,7 @@ class Statistics:
         self._groups: dict[Hashable, _Group] = {}
         self._hashes = array("q")
         self._repeated: int | None = None
+        self.neighbours: Neighbours | None = None
         self.variety = Variety()
         self._newest: deque[str] = deque(maxlen=2 * LATELY)
 
@@ -170,6 +174,7 @@ class Statistics:
             "turns": {str(turns): count for turns, count in sorted(self.turns.items())},
             "duplicates": self.duplicates,
             "near_duplicates": self.near_duplicates,
+            "neighbours": self.neighbours and self.neighbours.to_dict(),
             "variety": self.variety.to_dict(),
             "languages": [
                 {

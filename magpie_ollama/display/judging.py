@@ -39,7 +39,7 @@ def _line(progress: JudgingProgress) -> str:
 
 
 def _count(progress: JudgingProgress) -> str:
-    return f"{progress.done}/{progress.total} judged ({share(progress.done, progress.total)})"
+    return f"{progress.done}/{progress.total} {progress.deed} ({share(progress.done, progress.total)})"
 
 
 def _rates(progress: JudgingProgress) -> list[str]:

@@ -45,12 +45,19 @@ def show_reasons(counts: Mapping[str, int], explanations: Mapping[str, str], con
     console.print(table)
 
 
-def show_pair(kept: tuple[int, str], removed: tuple[int, str], similarity: float, console: Console) -> None:
+def show_pair(
+    kept: tuple[int, str],
+    removed: tuple[int, str],
+    similarity: float,
+    reason: str,
+    console: Console,
+    names: tuple[str, str] = ("kept", "removed"),
+) -> None:
     """Two instructions with their line numbers, one under the other; on a terminal each is cut at its width."""
     numbers = [f"line {number}" for number, _ in (kept, removed)]
     width = max(map(len, numbers))
-    console.print(Text(f"{similarity:.2f}", "bold"), "duplicate" if similarity == 1.0 else "near_duplicate")
-    for what, number, (_, text) in zip(("kept", "removed"), numbers, (kept, removed), strict=True):
+    console.print(Text(f"{similarity:.2f}", "bold"), reason)
+    for what, number, (_, text) in zip(names, numbers, (kept, removed), strict=True):
         line = Text.assemble(f"  {what:<7}  {number:<{width}}  ", inline(text))
         if console.is_terminal:
             line.truncate(console.width, overflow="ellipsis")

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from magpie_ollama.corpus.history import PastRun
+from magpie_ollama.curation.neighbours import Neighbours
 from magpie_ollama.curation.statistics import Part, Statistics, Unit, bins, quantiles
 from magpie_ollama.display import variety
 from magpie_ollama.display.characters import inline
@@ -107,9 +108,18 @@ def _facts(found: Statistics) -> dict[str, str]:
     if found.near_duplicates is not None:
         near = found.near_duplicates
         rows["near-duplicates"] = f"{near:,} ({share(near, whole)}) more" if near else "none"
+    if found.neighbours is not None:
+        rows["neighbours"] = _neighbours(found.neighbours)
     if whole:
         rows["variety"] = variety.told(found.variety)
     return rows
+
+
+def _neighbours(found: Neighbours) -> str:
+    low, median, high = (found.quantiles(found.distance).get(name, 2.0) for name in ("p5", "p50", "p95"))
+    repeated = f"{counted(found.repeated, 'record')} ({share(found.repeated, len(found.distance))})"
+    away = f"the nearest is {median:.2f} [{low:.2f}-{high:.2f}] away"
+    return f"{repeated} nearer than {found.bound:g} to another; {away}, by {inline(found.model)}"
 
 
 def _form(key: str) -> str:

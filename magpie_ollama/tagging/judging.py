@@ -41,7 +41,8 @@ THOUGHT = 2000
 @dataclass(slots=True)
 class JudgingProgress:
     """The state of the judging, for whoever displays it. ``total`` are the records that were not judged before;
-    ``invalid`` counts answers without valid tags, ``unjudged`` records that never got any."""
+    ``invalid`` counts answers without valid tags, ``unjudged`` records that never got any. ``deed`` is what is done to
+    a record."""
 
     total: int = 0
     judged: int = 0
@@ -50,6 +51,7 @@ class JudgingProgress:
     in_flight: int = 0
     step: str = ""
     started: float = 0.0
+    deed: str = "judged"
     notices: list[str] = field(default_factory=list)
 
     def enter(self, step: str, detail: str = "", done: int = 0, total: int = 0) -> None:
