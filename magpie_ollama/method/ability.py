@@ -14,6 +14,9 @@ from magpie_ollama.records import DROPPED, KEPT, Attempt
 ENOUGH = 30
 """Attempts after which a verdict is given: at .5, an interval of 95 % is .34 wide."""
 
+STEERED = 2 / 3
+"""Share of them that must have been steered: auto tries what steers to nothing, too."""
+
 
 class Writes(StrEnum):
     YES = "writes"
@@ -56,18 +59,20 @@ _UNSOUND = {
 
 
 def ability(attempts: Iterable[Attempt], unsteered: bool = False, enough: int = ENOUGH) -> Ability | None:
-    """None for fewer than ``enough`` attempts that say something of the language: steered ones, or ``unsteered`` too.
+    """None for fewer than ``enough`` attempts that came to an end, or fewer than ``STEERED`` of them that say something
+    of the language: steered ones, or ``unsteered`` too.
 
     "Writes": .8 of the texts in the language are sound, with a fluency of .85 where that is measured; "does not": fewer
     than half are, or it is below .72, or fewer texts than a quarter of ``enough`` came out in it. SmolLM2-135M's
     Italian, real words without sense, has a median of .62 at temperature 0.5, its Spanish .74; at 1.0 they are
     invented, .41 and .51. No other model has been measured.
     """
-    steered = in_language = real = 0
+    ended = steered = in_language = real = 0
     known, fluent = [], []
     for attempt in attempts:
         reason = next((one for one in Reason if one == attempt.outcome), None)
         told_nothing = attempt.outcome == DROPPED or reason in (Reason.NO_ANSWER, Reason.BROKEN_OFF)
+        ended += not told_nothing
         if told_nothing or (attempt.steering == NONE and not unsteered):
             continue
         steered += 1
@@ -79,7 +84,7 @@ def ability(attempts: Iterable[Attempt], unsteered: bool = False, enough: int = 
         if passed or reason is Reason.INVENTED_WORDS:  # a model is sure of a loop
             known += [attempt.known_words] if attempt.known_words else []
             fluent += [attempt.fluency] if attempt.fluency else []
-    if steered < enough:
+    if ended < enough or steered < STEERED * enough:
         return None
     words, ease = median(known or [0.0]), median(fluent or [0.0])
     sound = real / in_language if in_language else 0.0

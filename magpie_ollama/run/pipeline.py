@@ -296,14 +296,15 @@ class Pipeline:
     def _judge(self, attempt: Attempt) -> None:
         """Says once, as soon as it is known, that the model does not write the language well."""
         self._newest.append(attempt)
-        language, progress = self._settings.language, self._progress
-        if progress.attempts_here % ENOUGH == 0 or self._over:
-            first = progress.ability is None
-            progress.ability = ability(self._newest, unsteered=language.code == "en") or progress.ability
-            if first and progress.ability is not None and progress.ability.writes is not Writes.YES:
-                told = progress.ability.told(self._model.name, language.english)
+        language, progress, before = self._settings.language, self._progress, self._progress.ability
+        if before is None or progress.attempts_here % ENOUGH == 0 or self._over:
+            found = progress.ability = ability(self._newest, unsteered=language.code == "en") or before
+            if found and found.writes is not Writes.YES and (before is None or before.writes is Writes.YES):
                 compare = f"`magpie-ollama compare -l {language.code} --temperature 0.5,0.7,1.0`"
-                progress.notices.append(f"{told} A larger model may; {compare} tells what helps this one.")
+                told = found.told(self._model.name, language.english)
+                progress.notices.append(
+                    f"{told} A larger model may; {compare} tells which temperature and steering help this one."
+                )
 
     def _drop_instructions(self) -> None:
         for task, draft in self._drafts.items():

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml, default_script, embedder, harmony, llama3
 from fake_ollama.templates import base_model
-from run.support import generate, generating, settings, until
+from run.support import QUESTION, generate, generating, settings, until
 
 from magpie_ollama.errors import TemplateError
 from magpie_ollama.method.duplicates import DuplicateIndex
@@ -64,6 +64,15 @@ def test_the_summary_tells_steerings_and_attempts_of_one_kind(tmp_path: Path) ->
     funnel = made.progress.funnel
     assert "dropped" in funnel.outcomes
     assert funnel.steerings.total() == funnel.attempts
+
+
+def test_a_model_that_does_not_write_the_language_is_told_after_thirty_attempts(tmp_path: Path) -> None:
+    """Auto tries unsteered attempts among them, which say nothing of the language."""
+    with FakeOllama(script=lambda ask: Reply(f"{QUESTION} {ask.seed}")) as fake:
+        made = generate(settings(fake, 5, language="it", steering="auto", max_attempts=30), tmp_path / "it.jsonl")
+    assert len(made.attempts) == 30 and any(attempt["steering"] == "none" for attempt in made.attempts)
+    told = [notice for notice in made.progress.notices if "does not write Italian" in notice]
+    assert len(told) == 1 and "`magpie-ollama compare -l it --temperature 0.5,0.7,1.0` tells" in told[0]
 
 
 def test_fewer_than_an_unfinished_run_has_are_made_beside_it(tmp_path: Path) -> None:
