@@ -92,9 +92,10 @@ class Recording(EmbeddedServer):
         think: bool,
         watch: Watch,
         schema: Mapping[str, Any] | None = None,
+        top: int = 0,
     ) -> Completion:
         timed = _Timed(watch)
-        completion = await super().chat(model, messages, sampling, think, timed, schema)
+        completion = await super().chat(model, messages, sampling, think, timed, schema, top)
         written = self._written[asyncio.current_task()]
         if written.prompt_tokens:
             _enter(self.responses, completion, timed, written.prompt_tokens + written.tokens)

@@ -71,6 +71,8 @@ class Completion:
     of pieces received where the request was cancelled. ``logprob`` is the sum over the tokens of ``text``, in nats;
     None where the server gave none. ``unshown`` counts tokens that were generated amid the text and that the server
     left out of it, as far as it can be known. ``cached_tokens`` is what the prompt cache saved, 0 where it is not told.
+    ``first`` are the tokens that might have stood where the text's first letter does, with their log-probabilities in
+    nats; {} where they were not asked for, or not told.
     """
 
     text: str = ""
@@ -81,6 +83,7 @@ class Completion:
     tokens: int = 0
     logprob: float | None = None
     unshown: int = 0
+    first: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +219,10 @@ class Server(Protocol):
         think: bool,
         watch: Watch,
         schema: Mapping[str, Any] | None = None,
+        top: int = 0,
     ) -> Completion:
-        """The assistant's next turn; with a JSON schema, in JSON that follows it.
+        """The assistant's next turn; with a JSON schema, in JSON that follows it. With ``top`` (20 at most), so many
+        of the likeliest first tokens are asked for.
 
         Servers hold the model to the schema while it writes. One that stops at ``max_tokens`` leaves broken JSON.
         """

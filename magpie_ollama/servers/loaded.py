@@ -48,8 +48,9 @@ class LoadedModel(Model):
         think: bool,
         watch: Watch,
         schema: Mapping[str, Any] | None = None,
+        top: int = 0,
     ) -> Awaitable[Completion]:
-        return self.server.chat(self.name, messages, sampling, think, watch, schema)
+        return self.server.chat(self.name, messages, sampling, think, watch, schema, top)
 
     def embed(self, texts: Sequence[str]) -> Awaitable[list[list[float]]]:
         return self.server.embed(self.name, texts)

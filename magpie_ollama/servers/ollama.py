@@ -233,11 +233,14 @@ class OllamaServer(Server):
         think: bool,
         watch: Watch,
         schema: Mapping[str, Any] | None = None,
+        top: int = 0,
     ) -> Completion:
         body = self._body(model, _sampling(sampling))
         body |= {"messages": messages, "think": think, "truncate": False}
         if schema is not None:
             body["format"] = schema
+        if top:
+            body |= {"logprobs": True, "top_logprobs": top}
         return await self._stream("/api/chat", body, watch)
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
@@ -274,6 +277,8 @@ class OllamaServer(Server):
             if said is not None and said.thinking:
                 completion.reasoning += said.thinking
             text = (piece.response if said is None else said.content) or ""
+            if text.strip() and not completion.text.strip() and isinstance(piece, Measured) and piece.logprobs:
+                completion.first = {one.token: one.logprob for one in piece.logprobs[-1].top_logprobs or ()}
             if piece.done:
                 done = piece
             elif done is None:

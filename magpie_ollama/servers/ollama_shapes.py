@@ -20,8 +20,15 @@ Logprob = Annotated[float, Meta(ge=-1e6, le=0.01)]
 Tokens = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
+class Likely(Struct):
+    token: str
+    logprob: Logprob
+
+
 class Token(Struct):
     logprob: Logprob
+    token: str | None = None
+    top_logprobs: list[Likely] | None = None
 
 
 class Said(Struct):

@@ -191,8 +191,11 @@ class OpenAIServer(Server):
         think: bool,
         watch: Watch,
         schema: Mapping[str, Any] | None = None,
+        top: int = 0,
     ) -> Completion:
         body = self._body(model, sampling) | {"messages": messages}
+        if top:
+            body |= {"logprobs": True, "top_logprobs": top}
         if schema is not None:
             wanted = {"name": "answer", "schema": schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": wanted}

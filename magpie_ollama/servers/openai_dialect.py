@@ -39,6 +39,7 @@ class Tunable:
 TUNABLE: Mapping[str, Tunable] = {
     # Those that servers refuse most come first. mlx has a flag where the API has a number.
     "logprobs": Tunable("confidence is not measured", lambda value: () if value is True else (True,)),
+    "top_logprobs": Tunable("a judge's score is not weighed", lambda value: (5,) if value > 5 else ()),
     "top_k": Tunable(instead=lambda value: (0,) if value == -1 else ()),
     "top_p": Tunable(),
     "min_p": Tunable(),

@@ -31,6 +31,7 @@ class Token(Struct):
     logprob: Logprob | None = None
     token: object = None
     bytes: object = None
+    top_logprobs: object = None
 
 
 class Logprobs(Struct):
@@ -45,6 +46,11 @@ class Logprobs(Struct):
         if self.content:
             return [token.logprob for token in self.content]
         return list(self.token_logprobs or ())
+
+    def likely(self) -> dict[str, float]:
+        """Those that might have stood where the last token does; {} where they are not told."""
+        top = optional(self.content[-1].top_logprobs, list[Token]) if self.content else None
+        return {one.token: one.logprob for one in top or () if isinstance(one.token, str) and one.logprob is not None}
 
     def is_empty(self) -> bool:
         """Whether a token without text is among them."""

@@ -149,6 +149,8 @@ class Reading:
             self._empty.clear()
         if numbers:
             self._measure(numbers, text)
+        if text.strip() and not completion.text.strip() and choice.logprobs is not None:
+            completion.first = choice.logprobs.likely()
         if len(completion.text) + len(completion.reasoning) > LONGEST_TEXT:
             completion.finish_reason = "length"
             return True

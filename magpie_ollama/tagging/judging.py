@@ -6,36 +6,25 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field
 
 from magpie_ollama.asking.opening import opened
-from magpie_ollama.asking.retrying import NO_ANSWERS, broken, retrying
+from magpie_ollama.asking.retrying import broken
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.reading import Row
-from magpie_ollama.errors import PromptTooLong, RequestRefused, ServerError, TransientError, Unfinished
-from magpie_ollama.servers.base import Sampling, ServerChoice
+from magpie_ollama.errors import RequestRefused, ServerError
+from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.servers.loaded import LoadedModel
 from magpie_ollama.tagging import scales
+from magpie_ollama.tagging.answers import Answers
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.scales import Judgement
-
-TRIES = 4
-"""The first greedy; the others at ``AGAIN``, each with its seed: a greedy judge would only repeat itself."""
 
 BARREN = 5
 """After so many records without a valid answer, and none with one, the judge is given up."""
 
 SHOWN = 200
 """Characters of a judge's words that an error tells."""
-
-FIRST = Sampling(temperature=0.0, max_tokens=200)
-AGAIN = Sampling(temperature=0.7, max_tokens=200)
-"""A judgement has some 40 tokens; the rest is room for the blanks that some servers let a model write in JSON."""
-
-THOUGHT = 2000
-"""Tokens of a further try where an answer was cut: some models think before they answer, whatever they are asked."""
 
 
 @dataclass(slots=True)
@@ -76,18 +65,18 @@ class JudgingProgress:
 class Judging:
     """A model at work as a judge. ``stop`` has it begin no more; those in flight are finished."""
 
-    def __init__(self, model: LoadedModel, parallel: int, progress: JudgingProgress) -> None:
+    def __init__(self, model: LoadedModel, parallel: int, progress: JudgingProgress, option: str = "-m") -> None:
+        """``option`` is the one that names the judge."""
         self.model = model.name
+        self.server = model.server
         self.judge = scales.load()
         self.stopped = False
-        self._schema: dict[str, Any] | None = scales.schema(self.judge)
+        self._option = option
+        self._answers = Answers(model, progress.notices)
+        self._schema = scales.schema(self.judge)
         self._loaded = model
         self._parallel = parallel
         self._progress = progress
-        self._no_answers = 0
-        self._judges = False
-        self._said = ""
-        self._failure: TransientError | None = None
 
     def stop(self) -> None:
         self.stopped = True
@@ -114,7 +103,7 @@ class Judging:
         for row in rows:
             key = scales.key(row)
             if judgements.tags(key) is not None:
-                self._judges = True
+                self._answers.valid = True
             elif key not in tried:
                 tried.add(key)
                 yield row
@@ -138,7 +127,7 @@ class Judging:
         try:
             tags = await self._tags(row)
         except RequestRefused:
-            if not self._judges:  # else it is this record's fault: others were judged
+            if not self._answers.valid:  # else it is this record's fault: others were judged
                 raise
             tags = None
         finally:
@@ -150,64 +139,30 @@ class Judging:
         else:
             judgements.add(scales.key(row), tags)
             progress.judged += 1
-            self._judges = True
         return tags
 
     async def _tags(self, row: Row) -> Judgement | None:
-        longest, room = scales.LONGEST, FIRST.max_tokens
-        refused: RequestRefused | None = None
-        for number in range(TRIES):
-            messages = scales.request(self.judge, row, longest)
-            sampling = replace(AGAIN.seeded(number) if number else FIRST, max_tokens=room)
-            schema = None if refused else self._schema
-            ask = partial(self._loaded.chat, messages, sampling, think=False, watch=_never, schema=schema)
-            try:
-                completion = await retrying(ask, self._loaded.address)
-            except PromptTooLong:
-                longest //= 2
-                continue
-            except RequestRefused as error:
-                if self._judges or schema is None:
-                    raise
-                refused = error
-                continue
-            except TransientError as error:
-                if isinstance(error, Unfinished) and number + 1 < TRIES:
-                    continue
-                self._failed(error)
-                return None
-            if refused and self._schema:
-                self._schema = None
-                told = f"The server refuses a JSON schema ({refused.cause}): the judge is asked without one."
-                self._progress.notices.append(told)
-            self._no_answers = 0
-            tags = scales.parse(completion.text, self.judge, self.model)
-            if tags is not None:
-                return tags
-            self._progress.invalid += 1
-            self._said = completion.text
-            if completion.finish_reason == "length":
-                room = THOUGHT
-        return None
-
-    def _failed(self, error: TransientError) -> None:
-        self._no_answers += 1
-        self._failure = error
-        if self._no_answers >= NO_ANSWERS:
-            raise broken(error) from error
+        tags = await self._answers.get(
+            lambda longest: scales.request(self.judge, row, longest),
+            scales.LONGEST,
+            self._schema,
+            lambda text: scales.parse(text, self.judge, self.model),
+        )
+        self._progress.invalid = self._answers.invalid
+        return tags
 
     def _check_it_judges(self) -> None:
         """Raises ServerError where all that was asked came to nothing: a file of empty tags is no result."""
         progress = self._progress
-        if self._judges or not progress.unjudged:
+        if self._answers.valid or not progress.unjudged:
             return
-        if self._failure is not None and not progress.invalid:
-            raise broken(self._failure) from self._failure
-        said = " ".join(self._said.split())
+        if self._answers.failure is not None and not progress.invalid:
+            raise broken(self._answers.failure) from self._answers.failure
+        said = " ".join(self._answers.said.split())
         words = f"it said: {said[:SHOWN]}{' ...' if len(said) > SHOWN else ''}" if said else "the last was empty"
         raise ServerError(
             f"None of {progress.invalid} answers of {self.model} is a valid judgement; {words}",
-            "choose another judge with -m, or a server that holds a model to a JSON schema; nothing was written",
+            f"choose another judge with {self._option}, or a server that holds a model to a JSON schema",
         )
 
 
@@ -219,7 +174,3 @@ async def open_judge(choice: ServerChoice, parallel: int, progress: JudgingProgr
     """
     async with opened(choice, parallel, progress, stands_in=False) as model:
         yield Judging(model, parallel, progress)
-
-
-def _never(text: str) -> bool:
-    return False

@@ -86,7 +86,7 @@ def schema(judge: Judge) -> dict[str, Any]:
 def request(judge: Judge, row: Row, longest: int = LONGEST) -> list[Message]:
     """The judge's messages for a row. The system message is the same for all: servers keep it in their cache."""
     before, between, after = re.split(r"\{instruction\}|\{response\}", judge.request)
-    shown = _shortened(row.instruction, longest), _shortened(row.response, longest) or "(none)"
+    shown = shortened(row.instruction, longest), shortened(row.response, longest) or "(none)"
     content = f"{before}{shown[0]}{between}{shown[1]}{after}"
     return [{"role": "system", "content": judge.system}, {"role": "user", "content": whole_text(content)}]
 
@@ -173,7 +173,7 @@ def check_no_other_tags(row: Row, path: Path) -> None:
     )
 
 
-def _shortened(text: str, longest: int) -> str:
+def shortened(text: str, longest: int) -> str:
     """Beginning and end, where the whole is too long: what is asked often stands at the end."""
     text = text.strip()
     if len(text) <= longest:

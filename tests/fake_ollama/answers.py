@@ -111,6 +111,10 @@ def _logprobs(job: Job, made: Generated) -> list[Json]:
     entries: list[Json] = []
     for piece, logprob in zip(made.pieces, made.logprobs, strict=False):
         entry: Json = {"token": piece, "logprob": logprob, "bytes": list(piece.encode())}
-        others = [{"token": f" {n}", "logprob": logprob - n, "bytes": list(b" %d" % n)} for n in range(1, top)]
+        others = [{"token": f" w{n}", "logprob": logprob - n, "bytes": list(b" w%d" % n)} for n in range(1, top)]
+        if made.top and not entries:
+            told = [{"token": one, "logprob": value, "bytes": list(one.encode())} for one, value in made.top.items()]
+            entries.append({**entry, "top_logprobs": told[:top]} if top else entry)
+            continue
         entries.append({**entry, "top_logprobs": [entry, *others]} if top else entry)
     return entries

@@ -34,7 +34,8 @@ class Reply:
 
     `done_reason` "length" claims a cut that no limit made. `logprob` is that of every token, or one a token.
     `delay` is the pause before each token, None the server's own. Control tokens in `text` act as such. A piece that is
-    not ASCII is a letter of so many tokens as `parts` says.
+    not ASCII is a letter of so many tokens as `parts` says. `top` are the likeliest first tokens of a chat, where a
+    request asks for them.
     """
 
     text: str | Sequence[str]
@@ -44,6 +45,7 @@ class Reply:
     delay: float | None = None
     fault: Fault | Kind | None = None
     parts: int = 1
+    top: Mapping[str, float] = field(default_factory=dict)
 
 
 Script = Callable[[Ask], Reply | str]
@@ -83,6 +85,7 @@ class Generated:
     stop: str | None = None
     end: str = ""
     parts: int = 1
+    top: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -124,6 +127,7 @@ def generate(
     made = Generated(thinking, pieces, reason, count, [], end=ended_by)
     _cut_at_stop(made, stops)
     made.parts = reply.parts
+    made.top = reply.top
     if isinstance(reply.logprob, (int, float)):
         made.logprobs = [float(reply.logprob)] * len(made.pieces)
     else:

@@ -81,6 +81,7 @@ class Own(Server):
         think: bool,
         watch: Watch,
         schema: Mapping[str, Any] | None = None,
+        top: int = 0,
     ) -> Completion:
         about = messages[-1]["content"]
         text = answer(sampling.seed, about) if schema is None else json_by_schema(schema, random.Random(len(about)))

@@ -336,5 +336,8 @@ def _logprobs(run: Run, sample: Generated, start: int, end: int, numbered: bool)
     for piece, logprob in zip(sample.pieces[start:end], sample.logprobs[start:end], strict=True):
         number = {"id": run.tokenizer.encode(piece)[0]} if numbered and piece else {}
         value = {"token": piece, "bytes": list(piece.encode()), "logprob": logprob}
-        entries.append({**number, **value, "top_logprobs": [{**number, **value}] * min(1, wanted)})
+        top = [{**number, **value}] * min(1, wanted)
+        if sample.top and not start and not entries:
+            top = [{"token": t, "bytes": list(t.encode()), "logprob": p} for t, p in sample.top.items()][:wanted]
+        entries.append({**number, **value, "top_logprobs": top})
     return {"content": entries}

@@ -18,8 +18,9 @@ from magpie_ollama.corpus.reading import Rows
 from magpie_ollama.errors import MagpieError, NoServer, RequestRefused, ServerError
 from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.tagging import scales
+from magpie_ollama.tagging.answers import TRIES
 from magpie_ollama.tagging.judgements import Judgements
-from magpie_ollama.tagging.judging import BARREN, TRIES, Judging, JudgingProgress, open_judge
+from magpie_ollama.tagging.judging import BARREN, Judging, JudgingProgress, open_judge
 
 RECORDINGS = Path(__file__).parent.parent / "fake_ollama" / "recordings"
 GOOD = '{ "category": "Math", "difficulty": "easy", "quality": "good", "safety": "safe" }'
