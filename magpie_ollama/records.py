@@ -184,6 +184,9 @@ KEPT = "kept"
 DROPPED = "dropped"
 """In flight when the target was reached or the run interrupted."""
 
+UNWANTED = "unwanted"
+"""The record is whole, and its tags are not those that are wanted (``--where``)."""
+
 RETRIED = "retried"
 """No outcome: the tokens of responses that were rejected and tried again, whatever came of it."""
 

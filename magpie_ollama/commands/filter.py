@@ -203,22 +203,17 @@ def _criteria(given: dict[str, Any]) -> Criteria:
         max_response_words=given["max_response_words"],
         match=given["match"],
         not_match=given["not_match"],
-        tags=tuple(_tag(text) for text in given["tags"]),
+        tags=_tags(given["tags"]),
         magpie=given["magpie"],
     )
 
 
-def _tag(text: str) -> tuple[str, tuple[str, ...]]:
-    from magpie_ollama.tagging.scales import KEYS
+def _tags(given: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if not given:
+        return ()
+    from magpie_ollama.tagging.wanted import condition
 
-    name, _, values = text.partition("=")
-    name = name.strip().lower()
-    wanted = tuple(value.lower() for value in _values((values,)))
-    if not name or not wanted:
-        raise UsageError(f"--tag {text!r} is no NAME=VALUES", "write for example --tag quality=good,excellent")
-    if name not in KEYS:
-        raise UsageError(f"--tag {text!r}: there is no tag {name!r}", f"use one of {', '.join(KEYS)}")
-    return name, wanted
+    return tuple(condition(text, "--tag") for text in given)
 
 
 def _values(given: tuple[str, ...]) -> list[str]:

@@ -9,7 +9,9 @@ import click
 
 from magpie_ollama.asking.said import SETTINGS
 from magpie_ollama.commands.base import Command
+from magpie_ollama.commands.judging import judge_option
 from magpie_ollama.commands.options import (
+    PAIRS,
     language_file_option,
     option,
     output_options,
@@ -24,6 +26,15 @@ from magpie_ollama.loading import loading
 @click.command(cls=Command, examples=("generate -l it -n 100", "generate -l de --topics maths:2,code:1 -o de.jsonl"))
 @option("-l", "--language", default="en", help="Code, English or native name; see `magpie-ollama languages`.")
 @option("-n", "--count", type=click.IntRange(min=1), default=20, help="Records to make.")
+@option("--total", type=click.IntRange(min=1), help="Make what the corpus lacks of so many, in place of -n.")
+@option(
+    "--where",
+    multiple=True,
+    type=PAIRS,
+    metavar="NAME=VALUES",
+    help="Count only what a judge tags so: quality=good,excellent. Repeatable. The others are kept beside the corpus.",
+)
+@judge_option
 @option("-o", "--output", default="", help="The corpus, a JSONL file; - for stdout. Default: <language>.jsonl.")
 @server_options("Ollama, else the embedded engine for a new corpus")
 @responder_options

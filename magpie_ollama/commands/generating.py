@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import starmap
 from pathlib import Path
 from typing import Any
 
+import click
+from click.core import ParameterSource
+
 from magpie_ollama.asking.settings import Settings, settings_of
 from magpie_ollama.commands import configuration
+from magpie_ollama.commands.judging import opened_judge
 from magpie_ollama.commands.making import make
 from magpie_ollama.commands.options import (
     responder_choice,
@@ -26,8 +31,12 @@ from magpie_ollama.method import languages
 from magpie_ollama.method.steering import default_steering, parse_steering
 from magpie_ollama.run import report
 from magpie_ollama.run.interrupts import run
+from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session, open_session
+from magpie_ollama.tagging.judgements import Judgements
+from magpie_ollama.tagging.judging import Judging, JudgingProgress
+from magpie_ollama.tagging.wanted import Condition, Gate, conditions
 
 
 def generate(given: dict[str, Any]) -> int:
@@ -39,6 +48,9 @@ def generate(given: dict[str, Any]) -> int:
 
 
 async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> int:
+    wanted = conditions(given["where"], "--where")
+    if given["judge"] and not wanted:
+        raise UsageError("--judge has nothing to judge.", "say what is wanted: --where quality=good,excellent")
     progress = Progress(target=settings.target)
     title = f"{settings.language.english} · {settings.steering} · {output}"
 
@@ -46,8 +58,34 @@ async def _generate(settings: Settings, output: str, given: dict[str, Any]) -> i
         return partial(show_plan, await session.plan(), session, consoles.stdout(), given["as_json"])
 
     with StdoutCorpus() if output == "-" else Corpus.open(Path(output), sync=given["sync"]) as corpus:
-        session = open_session(settings, corpus, progress)
+        session = _opened(settings, corpus, progress, wanted, given)
         return await make(session, corpus, progress, title, given, planned, summary.show, report.as_dict)
+
+
+@asynccontextmanager
+async def _opened(
+    settings: Settings, corpus: Corpus, progress: Progress, wanted: tuple[Condition, ...], given: dict[str, Any]
+) -> AsyncIterator[Session]:
+    """With the judge that --where wants, and the target that --total leaves."""
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session(settings, corpus, progress))
+        there = corpus.records
+        if wanted:
+            if corpus.path is None:
+                raise UsageError(
+                    "--where keeps judgements beside the corpus, and a stream has no place.", "name a file with -o"
+                )
+            judge = await opened_judge(stack, session, given["judge"])
+            judging = Judging(judge, settings.parallel or USUAL, JudgingProgress(notices=progress.notices), "--judge")
+            judgements = stack.enter_context(Judgements(corpus.path, judging.judge, judging.model))
+            session.gate = gate = Gate(judging, judgements, wanted)
+            if given["total"] and there and not given["dry_run"]:
+                progress.enter("Judging the records that are there")
+                there = await gate.there(corpus.path)
+                progress.enter("")
+        if given["total"]:
+            session.lack(max(0, given["total"] - there))
+        yield session
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -58,9 +96,16 @@ def _settings(given: dict[str, Any]) -> Settings:
         given = {**given, "end_with": "user"}
     own, steering, language = _own(given, given["steering"] or default_steering(language, given["topics"]), language)
     choice = server_choice(given)
-    settings = settings_of(choice, language, parse_steering(steering), given["count"], given, given["parallel"])
+    if given["total"] and _is_given("count"):
+        raise UsageError("-n makes so many more, --total makes the corpus have so many.", "leave out one of the two")
+    target = given["total"] or given["count"]
+    settings = settings_of(choice, language, parse_steering(steering), target, given, given["parallel"])
     responder = responder_choice(given, choice)
     return replace(settings, own=own, keep_passage=not given["no_passage"], responder=responder)
+
+
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _own(given: dict[str, Any], steering: str, language: languages.Language) -> tuple[Own, str, languages.Language]:

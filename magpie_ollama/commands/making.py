@@ -41,6 +41,13 @@ async def make(
             await display.close()
             shown()
             return 0
+        if not session.settings.target:
+            await display.close()
+            if given["as_json"]:
+                consoles.show_json(as_dict(session))
+            elif mode != "quiet":
+                console.print("Nothing to do: the corpus has so many.")
+            return 0
 
         def stop() -> str:
             nonlocal interrupted

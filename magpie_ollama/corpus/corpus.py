@@ -2,7 +2,7 @@
 
     it.jsonl             one record a line, only ever appended to
     it.jsonl.magpie/     lock, runs/ (see ``corpus.runs``), torn-*.txt (ends of lines that a crash cut),
-                         rejected.jsonl (responses that were not taken, see ``corpus.rejections``),
+                         rejected.jsonl, unwanted.jsonl (what was not taken, see ``corpus.rejections``),
                          cache/ (see ``corpus.cache``; may be deleted at any time),
                          decisions.jsonl (what a reader decided, see ``corpus.decisions``),
                          and what ``curation`` notes: tags.jsonl (judgements), operations.jsonl (what was done since)

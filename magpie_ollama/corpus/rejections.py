@@ -1,12 +1,15 @@
-"""The responses that a run did not take, beside its corpus: ``it.jsonl.magpie/rejected.jsonl``.
+"""What a run did not take, beside its corpus: responses in ``it.jsonl.magpie/rejected.jsonl``, whole records that its
+judge held back in ``unwanted.jsonl``.
 
-They are no records, and nothing depends on them: where they cannot be written, the run goes on without.
+Nothing depends on them: where they cannot be written, the run goes on without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -44,6 +47,10 @@ def path_beside(corpus: Path) -> Path:
     return files.folder_beside(corpus.resolve()) / "rejected.jsonl"
 
 
+def unwanted_beside(corpus: Path) -> Path:
+    return files.folder_beside(corpus.resolve()) / "unwanted.jsonl"
+
+
 def read(corpus: Path) -> Iterator[Rejected]:
     """Those beside a corpus. Half a line, which is what a crash leaves, is passed over. Raises OSError."""
     for line in files.read(path_beside(corpus)).splitlines():
@@ -53,18 +60,19 @@ def read(corpus: Path) -> Iterator[Rejected]:
             continue
 
 
-class Rejections:
-    """Those of a run on their way into the file, until it holds ``most`` lines."""
+class Aside:
+    """Those of a run on their way into their file, until it holds ``most`` lines; ``what`` they are called."""
 
-    def __init__(self, corpus: Path | None, most: int) -> None:
-        """``corpus`` None has no place for them."""
-        self._path = path_beside(corpus) if corpus and most else None
+    def __init__(self, path: Path | None, what: str, most: int = sys.maxsize) -> None:
+        """``path`` None: there is no place for them."""
+        self._path = path if most else None
+        self._what = what
         self._most = most
         self._count = 0
         self._appender: Appender | None = None
         self._notice = ""
 
-    def add(self, one: Rejected) -> None:
+    def add(self, fields: Mapping[str, Any]) -> None:
         """It is in the file whole when this returns, or not at all."""
         if self._path is None:
             return
@@ -72,14 +80,15 @@ class Rejections:
             if self._appender is None:
                 self._appender = self._opened(self._path)
             if self._count >= self._most:
-                self._end(f"No more rejected responses are kept: {self._path} has {self._count:,} (--keep-rejected)")
+                self._end(f"No more {self._what}s are kept: {self._path} has {self._count:,} (--keep-rejected)")
                 return
-            self._appender.append(lines.encode(msgspec.structs.asdict(one)))
+            self._appender.append(lines.encode(fields))
             self._count += 1
         except CorpusError as error:
-            self._end(f"Rejected responses are kept no more: {error.cause}")
+            self._end(f"{self._what.capitalize()}s are kept no more: {error.cause}")
         except OSError as error:
-            self._end(f"Rejected responses are not kept: {self._path} cannot be used: {cause_and_remedy(error)[0]}")
+            told = f"{self._path} cannot be used: {cause_and_remedy(error)[0]}"
+            self._end(f"{self._what.capitalize()}s are not kept: {told}")
 
     def close(self) -> list[str]:
         """Notices on what was not kept."""

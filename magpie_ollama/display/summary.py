@@ -5,10 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from magpie_ollama.corpus.rejections import unwanted_beside
 from magpie_ollama.display import variety
 from magpie_ollama.display.consoles import say, show_facts
 from magpie_ollama.display.words import counted, duration, rate, share
-from magpie_ollama.records import KEPT
+from magpie_ollama.records import KEPT, UNWANTED
 from magpie_ollama.run import report
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
@@ -34,6 +35,10 @@ def _rows(session: Session) -> dict[str, str]:
     tried = funnel.attempts
     outcomes = [f"{funnel.kept} kept ({share(funnel.kept, tried)})", *(f"{n} {name}" for name, n in funnel.rejected())]
     rows = {"attempts": f"{tried}: {' · '.join(outcomes)}"}
+    if (unwanted := funnel.outcomes[UNWANTED]) and session.corpus.path is not None:
+        rows["unwanted"] = (
+            f"{counted(unwanted, 'record')}, which the judge held back: {unwanted_beside(session.corpus.path)}"
+        )
     if funnel.unknown_language:
         rows["language"] = f"{funnel.unknown_language} kept whose text is too short, or all code, to tell it"
     if funnel.unjudged_words:

@@ -9,7 +9,7 @@ from statistics import median
 
 from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.method.steering import NONE
-from magpie_ollama.records import DROPPED, KEPT, Attempt
+from magpie_ollama.records import DROPPED, KEPT, UNWANTED, Attempt
 
 ENOUGH = 30
 """Attempts after which a verdict is given: at .5, an interval of 95 % is .34 wide."""
@@ -76,7 +76,7 @@ def ability(attempts: Iterable[Attempt], unsteered: bool = False, enough: int = 
         if told_nothing or (attempt.steering == NONE and not unsteered):
             continue
         steered += 1
-        passed = attempt.outcome == KEPT or (reason is not None and reason.stage is Stage.RESPONSE)
+        passed = attempt.outcome in (KEPT, UNWANTED) or (reason is not None and reason.stage is Stage.RESPONSE)
         if reason in _FOREIGN or not (passed or reason in _UNSOUND or attempt.language in ("yes", "unknown")):
             continue
         in_language += 1

@@ -15,7 +15,7 @@ import numpy as np
 from magpie_ollama.method import duplicates, languages
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.reasons import Reason
-from magpie_ollama.records import KEPT
+from magpie_ollama.records import KEPT, UNWANTED
 
 LATELY = 100
 """Texts that a reader has in mind."""
@@ -153,7 +153,7 @@ class Variety:
 
     def judge(self, outcome: str) -> None:
         """Of an attempt: those that were rejected as nearly one before them count as repeats."""
-        if outcome in REPEATED or outcome == KEPT:
+        if outcome in REPEATED or outcome in (KEPT, UNWANTED):
             self.repeats.append(outcome in REPEATED)
 
     @property

@@ -264,8 +264,7 @@ class Answering(Session):
     def __init__(self, settings: Settings, model: LoadedModel, progress: Progress, job: Job) -> None:
         super().__init__(settings, model, job.corpus, progress)
         self.job = job
-        unfinished = self.corpus.unfinished(self._identity(), self.model.digest)
-        self.settings = replace(settings, target=len(job.left) + (unfinished.kept if unfinished else 0))
+        self.lack(len(job.left))
 
     def begin(self, question: Question, trial: int = 0, first_seed: int = 0) -> Draft:
         seed = first_seed + question.row

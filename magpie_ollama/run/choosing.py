@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magpie_ollama.method.reasons import Reason, Stage
-from magpie_ollama.records import DROPPED, KEPT, Attempt
+from magpie_ollama.records import DROPPED, KEPT, UNWANTED, Attempt
 
 AUTO_STEERINGS: Mapping[str, float] = {
     "exemplar+opener": 0.7,
@@ -130,7 +130,7 @@ _ANSWERED = frozenset(str(reason) for reason in Reason if reason.stage is not St
 def passed(attempt: Attempt) -> bool:
     """Whether the attempt's instruction passed the screen, whatever became of its response and of later turns, which
     may be rejected as instructions are."""
-    return attempt.outcome == KEPT or attempt.outcome in _ANSWERED or attempt.response_tokens > 0
+    return attempt.outcome in (KEPT, UNWANTED) or attempt.outcome in _ANSWERED or attempt.response_tokens > 0
 
 
 class Steerings(Protocol):

@@ -108,8 +108,7 @@ class Extending(Session):
     ) -> None:
         super().__init__(settings, model, corpus, progress)
         self.conversations = found
-        unfinished = corpus.unfinished(self._identity(), model.digest)
-        self.settings = replace(settings, target=len(found.found) + (unfinished.kept if unfinished else 0))
+        self.lack(len(found.found))
 
     async def plan(self) -> Plan:
         front = await self.front()

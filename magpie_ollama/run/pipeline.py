@@ -4,31 +4,56 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
 
 from magpie_ollama.asking.attempt import attempt
 from magpie_ollama.asking.drafts import Draft, Turn, tokens
 from magpie_ollama.asking.watchdog import watched
+from magpie_ollama.corpus import lines, rejections
 from magpie_ollama.corpus.corpus import Corpus
-from magpie_ollama.corpus.rejections import Rejected, Rejections
+from magpie_ollama.corpus.rejections import Aside, Rejected
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.method.ability import ENOUGH, Writes, ability
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.followups import Phrases
 from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.method.variety import subjects_of
-from magpie_ollama.records import DROPPED, KEPT, Attempt, Message, Record, new_id
+from magpie_ollama.records import DROPPED, KEPT, UNWANTED, Attempt, Message, Record, new_id
 from magpie_ollama.run.parallel import TICK, USUAL, Throttle, throttle_for
 from magpie_ollama.run.phases import Phases
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.sources import Source
+from magpie_ollama.servers.base import Server
 
 JUDGED = 200
 """The newest attempts, by which the model's ability is told."""
 
+FIRST = 20
+"""Records after which it is told what a gate will cost."""
+
 Keep = Callable[[Record], Awaitable[None] | None]
+
+
+class Gate(Protocol):
+    """Says which whole records count: ``words`` are what it asks of them, ``server`` is the one that it asks."""
+
+    @property
+    def words(self) -> str: ...
+
+    @property
+    def server(self) -> Server: ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What two runs have in common whose gate is the same."""
+
+    async def judged(self, record: Record) -> tuple[Record, bool]:
+        """The record as it is to be written, and whether it counts. Raises the ``MagpieError`` that ends the run."""
 
 
 class Pipeline:
@@ -49,9 +74,11 @@ class Pipeline:
         reasons: bool = False,
         phased: bool = False,
         phrases: Phrases | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """``reasons``: the model does so before it answers, and much of a response is not seen. ``phased``: the model
-        and the one that answers are not in memory together (``run.phases``)."""
+        and the one that answers are not in memory together (``run.phases``). Records that do not pass the ``gate``
+        are kept beside the corpus."""
         self._settings = settings = prepared.settings
         self._model = prepared.model
         self._responder = prepared.responder
@@ -74,7 +101,12 @@ class Pipeline:
         self._workers = 0
         self._newest: deque[Attempt] = deque(maxlen=JUDGED)
         self._subjects = subjects_of(settings.language)
-        self._rejections = Rejections(corpus.path, settings.keep_rejected)
+        path = corpus.path
+        beside = rejections.path_beside(path) if path else None
+        self._rejections = Aside(beside, "rejected response", settings.keep_rejected)
+        self._unwanted = Aside(rejections.unwanted_beside(path) if path else None, "unwanted record")
+        self._gate = gate
+        self._judged: list[bool] = []
 
     async def run(self) -> None:
         """Raises the ``MagpieError`` that ended the run."""
@@ -83,7 +115,8 @@ class Pipeline:
             name = self._responder.name
             self._progress.notices.append(f"{name} cannot reason before it answers: --think has no effect.")
         try:
-            async with watched(self._model.server, lambda: len(self._drafts), self._responder.server) as group:
+            others = [self._responder.server, *([self._gate.server] if self._gate else [])]
+            async with watched(self._model.server, lambda: len(self._drafts), *others) as group:
                 self._fill(group)
                 gauge = group.create_task(self._gauge(group, self._throttle)) if self._throttle else None
                 await self._until(lambda: not self._workers)
@@ -93,7 +126,7 @@ class Pipeline:
                 self._end(draft.end(DROPPED))
         finally:
             self._tell_level()
-            self._progress.notices += self._rejections.close()
+            self._progress.notices += [*self._rejections.close(), *self._unwanted.close()]
 
     def stop(self) -> int:
         """Begins no more attempts and drops the instructions in flight. Returns how many responses are waited for."""
@@ -152,6 +185,8 @@ class Pipeline:
         try:
             outcome = await attempt(self._asker, draft, self._may_go_on, until)
             parks = outcome == KEPT and draft.lacks is not None
+            if outcome == KEPT and not parks:
+                record, outcome = await self._whole(draft)
         except asyncio.CancelledError:
             self._end(draft.end(DROPPED))
             raise
@@ -165,8 +200,9 @@ class Pipeline:
             self._signal()
         if parks:
             return
+        if outcome == UNWANTED:
+            self._unwanted.add(lines.values(record))
         if outcome == KEPT and not self._has_all:
-            record = self._record(draft)
             if not draft.given:
                 self._progress.variety.count(record.instruction, record.steering, self._subjects)
             self._corpus.append(record, **(draft.question.further if draft.question else {}))
@@ -188,6 +224,32 @@ class Pipeline:
                 self._responding.add(draft.drawn.index)
                 self._show()
         return not self._over
+
+    async def _whole(self, draft: Draft) -> tuple[Record, str]:
+        """The record of an attempt that nothing was found against, and what becomes of it."""
+        record = self._record(draft)
+        if self._gate is None:
+            return record, KEPT
+        record, passes = await self._gate.judged(record)
+        self._judged.append(passes)
+        if len(self._judged) == FIRST and not self._has_all:
+            self._estimate(self._gate.words)
+        return record, KEPT if passes else UNWANTED
+
+    def _estimate(self, wanted: str) -> None:
+        """Tells, by the first records, what those that are left will cost."""
+        progress, passed = self._progress, sum(self._judged)
+        told = f"{passed or 'None'} of the first {FIRST} records {'are' if passed > 1 else 'is'} {wanted}: "
+        if not passed:
+            told += "no end can be told. Another model or judge, or less in --where, may help; Ctrl-C ends the run."
+        else:
+            times = (self._run.target - self._run.kept) / passed
+            minutes = times * progress.seconds / 60
+            told += (
+                f"the {self._run.target - self._run.kept:,} that are left will take about {times * FIRST:,.0f} records "
+                f"and as many judgements, {times * progress.tokens:,.0f} tokens and {minutes:,.0f} min."
+            )
+        progress.notices.append(told)
 
     def _record(self, draft: Draft) -> Record:
         """Of an attempt that was kept."""
@@ -242,7 +304,7 @@ class Pipeline:
                     finish_reason=answer.finish_reason,
                     reasoning=answer.reasoning,
                 )
-                self._rejections.add(kept)
+                self._rejections.add(msgspec.structs.asdict(kept))
 
     def _messages(self, draft: Draft, written: list[Turn]) -> list[Message]:
         """A record's, of the turns that were written."""

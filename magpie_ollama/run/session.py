@@ -25,11 +25,11 @@ from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered
 from magpie_ollama.method.template import Template
 from magpie_ollama.method.topics import WITHOUT_DATA
-from magpie_ollama.records import KEPT, Funnel, Message
+from magpie_ollama.records import KEPT, UNWANTED, Funnel, Message
 from magpie_ollama.run import continuing, measurements
 from magpie_ollama.run.choosing import Arm, AutoSteering, FixedSteering
 from magpie_ollama.run.phases import PHASE
-from magpie_ollama.run.pipeline import Keep, Pipeline
+from magpie_ollama.run.pipeline import Gate, Keep, Pipeline
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.scheduling import Schedule
@@ -66,6 +66,7 @@ class Session(Prepared):
         self._phased = phased
         self.corpus = corpus
         self.run: Run | None = None
+        self.gate: Gate | None = None
         self._asked = settings
         self._pipeline: Pipeline | None = None
         self._stopped = False
@@ -139,7 +140,7 @@ class Session(Prepared):
         progress.funnel = Funnel.of(run.attempts())
         progress.kept, progress.target = run.kept, run.target
         reasons = (self.settings.think or template.opens_reasoning) and self.responder.thinks is not False
-        self._pipeline = Pipeline(self, source, self.corpus, run, seen, keep, reasons, self._phased, said)
+        self._pipeline = Pipeline(self, source, self.corpus, run, seen, keep, reasons, self._phased, said, self.gate)
         if self._stopped:  # while the template was asked for, or the corpus read
             self._pipeline.stop()
         status: Status = "failed"
@@ -252,6 +253,11 @@ class Session(Prepared):
         ]
         self.progress.notices += filter(None, told)
 
+    def lack(self, records: int) -> None:
+        """Has so many more made, whatever the run that is continued was to have; 0 goes on with none."""
+        unfinished = self.corpus.unfinished(self._identity(), self.model.digest) if records else None
+        self.settings = replace(self.settings, target=records + (unfinished.kept if unfinished else 0))
+
     def _unfinished(self) -> Run | None:
         """The run to continue. One that has more than the target was asked for more, and waits for that."""
         unfinished = self.corpus.unfinished(self._identity(), self.model.digest)
@@ -269,6 +275,8 @@ class Session(Prepared):
             told = f"; rejected: {', '.join(f'{count} {name}' for name, count in reasons)}"
             told += f" ({first}: {first.words})" if first else ""
             remedy = first.remedy + ", then run the same command again" if first and first.remedy else remedy
+            if reasons[0][0] == UNWANTED:
+                remedy = "run the same command again to go on, ask for less with --where, or try another model or judge"
         return ShortOfTarget(
             f"Kept {run.kept} of {run.target} after {self.progress.funnel.attempts} attempts{told}.",
             remedy,
@@ -278,7 +286,7 @@ class Session(Prepared):
         identity = self._asked.identity(self.model.name, self.model.server.kind)
         if self.responder is not self.model:
             identity |= {"response_model": self.responder.name, "response_server": self.responder.server.kind}
-        return identity
+        return {**identity, **(self.gate.identity if self.gate else {})}
 
     def _manifest(
         self, template: Template, steered: Sequence[Steered], front: Sequence[Message] = ()
