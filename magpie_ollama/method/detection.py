@@ -117,7 +117,7 @@ def _verdict(
         "".join(sentence for sentence, _ in sentences), code, scripts
     ):
         return Verdict.NO
-    pieces = [scored.piece_of(sentence, found, code, wanted) for sentence, found in sentences]
+    pieces = [scored.piece_of(sentence, code, wanted) for sentence, _ in sentences]
     lost = sum(piece.letters for piece in pieces if piece.lost)
     if lost * 5 > letters or scored.lost_at_the_end(pieces) >= 60:
         return Verdict.NO
@@ -151,7 +151,7 @@ def drifted(text: str, code: str, *, scripts: Sequence[str] | None = None) -> bo
         return True
     return (
         letters >= 60
-        and scored.lost_at_the_end([scored.piece_of(*sentence, code, wanted) for sentence in sentences]) >= 40
+        and scored.lost_at_the_end([scored.piece_of(sentence, code, wanted) for sentence, _ in sentences]) >= 40
     )
 
 
@@ -173,15 +173,14 @@ def _frame(parts: list[tuple[str, bool]], code: str, wanted: frozenset[str], scr
         )
         if named:  # they announce nothing
             continue
-        piece = scored.piece_of(sentence, found, code, wanted)
+        piece = scored.piece_of(sentence, code, wanted)
         inside = piece.lead < FRAME if inside else (opened and piece.lead < 0)
         if inside:
             blocks.append(piece)
             continue
         for part in scored.divided(sentence, wanted):
-            found = scored.letters_in(part, wanted)
-            frame.append((part, found))
-            around.append(scored.piece_of(part, found, code, wanted))
+            frame.append((part, scored.letters_in(part, wanted)))
+            around.append(scored.piece_of(part, code, wanted))
     verdict = _verdict(frame, code, wanted, scripts)
     if verdict is not Verdict.YES:
         return verdict

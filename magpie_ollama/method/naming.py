@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 from magpie_ollama import prompts
 
@@ -15,6 +15,7 @@ _SHOWS = re.compile(r"[:：՝\n\"“«„「『‘'*>]")
 """What stands before words to translate."""
 
 
+@lru_cache(maxsize=256)  # a response that is being written is looked at again and again
 def named(instruction: str, code: str) -> frozenset[str]:
     """The other languages, of those that are most asked for, whose names in the language ``code`` stand in
     ``instruction``. None where it only asks about one: "How can I learn English?" shows no words to translate."""

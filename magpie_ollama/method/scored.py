@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from magpie_ollama.method import identifier, segments
 from magpie_ollama.method.writing import (
@@ -173,7 +173,9 @@ def fitting(sentences: list[tuple[str, dict[str, int]]], wanted: frozenset[str])
     return sum(n for _, n in every), sum(n for script, n in every if script in wanted)
 
 
-def piece_of(sentence: str, found: dict[str, int], code: str, wanted: frozenset[str]) -> Piece:
+@lru_cache(maxsize=1024)  # a text that is being written is looked at again and again, sentence by sentence
+def piece_of(sentence: str, code: str, wanted: frozenset[str]) -> Piece:
+    found = letters_in(sentence, wanted)
     letters = sum(found.values())
     fitting = {script: n for script, n in found.items() if script in wanted}
     if not fitting or sum(fitting.values()) * 5 < letters * 2:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 _UNSEEN = re.compile("[\u00ad\u200b\u2060\ufeff]")
 """Signs inside words that nobody sees: where a word may be broken, and where not."""
@@ -88,6 +89,7 @@ _COMMA = re.compile(r"[,;،](?=\s)|[，、；]")
 _SENTENCE = re.compile(r"(?<=[.!?…।؟։۔])[\"'”»)\]]*\s+|(?<=[。！？])|\n+|(?<=[;:])\s+(?=[^\W\d_a-z])")
 
 
+@lru_cache(maxsize=64)  # the detector and the list of words ask for the same text
 def prose(text: str, *, unfinished: bool = False) -> str:
     """``text`` without what is in no language, and without its quotations where enough is left.
 

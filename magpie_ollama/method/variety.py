@@ -118,7 +118,7 @@ class Recent:
         begun, opener = start(text), opener.strip()
         alike = sum(one == begun for one, _ in self._starts)
         opened = sum(one == opener for _, one in self._starts) if opener else 0
-        (row,) = duplicates.signatures([duplicates.normalise(text)])
+        _, (row,) = duplicates.fingerprint(text)
         known = self._rows[: min(self._count, LATELY)]
         nearest = int(np.count_nonzero(known == row, axis=1).max(initial=0)) / duplicates.PERMUTATIONS
         seen = max(alike, opened) / max(FEW, len(self._starts))

@@ -15,7 +15,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,6 +204,7 @@ def invented(text: str, code: str, *, unfinished: bool = False) -> bool | None:
     return judged(text, code, unfinished=unfinished)[0]
 
 
+@lru_cache(maxsize=64)  # a text's share is told of what was screened, too
 def known(text: str, code: str, few: int = FEW) -> float | None:
     """The share of known words in ``text``, each counted by its letters from the third to the eighth: short ones are
     easily hit upon. None where there is no list, or fewer than ``few`` words."""
