@@ -12,7 +12,7 @@ from magpie_ollama.corpus.questions import Question
 from magpie_ollama.method.checks import Rules
 from magpie_ollama.method.languages import Exemplar
 from magpie_ollama.method.reasons import NO_ROOM, Reason, Stage
-from magpie_ollama.method.steering import Steered, how_hard, steer
+from magpie_ollama.method.steering import Steered, steer
 from magpie_ollama.method.template import Template
 from magpie_ollama.records import Attempt, Message
 
@@ -52,7 +52,7 @@ def draw(
         piece = settings.own.systems[index % len(settings.own.systems)]
         system, persona = piece.text, piece.source
     if settings.difficulty:
-        system = f"{system or settings.language.system} {how_hard(settings.difficulty, settings.language.code)}"
+        system = settings.how_hard(system or settings.language.system)
     steered = steer(steering, settings.language, seed, system=system, exemplars=settings.exemplars, pool=tuple(pool))
     source = ""
     if settings.own.passages:

@@ -47,6 +47,9 @@ MOST_TURNS = 100
 ONE_TURN = Turns()
 
 
+TRIES = 3
+"""Of a row of a user's file, before it is passed to the next run."""
+
 KEEP_REJECTED = 10_000
 """Rejected responses beside a corpus: of 1.3 kB each, as a small model's are, 13 MB."""
 

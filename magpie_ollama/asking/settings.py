@@ -14,7 +14,7 @@ from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.languages import OPENER_KINDS, Language
 from magpie_ollama.method.screening import Rules
-from magpie_ollama.method.steering import AUTO, EXEMPLARS
+from magpie_ollama.method.steering import AUTO, EXEMPLARS, how_hard
 from magpie_ollama.method.topics import RULES, WITHOUT_DATA, Mixture, Topic, mix
 from magpie_ollama.servers.base import Sampling, ServerChoice
 
@@ -105,6 +105,10 @@ class Settings:
         """Raises ``UsageError``."""
         return mix(self.topics) if self.topics else None
 
+    def how_hard(self, system: str) -> str:
+        """The system message with a sentence on the difficulty behind it, where one is asked for."""
+        return f"{system} {how_hard(self.difficulty, self.language.code)}" if self.difficulty else system
+
     def on(self, topic: Topic) -> Settings:
         """For the one topic, whose words stand in for the language's, and its message in front of every steering."""
         spoken = topic.spoken(self.language)
@@ -158,9 +162,10 @@ class Settings:
 def settings_of(
     server: ServerChoice, language: Language, steering: str, target: int, said: Mapping[str, Any], parallel: int = 0
 ) -> Settings:
-    """``said`` holds settings by their names; those that are left out have their defaults. Raises ``UsageError`` for a
-    value that may not stand there."""
-    made = Settings(server, language, steering, target, rules=Rules(language), parallel=parallel)
+    """``said`` holds settings by their names, and who answers; those that are left out have their defaults. Raises
+    ``UsageError`` for a value that may not stand there."""
+    responder = responder_of(server, said)
+    made = Settings(server, language, steering, target, rules=Rules(language), parallel=parallel, responder=responder)
     for name, value in said.items():
         if name in BY_NAME and (checked := BY_NAME[name].check(value)) is not None:
             if name == "temperature":
@@ -180,6 +185,16 @@ def settings_of(
     for topic in made.mixture.topics.values() if made.mixture else ():
         topic.spoken(language)
     return made
+
+
+def responder_of(server: ServerChoice, said: Mapping[str, Any]) -> ServerChoice | None:
+    """Another model that answers, beside that of ``server``; None where it answers itself."""
+    model, kind, host = (said.get(f"response_{name}") or "" for name in ("model", "server", "host"))
+    if (kind or host) and not model:
+        raise UsageError(
+            "--response-server and --response-host are for another model", "name it: --response-model NAME"
+        )
+    return server.beside(model, kind, host) if model else None
 
 
 def _set(whole: Any, path: list[str], value: Any) -> Any:

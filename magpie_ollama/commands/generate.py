@@ -13,8 +13,8 @@ from magpie_ollama.commands.judging import judge_option
 from magpie_ollama.commands.options import (
     PAIRS,
     language_file_option,
+    making_options,
     option,
-    output_options,
     parallel_option,
     responder_options,
     server_options,
@@ -55,14 +55,7 @@ from magpie_ollama.loading import loading
 @option("--no-passage", is_flag=True, help="Records of --document hold the question without its passage.")
 @parallel_option
 @setting_options("max_attempts")
-@option(
-    "--sync",
-    type=click.Choice(["always", "second", "never"]),
-    default="second",
-    help="How often records are forced to the disk.",
-)
-@option("--dry-run", is_flag=True, help="Show the prompt and what is left to do; generate nothing.")
-@output_options
+@making_options("Show the prompt and what is left to do; generate nothing.")
 def command(**given: Any) -> int:
     """Make instruction data: the model writes users' instructions, then answers them.
 

@@ -1,23 +1,51 @@
-"""A run on the screen, from its first step to its summary: what ``generate`` and ``respond`` share."""
+"""A run on the screen, from its first step to its summary: what ``generate``, ``respond`` and ``converse`` share."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
 
-from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
+from magpie_ollama.corpus.questions import stem
+from magpie_ollama.corpus.reading import is_stream
+from magpie_ollama.corpus.rewriting import same_file
 from magpie_ollama.display import consoles, live
 from magpie_ollama.display.words import counted
-from magpie_ollama.errors import INTERRUPTED
+from magpie_ollama.errors import INTERRUPTED, UsageError
 from magpie_ollama.run.interrupts import on_interrupt
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
 
 S = TypeVar("S", bound=Session)
+
+STREAM = Path("-")
+
+
+def output_of(file: Path, given: Mapping[str, Any], ending: str) -> Path:
+    """Where the records go that are made of ``file``: beside it under its name with that ``ending``, unless said."""
+    if not given["output"] and is_stream(file):
+        raise UsageError(
+            "What comes from stdin or a pipe gives no name for the output.", "name it with -o, or -o - for stdout"
+        )
+    output = Path(given["output"] or file.with_name(f"{stem(file)}{ending}"))
+    if same_file(output, file):
+        raise UsageError(f"{file} is the corpus itself", "name another one with -o")
+    refuse_both(output, given)
+    return output
+
+
+def refuse_both(output: Path, given: Mapping[str, Any]) -> None:
+    if output == STREAM and given["as_json"]:
+        raise UsageError("--json and -o - both want stdout.", "leave out one of the two")
+
+
+def corpus_at(output: Path, given: Mapping[str, Any]) -> Corpus:
+    return StdoutCorpus() if output == STREAM else Corpus.open(output, sync=given["sync"])
 
 
 async def make(

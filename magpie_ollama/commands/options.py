@@ -182,16 +182,6 @@ def responder_options(command: F) -> F:
     )(command)
 
 
-def responder_choice(given: Mapping[str, Any], choice: ServerChoice) -> ServerChoice | None:
-    """What ``responder_options`` were given, beside the model of ``choice``; None for that one."""
-    model, kind, host = given["response_model"], given["response_server"] or "", given["response_host"]
-    if (kind or host) and not model:
-        raise UsageError(
-            "--response-server and --response-host are for another model", "name it: --response-model NAME"
-        )
-    return choice.beside(model, kind, host) if model else None
-
-
 def server_choice(given: Mapping[str, Any]) -> ServerChoice:
     """What ``server_options`` or ``model_options`` were given."""
     from magpie_ollama.servers.base import ServerChoice  # here: `languages` shares this module and needs no servers
@@ -267,6 +257,42 @@ def output_options(command: F) -> F:
         option("--json", "as_json", is_flag=True, help="The result as JSON on stdout."),
         debug_option,
     )(command)
+
+
+def making_options(dry_run: str) -> Callable[[F], F]:
+    """How records are written and told of, for the commands that make some."""
+    return together(
+        option(
+            "--sync",
+            type=click.Choice(["always", "second", "never"]),
+            default="second",
+            help="How often records are forced to the disk.",
+        ),
+        option("--dry-run", is_flag=True, help=dry_run),
+        output_options,
+    )
+
+
+def file_options(command: str, ending: str, language: str) -> Callable[[F], F]:
+    """Where the records go that are made of a FILE, and what those are in that name no ``language``."""
+    from magpie_ollama.asking.said import TRIES
+
+    variable = f"MAGPIE_OLLAMA_{command.upper()}"
+    return together(
+        click.argument("file", type=click.Path(path_type=Path)),
+        option(
+            "-o",
+            "--output",
+            default="",
+            envvar=f"{variable}_OUTPUT",
+            help=f"The corpus, a JSONL file; - for stdout. Default: NAME{ending}.",
+        ),
+        option("-l", "--language", default="", envvar=f"{variable}_LANGUAGE", help=language),
+        option("--skip-bad", is_flag=True, help="Pass over lines that are no records."),
+        option(
+            "--tries", type=click.IntRange(1, 20), default=TRIES, help="Of each; from the second on by another seed."
+        ),
+    )
 
 
 def columns_option(command: F) -> F:

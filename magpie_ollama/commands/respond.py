@@ -12,26 +12,23 @@ import click
 from magpie_ollama.asking.said import SETTINGS
 from magpie_ollama.asking.settings import settings_of
 from magpie_ollama.commands.base import Command
-from magpie_ollama.commands.cleaning import STREAM, file_argument
-from magpie_ollama.commands.making import make
+from magpie_ollama.commands.making import corpus_at, make, output_of
 from magpie_ollama.commands.options import (
+    file_options,
+    making_options,
     option,
-    output_options,
     parallel_option,
     server_choice,
     server_options,
     setting_options,
 )
-from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
-from magpie_ollama.corpus.questions import read, stem
-from magpie_ollama.corpus.reading import is_stream, size_of
-from magpie_ollama.corpus.rewriting import same_file
+from magpie_ollama.corpus.questions import read
+from magpie_ollama.corpus.reading import size_of
 from magpie_ollama.display import answers, consoles
 from magpie_ollama.display.progress import reading
-from magpie_ollama.errors import UsageError
 from magpie_ollama.method.steering import NONE
 from magpie_ollama.run import report
-from magpie_ollama.run.answering import TRIES, Answering, Job, answer_language, answer_steering, open_answering
+from magpie_ollama.run.answering import Answering, Job, answer_language, answer_steering, open_answering
 from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.progress import Progress
 
@@ -39,14 +36,6 @@ _RESPONSES = [one.name for one in SETTINGS if one.path.startswith("response.")]
 
 
 @click.command(cls=Command, examples=("respond questions.csv", "respond prompts.txt -l it --retry"))
-@file_argument
-@option(
-    "-o",
-    "--output",
-    default="",
-    envvar="MAGPIE_OLLAMA_RESPOND_OUTPUT",
-    help="The corpus, a JSONL file; - for stdout. Default: NAME.answered.jsonl.",
-)
 @option("--column", default="", help="The column with the questions. Default: instruction, prompt, question, text, ...")
 @option(
     "--blocks/--lines",
@@ -54,13 +43,7 @@ _RESPONSES = [one.name for one in SETTINGS if one.path.startswith("response.")]
     envvar="MAGPIE_OLLAMA_BLOCKS",
     help="Of a plain text: questions parted by blank lines, or one a line. Default: as it looks, and told.",
 )
-@option(
-    "-l",
-    "--language",
-    default="",
-    envvar="MAGPIE_OLLAMA_RESPOND_LANGUAGE",
-    help="Of the answers; any: whichever. Default: each question's own.",
-)
+@file_options("respond", ".answered.jsonl", "Of the answers; any: whichever. Default: each question's own.")
 @server_options("Ollama, else the embedded engine for a new corpus")
 @option(
     "-s",
@@ -70,29 +53,16 @@ _RESPONSES = [one.name for one in SETTINGS if one.path.startswith("response.")]
     help="Messages in front: none, system, exemplar. Default: none for English, else system.",
 )
 @setting_options("system", "exemplars", *_RESPONSES, "think", "keep_truncated", "keep_rejected", "seed")
-@option("--tries", type=click.IntRange(1, 20), default=TRIES, help="Of a question; from the second on, hotter.")
 @option("--retry", is_flag=True, help="Ask again what could not be answered before.")
-@option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
 @parallel_option
-@option(
-    "--sync",
-    type=click.Choice(["always", "second", "never"]),
-    default="second",
-    help="How often records are forced to the disk.",
-)
-@option("--dry-run", is_flag=True, help="Show the first question as it is sent, and what is left; ask nothing.")
-@output_options
+@making_options("Show the first question as it is sent, and what is left; ask nothing.")
 def command(file: Path, **given: Any) -> int:
     """Answer the questions of FILE: plain text, CSV, TSV, a JSON array, JSONL, Parquet (.gz, .zst), or a corpus.
 
     A row's id, other columns, system message and earlier turns are kept. The same command again asks what is not
     answered yet; what failed in all tries is listed, and asked again with --retry.
     """
-    output = _output(file, given["output"])
-    if output == STREAM and given["as_json"]:
-        raise UsageError("--json and -o - both want stdout.", "leave out one of the two")
-    if same_file(output, file):
-        raise UsageError(f"{file} is the corpus itself", "name another one with -o")
+    output = output_of(file, given, ".answered.jsonl")
     language, steering = answer_language(given["language"]), answer_steering(given["steering"])
     with reading(f"Reading {file.name}", size_of(file), given["quiet"]) as on_progress:
         questions = read(
@@ -102,15 +72,14 @@ def command(file: Path, **given: Any) -> int:
             skip_bad=given["skip_bad"],
             on_progress=on_progress,
         )
-    with StdoutCorpus() if output == STREAM else Corpus.open(output, sync=given["sync"]) as corpus:
+    with corpus_at(output, given) as corpus:
         job = Job(questions, corpus, language, steering, given["tries"], given["retry"])
         if not job.left:
             return _nothing_left(job, given)
         spoken = job.languages()[0]
         settings = settings_of(server_choice(given), spoken, steering or NONE, len(job.left), given, given["parallel"])
         progress = Progress(target=settings.target)
-        session = open_answering(settings, job, progress)
-        title = f"{file.name} · {output}"
+        session, title = open_answering(settings, job, progress), f"{file.name} · {output}"
         return run(
             make(session, corpus, progress, title, given, partial(_planned, given), answers.show, report.answers)
         )
@@ -131,13 +100,3 @@ def _nothing_left(job: Job, given: dict[str, Any]) -> int:
     if short := job.short():
         raise short
     return 0
-
-
-def _output(file: Path, given: str) -> Path:
-    if given:
-        return Path(given)
-    if is_stream(file):
-        raise UsageError(
-            "What comes from stdin or a pipe gives no name for the output", "name it with -o, or -o - for stdout"
-        )
-    return file.with_name(f"{stem(file)}.answered.jsonl")

@@ -31,8 +31,8 @@ REASONS = {
 @dataclass(frozen=True, slots=True)
 class Question:
     """``messages`` end with the user's turn that is to be answered. ``source`` is the row's own id, or FILE#row, with
-    ``row`` as ``corpus.reading`` counts; ``language`` and ``model`` are what the row names, ``further`` its other
-    columns as texts, under the names that they have in the record."""
+    ``row`` as ``corpus.reading`` counts; ``language``, ``model`` and ``topic`` are what the row names, ``further`` its
+    other columns as texts, under the names that they have in the record."""
 
     row: int
     source: str
@@ -40,6 +40,7 @@ class Question:
     further: Mapping[str, str] = field(default_factory=dict)
     language: str = ""
     model: str = ""
+    topic: str = ""
 
     @property
     def text(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from magpie_ollama.asking.drafts import Draft, Drawn, Turn
-from magpie_ollama.asking.opening import opened
+from magpie_ollama.asking.said import TRIES
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus import files, lines
 from magpie_ollama.corpus.appender import Appender, failure
@@ -27,15 +27,12 @@ from magpie_ollama.method.detection import Verdict, check, identify
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import ANY, Language
 from magpie_ollama.method.reasons import Reason
-from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import NONE, Steered, parse_steering, steer
 from magpie_ollama.records import DROPPED, KEPT, KEYS, Attempt, Message, Record
 from magpie_ollama.run.pipeline import Keep
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.session import Session
+from magpie_ollama.run.session import Session, opening
 from magpie_ollama.servers.loaded import LoadedModel
-
-TRIES = 3
 
 
 def answer_language(name: str) -> Language | None:
@@ -313,14 +310,9 @@ class Answering(Session):
         return self.job.short() or super()._short(run)
 
 
-@asynccontextmanager
-async def open_answering(settings: Settings, job: Job, progress: Progress) -> AsyncIterator[Answering]:
+def open_answering(settings: Settings, job: Job, progress: Progress) -> AbstractAsyncContextManager[Answering]:
     """The model is opened by visible steps of ``progress``."""
-    progress.notices += [*job.corpus.notices, *job.notices]
-    spoken = job.languages()
-
-    def load_data() -> None:
-        progress.notices.extend(filter(None, map(prepare, spoken)))
-
-    async with opened(settings.server, settings.parallel, progress, job.corpus, spoken, meanwhile=load_data) as model:
-        yield Answering(settings, model, progress, job)
+    progress.notices += job.notices
+    return opening(
+        settings, job.corpus, progress, job.languages(), lambda model, *_: Answering(settings, model, progress, job)
+    )

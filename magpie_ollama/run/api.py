@@ -18,14 +18,14 @@ from weakref import WeakSet
 from anyio import create_memory_object_stream
 from anyio.from_thread import start_blocking_portal
 
-from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, KEEP_REJECTED, RESPONSE, Setting
+from magpie_ollama.asking.said import BY_NAME, INSTRUCTION, KEEP_REJECTED, RESPONSE, TRIES, Setting
 from magpie_ollama.asking.settings import settings_of
 from magpie_ollama.corpus import Corpus, MemoryCorpus
 from magpie_ollama.corpus.questions import read
 from magpie_ollama.method import languages
 from magpie_ollama.method.steering import EXEMPLARS, NONE, default_steering, parse_steering
 from magpie_ollama.records import Record
-from magpie_ollama.run.answering import TRIES, Job, answer_language, answer_steering, open_answering
+from magpie_ollama.run.answering import Job, answer_language, answer_steering, open_answering
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session, open_session
 from magpie_ollama.servers.base import ServerChoice

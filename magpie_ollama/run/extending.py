@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from magpie_ollama import prompts
 from magpie_ollama.asking.drafts import Draft, Turn, draw
-from magpie_ollama.asking.opening import opened
 from magpie_ollama.asking.said import Turns
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus.corpus import Corpus
@@ -18,16 +18,16 @@ from magpie_ollama.corpus.questions import Question
 from magpie_ollama.corpus.reading import Row, Rows
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.errors import NotACorpus, ShortOfTarget, UnknownLanguage
-from magpie_ollama.method import languages
+from magpie_ollama.method import languages, topics
 from magpie_ollama.method.detection import identify
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import Language
-from magpie_ollama.method.screening import prepare
-from magpie_ollama.records import Attempt, Message, Record
+from magpie_ollama.method.reasons import NO_ROOM
+from magpie_ollama.records import DROPPED, FIRST, KEPT, Attempt, Message, Record
 from magpie_ollama.run.pipeline import Keep
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.seen import phrases
-from magpie_ollama.run.session import Plan, Session
+from magpie_ollama.run.session import Plan, Session, opening
 from magpie_ollama.servers.loaded import LoadedModel
 
 
@@ -79,7 +79,8 @@ def read(
             messages = [Message(role=turn.role, content=turn.text) for turn in row.said.turns]  # type: ignore[typeddict-item]
             if source in made.found:
                 made.passed_over["with an id that was there before"] += 1
-            made.found.setdefault(source, (Question(row.number, source, tuple(messages)), spoken))
+            topic = row.text("topic") if row.data.keys() >= set(FIRST) else ""
+            made.found.setdefault(source, (Question(row.number, source, tuple(messages), topic=topic), spoken))
     made.notice = rows.notice()
     if not made.found:
         told = ", ".join(f"{count} {why}" for why, count in made.passed_over.items())
@@ -99,15 +100,24 @@ def _language(row: Row, given: Language | None) -> Language | None:
 
 
 class Extending(Session):
-    """``found`` are the conversations that the corpus does not have yet."""
+    """``found`` are the conversations that the corpus does not have yet; each is tried up to ``tries`` times."""
 
     judges = False
 
     def __init__(
-        self, settings: Settings, model: LoadedModel, corpus: Corpus, progress: Progress, found: Conversations
+        self,
+        settings: Settings,
+        model: LoadedModel,
+        corpus: Corpus,
+        progress: Progress,
+        found: Conversations,
+        tries: int,
+        responder: LoadedModel | None = None,
+        phased: bool = False,
     ) -> None:
-        super().__init__(settings, model, corpus, progress)
+        super().__init__(settings, model, corpus, progress, responder, phased)
         self.conversations = found
+        self.tries = tries
         self.lack(len(found.found))
 
     async def plan(self) -> Plan:
@@ -134,17 +144,19 @@ class Extending(Session):
 
     def begin(self, source: str, index: int, seed: int, front: tuple[Message, ...] | None) -> Draft:
         question, language = self.conversations.found[source]
-        settings, rules = replace(self.settings, language=language), replace(self.settings.screening, language=language)
+        settings = replace(self.settings, language=language, rules=replace(self.settings.screening, language=language))
+        if question.topic in prompts.names("topics"):  # with its message and its rules
+            settings = settings.on(topics.load(question.topic))
         said = [message for message in question.messages if message["role"] != "system"]
         turns = [Turn(message["role"], message["content"], complete=True) for message in said]  # type: ignore[arg-type]
         temperature = settings.instruction.temperature
-        drawn, more = draw(settings, index, seed, settings.steering, temperature), len(turns) // 2 + 1
-        drawn = replace(drawn, turns=max(drawn.turns, more), least=max(drawn.least, more))
+        drawn, more = draw(settings, index, seed, self.settings.steering, temperature), len(turns) // 2 + 1
+        drawn = replace(drawn, turns=max(drawn.turns, more), least=max(drawn.least, more), topic=question.topic)
         if front:  # the template carries a system message
             own = [message for message in question.messages if message["role"] == "system"]
-            text = settings.system or language.system_multi_turn
-            front = tuple(own[:1]) or (Message(role="system", content=text),)
-        return Draft(drawn, turns, question=question, rules=rules, front=front)
+            text = self.settings.system or settings.system or language.system_multi_turn
+            front = tuple(own[:1]) or (Message(role="system", content=settings.how_hard(text)),)
+        return Draft(drawn, turns, question=question, rules=settings.screening, front=front, retries=settings.retries)
 
     def _identity(self) -> Mapping[str, Any]:
         identity = {**super()._identity(), "language": "", "conversations": self.conversations.path.name}
@@ -158,23 +170,29 @@ class Extending(Session):
 
 
 class _Source:
-    """Each conversation that is left, once in one go."""
+    """Each conversation that is left; one that fails comes again behind the others, by another seed, ``tries`` times in
+    all."""
 
     def __init__(self, session: Extending, run: Run, front: tuple[Message, ...] | None) -> None:
         self._session = session
         self._run = run
         self._front = front
-        self._waiting = deque(session.conversations.found)
+        self._waiting = deque((source, 1) for source in session.conversations.found)
+        self._asked: dict[int, tuple[str, int]] = {}
         self._next_index = run.next_index
 
     def next(self) -> Draft | None:
         if not self._waiting:
             return None
-        source = self._waiting.popleft()
         index, self._next_index = self._next_index, self._next_index + 1
+        source, _ = self._asked[index] = self._waiting.popleft()
         return self._session.begin(source, index, self._run.seed + index, self._front)
 
-    def learn(self, attempt: Attempt) -> None: ...
+    def learn(self, attempt: Attempt) -> None:
+        source, trial = self._asked.pop(attempt.index)
+        hopeless = attempt.outcome in NO_ROOM  # with any seed
+        if attempt.outcome not in (KEPT, DROPPED) and not hopeless and trial < self._session.tries:
+            self._waiting.append((source, trial + 1))
 
     def remember(self, record: Record) -> None: ...
 
@@ -182,17 +200,23 @@ class _Source:
         return {}
 
 
-@asynccontextmanager
-async def open_extending(
-    settings: Settings, corpus: Corpus, progress: Progress, found: Conversations
-) -> AsyncIterator[Extending]:
-    """The model is opened by visible steps of ``progress``."""
+def open_extending(
+    settings: Settings, corpus: Corpus, progress: Progress, found: Conversations, tries: int
+) -> AbstractAsyncContextManager[Extending]:
+    """The models are opened by visible steps of ``progress``; ``tries`` has each conversation."""
     told = [f"Passed over {count} of {found.path.name}: {why}." for why, count in found.passed_over.items()]
-    progress.notices += [*corpus.notices, *filter(None, [found.notice]), *told]
-    spoken = found.languages
+    progress.notices += [*filter(None, [found.notice]), *told]
 
-    def load_data() -> None:
-        progress.notices.extend(filter(None, map(prepare, spoken)))
-
-    async with opened(settings.server, settings.parallel, progress, corpus, spoken, meanwhile=load_data) as model:
-        yield Extending(settings, model, corpus, progress, found)
+    own = sorted({question.topic for question, _ in found.found.values()} - {"", *prompts.names("topics")})
+    if own and not settings.system:
+        progress.notices.append(
+            f"Of the topics {', '.join(own)} the package has no system message: their conversations go on by the "
+            "language's. --system gives one."
+        )
+    return opening(
+        settings,
+        corpus,
+        progress,
+        found.languages,
+        lambda model, *others: Extending(settings, model, corpus, progress, found, tries, *others),
+    )

@@ -50,6 +50,7 @@ class Phases:
     def give_back(self, draft: Draft, *, again: bool) -> None:
         """One that was taken; ``again``: it is to go on when it is time."""
         self._out -= 1
+        self._dry = self._dry and again  # of one that failed the source may make another
         if again:
             (self._parked if draft.lacks is Stage.RESPONSE else self._asking_on).append(draft)
 

@@ -122,7 +122,7 @@ class Prepared:
         if self.settings.turns.most == 1:
             return None
         shown = language.exemplars[0]
-        system = Message(role="system", content=own or language.system_multi_turn)
+        system = Message(role="system", content=self.settings.how_hard(own or language.system_multi_turn))
         turns = (Message(role="user", content=shown.instruction), Message(role="assistant", content=shown.response))
         try:
             await self._carry(Steered("conversations", (system, *turns)))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from magpie_ollama.asking.attempt import attempt
 from magpie_ollama.asking.drafts import Draft, Drawn, Turn
@@ -19,7 +19,7 @@ from magpie_ollama.errors import ShortOfTarget
 from magpie_ollama.method.detection import told_by
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.followups import Phrases
-from magpie_ollama.method.languages import Exemplar
+from magpie_ollama.method.languages import Exemplar, Language
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import prepare
 from magpie_ollama.method.steering import AUTO, Steered
@@ -36,6 +36,8 @@ from magpie_ollama.run.scheduling import Schedule
 from magpie_ollama.run.seen import index, phrases
 from magpie_ollama.run.sources import Drawing, Source
 from magpie_ollama.servers.loaded import LoadedModel
+
+S = TypeVar("S", bound="Session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,13 @@ class Session(Prepared):
         model: LoadedModel,
         corpus: Corpus,
         progress: Progress,
+        responder: LoadedModel | None = None,
         phased: bool = False,
     ) -> None:
-        """``phased``: see ``Pipeline``."""
+        """``responder`` answers in place of the model; ``phased``: see ``Pipeline``."""
         super().__init__(settings, model, progress)
+        if responder is not None:
+            self.answered_by(responder)
         self._phased = phased
         self.corpus = corpus
         self.run: Run | None = None
@@ -323,29 +328,42 @@ async def _holds(model: LoadedModel) -> bool:
 
 
 @asynccontextmanager
-async def open_session(settings: Settings, corpus: Corpus, progress: Progress) -> AsyncIterator[Session]:
-    """The model is opened by visible steps of ``progress``."""
+async def opening(
+    settings: Settings,
+    corpus: Corpus,
+    progress: Progress,
+    spoken: Sequence[Language],
+    made: Callable[[LoadedModel, LoadedModel | None, bool], S],
+) -> AsyncIterator[S]:
+    """The models are opened by visible steps of ``progress``; ``made`` makes a session of the one that asks, another
+    that answers, and whether the memory holds one of them only."""
     progress.notices += corpus.notices
-    language = settings.language
 
     def load_data() -> None:
-        if unchecked := prepare(language):
-            progress.notices.append(unchecked)
+        progress.notices.extend(filter(None, map(prepare, spoken)))
 
     async with AsyncExitStack() as stack:
         responder = None
         if settings.responder is not None:  # first, so that one that is not there is refused before anything is loaded
             responder = await stack.enter_async_context(opened(settings.responder, settings.parallel, progress))
         held = responder is not None and await _holds(responder)
-        asks = opened(settings.server, settings.parallel, progress, corpus, [language], meanwhile=load_data)
+        asks = opened(settings.server, settings.parallel, progress, corpus, spoken, meanwhile=load_data)
         model = await stack.enter_async_context(asks)
         phased = responder is not None and held and not await _holds(responder)
-        session = Session(settings, model, corpus, progress, phased)
-        if responder is not None:
-            session.answered_by(responder)
+        session = made(model, responder, phased)
         if phased and responder is not None:
             progress.notices.append(
                 f"{model.name} and {responder.name} are not in memory together: {PHASE} instructions are written at a "
                 "time, then answered, so that each model is loaded once for all of them."
             )
         yield session
+
+
+def open_session(settings: Settings, corpus: Corpus, progress: Progress) -> AbstractAsyncContextManager[Session]:
+    return opening(
+        settings,
+        corpus,
+        progress,
+        [settings.language],
+        lambda model, *others: Session(settings, model, corpus, progress, *others),
+    )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from commands.support import Runner, check_error, records
-from fake_ollama import Ask, FakeOllama, Reply
+from fake_ollama import Ask, FakeModel, FakeOllama, Reply
 
+from magpie_ollama.asking.said import TRIES
 from magpie_ollama.method import languages
+from magpie_ollama.method.topics import load
+from magpie_ollama.records import Record
 
 ANSWER = "Start with a clear goal and write it down. Ask somebody who has done it before."
 LATER = [
@@ -79,6 +84,8 @@ def test_the_same_command_goes_on_with_the_others(run: Runner) -> None:
         done = run("converse", "a.jsonl", "--turns", 2, "--host", fake.url, "--no-progress", "--seed", 5)
         check_error(done, 4, "Extended 2 of 3", "run the same command again")
         assert "rejected" in done.err
+        asked = [one.body for one in fake.requests if one.generation >= 0 and "the lute?" in one.body.get("prompt", "")]
+        assert len(asked) == len({body["options"]["seed"] for body in asked}) == 2 * TRIES, "each exchange has two"
         before = len(fake.requests)
         fake.script = going_on
         again = run("converse", "a.jsonl", "--turns", 2, "--host", fake.url, "--no-progress", "--seed", 5)
@@ -93,6 +100,80 @@ def test_the_same_command_goes_on_with_the_others(run: Runner) -> None:
     assert sorted(record["source"] for record in made) == ["cello", "harp", "lute"]
     assert len({record["run"] for record in made}) == 1
     assert len({record["seed"] for record in made}) == 3
+
+
+def test_one_that_fails_comes_again(run: Runner) -> None:
+    write(*map(row, ("cello", "lute")))
+    failed: list[str] = []
+
+    def at_first(ask: Ask) -> Reply:
+        if ask.kind == "raw" and "lute" in ask.prompt and len(failed) < 2:
+            failed.append(ask.prompt)
+            return Reply("")
+        return going_on(ask)
+
+    with FakeOllama(script=at_first) as fake:
+        once = ("converse", "a.jsonl", "-o", "c.jsonl", "--tries", 1, "--turns", 2, "--host", fake.url, "-q")
+        assert "Extended 1 of 2" in run(*once).err
+        failed.clear()
+        done = run("converse", "a.jsonl", "--turns", 2, "--host", fake.url, "--json", "-q")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["attempts_here"] == 3
+    assert [record["source"] for record in records("a.conversations.jsonl")] == ["cello", "lute"]
+
+
+def test_another_model_answers_in_phases(run: Runner) -> None:
+    write(*map(row, ("cello", "lute", "harp", "horn")))
+    models = [FakeModel("asks:1b"), FakeModel("answers:8b")]
+    failed: list[str] = []
+
+    def at_first(ask: Ask) -> Reply:
+        if ask.kind != "raw" and "harp" in ask.prompt and not failed:
+            failed.append(ask.prompt)
+            return Reply("")
+        return going_on(ask)
+
+    with FakeOllama(models=models, holds=1, script=at_first) as fake:
+        more = ("--response-model", "answers:8b", "--host", fake.url, "--no-progress")
+        done = run("converse", "a.jsonl", "--turns", 3, "-m", "asks:1b", *more)
+        assert done.code == 0, done.err
+        assert "not in memory together" in done.err
+        asked = [one.body["model"] for one in fake.requests if one.generation >= 0]
+        assert fake.loads <= 9, "two to begin with; once a phase, of which the one tried again has two of its own"
+        before = len(fake.requests)
+        check_error(
+            run("converse", "a.jsonl", "-o", "c.jsonl", "-m", "asks:1b", "--response-model", "absent", *more[2:]), 3,
+            "absent", "ollama pull absent"
+        )  # fmt: skip
+        assert not any(one.generation >= 0 for one in fake.requests[before:])
+    assert {model for model, _ in groupby(asked)} == {"asks:1b", "answers:8b"}
+    made = records("a.conversations.jsonl")
+    assert {record["response_model"] for record in made} == {"answers:8b"}
+    assert len(made) == 4
+
+
+def test_a_topic_keeps_its_message_and_its_rules(run: Runner) -> None:
+    asked, answer = "Translate into French: The cat sleeps on the roof.", "Le chat dort sur le toit, et il y dort bien."
+    messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    texts = dict.fromkeys(("server", "steering", "run", "created_at", "finish_reason", "reasoning"), "")
+    numbers = dict.fromkeys(("seed", "instruction_tokens", "response_tokens", "confidence"), 0)
+    record = partial(Record, messages=messages, language="en", model="m", **texts, **numbers)  # type: ignore[arg-type]
+    write(record(id="a", topic="translation").to_dict(), record(id="b", topic="of-mine").to_dict())
+
+    def script(ask: Ask) -> Reply:
+        if ask.kind == "raw":
+            return Reply("And now: The cat eats its fish.")
+        return Reply("Le chat mange son poisson dans la cuisine de la maison, puis il boit du lait.")
+
+    with FakeOllama(script=script) as fake:
+        done = run("converse", "a.jsonl", "--turns", 2, "--host", fake.url, "--no-progress", "--tries", 1)
+        check_error(done, 4, "Extended 1 of 2", "run the same command again")
+        fronts = {one.body["messages"][0]["content"] for one in fake.requests if one.path == "/api/chat"}
+    assert "Of the topics of-mine the package has no system message" in done.err
+    assert "wrong_language" in done.err, "of the one whose rules are those of the language"
+    assert fronts >= {load("translation").voices["en"].system, languages.load("en").system_multi_turn}
+    (made,) = records("a.conversations.jsonl")
+    assert (made["topic"], made["source"]) == ("translation", "a")
 
 
 def test_each_language_is_its_own(run: Runner) -> None:

@@ -13,6 +13,7 @@ from run import support
 from run.support import generate, generating, settings
 
 from magpie_ollama.asking.drafts import Draft, Drawn, Turn
+from magpie_ollama.asking.settings import responder_of
 from magpie_ollama.errors import ModelMissing, UsageError
 from magpie_ollama.method.reasons import Stage
 from magpie_ollama.method.steering import Steered
@@ -93,9 +94,7 @@ def test_what_goes_with_it() -> None:
     assert first.beside("n", "ollama") == ServerChoice("ollama", "", "n")
     assert first.beside("n", "openai", "http://b") == ServerChoice("openai", "http://b", "n", options={"x": 1})
     with pytest.raises(UsageError, match="for another model"):
-        from magpie_ollama.commands.options import responder_choice
-
-        responder_choice({"response_model": "", "response_server": "", "response_host": "h"}, first)
+        responder_of(first, {"response_model": "", "response_server": "", "response_host": "h"})
 
 
 class _Numbered:
