@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from magpie_ollama.errors import MagpieError as MagpieError
     from magpie_ollama.records import Record as Record
+    from magpie_ollama.run.api import aconverse as aconverse
     from magpie_ollama.run.api import agenerate as agenerate
     from magpie_ollama.run.api import arespond as arespond
+    from magpie_ollama.run.api import converse as converse
     from magpie_ollama.run.api import generate as generate
     from magpie_ollama.run.api import respond as respond
 
-__all__ = ["MagpieError", "Record", "agenerate", "arespond", "generate", "respond"]
+__all__ = ["MagpieError", "Record", "aconverse", "agenerate", "arespond", "converse", "generate", "respond"]
 
-_HOMES = {"MagpieError": "errors", "Record": "records"} | dict.fromkeys(
-    ("agenerate", "arespond", "generate", "respond"), "run.api"
-)
+_HOMES = dict.fromkeys(__all__, "run.api") | {"MagpieError": "errors", "Record": "records"}
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

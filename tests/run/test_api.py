@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
+import re
 import signal
 import threading
 import time
@@ -20,11 +22,11 @@ from corpus.support import python
 from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply
 
 import magpie_ollama
-from magpie_ollama import MagpieError, Record, agenerate, generate, respond
+from magpie_ollama import MagpieError, Record, aconverse, agenerate, arespond, converse, generate, respond
 from magpie_ollama.asking.said import SETTINGS
-from magpie_ollama.commands.generate import command
 from magpie_ollama.corpus import Corpus
 from magpie_ollama.errors import ShortOfTarget, UsageError
+from magpie_ollama.method.topics import load
 from magpie_ollama.run import api
 
 from .support import read, until
@@ -226,21 +228,34 @@ def test_a_number_out_of_range_is_refused_at_once(call: Any, given: dict[str, An
     assert name in caught.value.remedy
 
 
-def test_help_shows_what_is_called() -> None:
-    for call in (generate, respond):
-        told = render_doc(call, renderer=plaintext)
-        assert f"\n{call.__name__}(" in told
-        assert "Generator[Record, None, None]" in told
-        assert "Async" not in told
+@pytest.mark.parametrize("call", [generate, agenerate, respond, arespond, converse, aconverse])
+def test_help_shows_each_keyword_with_its_words(call: Any) -> None:
+    told = render_doc(call, renderer=plaintext)
+    assert f"\n{call.__name__}(" in told
+    assert ("AsyncGenerator[Record, None]" in told) is call.__name__.startswith("a")
+    words = " ".join(told.split())
+    for name, one in signature(call).parameters.items():
+        assert one.kind is not one.VAR_KEYWORD
+        if one.kind is one.KEYWORD_ONLY:
+            assert f" {name}: {one.annotation}" in words or f"{name}: {one.annotation.__name__} = " in words
+            assert re.search(rf"\n {{8,}}{name}: [A-Z`a-z]", told), f"{name} has no words"
+    with pytest.raises(TypeError, match="unexpected keyword argument 'temprature'"):
+        call("en", temprature=1.0)
 
 
-def test_its_keywords_are_the_settings_of_the_command_line() -> None:
+def test_the_keywords_have_the_defaults_of_the_settings() -> None:
     keywords = {name: one.default for name, one in signature(generate).parameters.items()}
     settings = {setting.name: setting.default for setting in SETTINGS}
     assert {name: keywords.get(name, "missing") for name in settings} == settings
-    options = {param.name for param in command.params}
-    others = {"n": "count", "server": "server"}
-    assert {others.get(name, name) for name in keywords} <= options
+
+
+@pytest.mark.parametrize("name", ["generate", "respond", "converse"])
+def test_the_keywords_are_the_options_of_the_command(name: str) -> None:
+    command = importlib.import_module(f"magpie_ollama.commands.{name}").command
+    screen = {"as_json", "quiet", "no_progress", "dry_run", "sync", "debug", "only_instructions"}
+    options = {one.name for one in command.params if one.expose_value} - screen
+    keywords = {{"n": "count"}.get(one, one) for one in signature(getattr(magpie_ollama, name)).parameters}
+    assert keywords == options
 
 
 def test_unknown_names_are_attribute_errors() -> None:
@@ -270,11 +285,44 @@ def test_questions_of_ones_own(tmp_path: Path) -> None:
     assert [record.id for record in made] == [record["id"] for record in read(output)]
 
 
-def test_respond_takes_what_the_command_does() -> None:
-    from magpie_ollama.commands.respond import command as respond_command
+def test_what_a_user_brings(tmp_path: Path) -> None:
+    """Files of one's own, a context, and how long the model stays: as the options of the command."""
+    (tmp_path / "s.txt").write_text("You grow roses.\nYou mend clocks.\n")
+    (tmp_path / "e.csv").write_text("question,answer\nHow deep is a pond?,A metre or two.\nWho sails?,Sailors do.\n")
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        given: dict[str, Any] = {"host": fake.url, "exemplars": 2, "num_ctx": 2048, "keep_alive": -1}
+        files = {"systems": tmp_path / "s.txt", "examples": str(tmp_path / "e.csv")}
+        made = list(generate("en", 2, steering="system+exemplar", seed=1, parallel=1, **files, **given))
+        asked = [one.body for one in fake.requests if one.generation >= 0]
+    assert [record.source for record in made] == ["s.txt#1", "s.txt#2"]
+    assert {body["options"]["num_ctx"] for body in asked} == {2048}
+    assert {body["keep_alive"] for body in asked} == {-1}
+    assert "You grow roses." in str(asked[0])
+    assert "How deep is a pond?" in str(asked[0])
+    with pytest.raises(UsageError, match="both want to be the system message"):
+        generate("en", 2, system="You sing.", **files)
+    with pytest.raises(UsageError, match="num_ctx must be a whole number, 256 or more"):
+        generate("en", 2, num_ctx=12)
 
-    told = {"as_json", "quiet", "no_progress", "dry_run", "sync", "num_ctx", "keep_alive", "debug"}  # two are options
-    options = {parameter.name for parameter in respond_command.params if parameter.expose_value} - told
-    assert set(signature(respond).parameters) == options
+
+def test_conversations_go_on(tmp_path: Path) -> None:
+    """With a record's topic, which brings its message and its rules; the same call again has nothing to do."""
+    start, output = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+
+    def script(ask: Ask) -> Reply:
+        return Reply("And why is that so?" if ask.kind == "raw" else "Because both sides are made equal by it.")
+
+    with FakeOllama(models=[FakeModel("m:1b")]) as fake:
+        first = list(generate("en", 2, host=fake.url, topics="maths", steering="system", output=start))
+        fake.script = script
+        made = list(converse(start, 2, host=fake.url, output=output))
+        asked = [one.body for one in fake.requests if one.path == "/api/chat" and "And why" in str(one.body)]
+        assert list(converse(start, 2, host=fake.url, output=output)) == []
+    assert sorted(record.source for record in made) == sorted(record.id for record in first)
+    assert {record.topic for record in made} == {"maths"}
+    assert {len(record.messages) for record in made} == {4}
+    assert {body["messages"][0]["content"] for body in asked} == {load("maths").voices["en"].system}
+    with pytest.raises(UsageError, match="--turns 0"):
+        converse(start, 0)
     with pytest.raises(UsageError, match="tries must be"):
-        respond("q.csv", tries=0)
+        converse(start, tries=0)
