@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+from magpie_ollama.method.vocabulary import MARKS
+
 FLOOR = 0.3
 """The share of an answer's rarer words and numbers that the passage or the question must have."""
 
-_TERM = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+")
+_TERM = re.compile(rf"\d+(?:[.,:]\d+)*|(?:[^\W\d_]|[{MARKS}])+")
 _SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 LONG = 5
 """Letters from which a word counts as rare; it is compared by so many of them and one more, for it is inflected."""

@@ -81,11 +81,13 @@ _PLAIN = {
 _LOST = dict.fromkeys(_PLAIN)
 
 _JOINED = "'\u02bc\u00b7\u05f3\u05f4"
-_MARKS = (
+MARKS = (
     "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06ed"
     "\u0900-\u0963\u0971-\u0df4\u200c\u200d"
 )
-_WORD = re.compile(rf"(?:[^\W\d_]|[{_MARKS}]|(?<=[^\W\d_])[{_JOINED}](?=[^\W\d_]))+")
+"""Signs above, below and within the words of Latin, Hebrew, Arabic and the scripts of India, which are no letters."""
+
+_WORD = re.compile(rf"(?:[^\W\d_]|[{MARKS}]|(?<=[^\W\d_])[{_JOINED}](?=[^\W\d_]))+")
 """Letters, the signs above and below them, and what joins two parts of a word."""
 _JOINT = re.compile(rf"[{_JOINED}\u200c]")
 _POINTS = re.compile("[\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]")
