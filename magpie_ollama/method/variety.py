@@ -43,6 +43,8 @@ _SYLLABLES = re.compile("[\uac00-\ud7a3]")
 
 _WORD = re.compile(r"[^\s!-/:-@\[-`{-~\u2010-\u2027\u3000-\u303f\uff01-\uff0f¡¿«»]+")
 
+_JOINED = re.compile(rf"(?:{_WORD.pattern[:-1]}|(?<=\w)'(?=\w))+")
+
 
 def spaceless(text: str) -> bool:
     """Whether a text is written without spaces between words: a quarter of it is in such scripts, each of whose
@@ -54,11 +56,11 @@ def start(text: str) -> str:
     """The two first words in lower case, without signs; of a text without spaces its first characters: four in
     Chinese and Japanese, eight in Thai and its like.
 
-    >>> start("¿Cómo puedo hacer pan?"), start("如何学习做面包？")
-    ('cómo puedo', '如何学习')
+    >>> start("¿Cómo puedo hacer pan?"), start("I'm late, what now?"), start("如何学习做面包？")
+    ('cómo puedo', "i'm late", '如何学习')
     """
     head = text.lstrip()[:60]
-    words = _WORD.findall(head.casefold())
+    words = _JOINED.findall(head.casefold().replace("’", "'"))
     if spaceless(head):
         return "".join(words)[: 4 if _DENSE.match(words[0]) else 8] if words else ""
     return " ".join(words[:2])
