@@ -114,7 +114,7 @@ def _check_found(made: Deriving, file: Path) -> None:
 
 
 def _none(cause: str, file: Path) -> CorpusError:
-    return CorpusError(cause, f"`magpie-ollama generate -o {file}` keeps what it rejects from now on; run it once more")
+    return CorpusError(cause, f"the command that made {file} keeps what it rejects from now on; run it once more")
 
 
 def _report(file: Path, to: str, output: Path, made: Deriving, given: dict[str, Any]) -> None:

@@ -335,6 +335,7 @@ def _head(file: BinaryIO) -> bytes:
 
 def _check(path: Path, wanted: forms.Wanted | None = None) -> int:
     """The size of a file that may hold rows, 0 of a stream. Raises UsageError and NotACorpus."""
+    own = wanted is not None and wanted.text  # a user's own file, which this tool makes none of
     _check_no_device(path)
     if is_stream(path):
         return 0
@@ -343,13 +344,18 @@ def _check(path: Path, wanted: forms.Wanted | None = None) -> int:
             head = file.read(sniffing.HEAD)
             size = file.seek(0, 2) if file.seekable() else 0
     except OSError as error:
-        denied = isinstance(error, PermissionError)
-        remedy = "check its rights" if denied else "check its name, or make it with `magpie-ollama generate`"
+        remedy = "check its name" + ("" if own else ", or make it with `magpie-ollama generate`")
+        if isinstance(error, PermissionError):
+            remedy = "check its rights"
+        elif isinstance(error, IsADirectoryError):
+            remedy = "name a file"
         raise UsageError(f"{path} cannot be read: {error.strerror}", remedy) from error
     if wanted is None:
         _check_lines(head, path)
     if not size:
-        raise NotACorpus(f"{path} is empty", "make records with `magpie-ollama generate`")
+        raise NotACorpus(
+            f"{path} is empty", "write a text a line" if own else "make records with `magpie-ollama generate`"
+        )
     return size
 
 

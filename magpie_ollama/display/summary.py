@@ -25,7 +25,10 @@ def _headline(progress: Progress) -> Text:
         return Text(
             f"Nothing to do: the run has its {counted(progress.kept, 'record')}. The same command adds more.", "bold"
         )
-    pace = f" in {duration(progress.seconds)} ({rate(progress.records_per_minute())})" if progress.kept_here else ""
+    pace = ""
+    if progress.kept_here:
+        told = f"{duration(progress.seconds)} ({rate(progress.records_per_minute())})"
+        pace = f" in {told if progress.seconds >= 1 else 'less than a second'}"
     of = f"; the run has {progress.kept} of {progress.target}" if progress.kept != progress.kept_here else ""
     return Text.assemble((f"Kept {progress.kept_here} of {counted(progress.target, 'record')}{pace}{of}.", "bold"))
 
@@ -71,6 +74,6 @@ def _rows(session: Session) -> dict[str, str]:
     rows["model"] = f"{session.model.name} on {session.model.server.kind}{version}"
     if session.responder is not session.model:
         rows["answers by"] = f"{session.responder.name} on {session.responder.server.kind}"
-    if session.corpus.path is not None:
+    if session.corpus.path is not None and session.corpus.records:
         rows["corpus"] = f"{session.corpus.path} ({counted(session.corpus.records, 'record')})"
     return rows

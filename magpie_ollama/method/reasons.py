@@ -114,6 +114,7 @@ class Reason(StrEnum):
         "response_not_grounded",
         _ANSWERED,
         "the response does not rest on its passage of the document: it has too few of its rarer words and numbers",
+        "take a larger model, or give a --document that answers what is asked about it",
     )
     RESPONSE_TOO_LONG = (
         "response_prompt_too_long",

@@ -18,6 +18,7 @@ LONGEST = 40
 """Letters of a setting's value."""
 
 OPTIONS = {"language": "-l", "language_data": "--language-file", "steering": "-s", "model": "-m", "options": "--option"}
+OPTIONS |= dict.fromkeys(("questions", "conversations"), "the file")
 """Of the settings that are none of ``asking.said``."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from magpie_ollama import prompts
@@ -14,6 +15,7 @@ from magpie_ollama.asking.drafts import Draft, Turn, draw
 from magpie_ollama.asking.said import Turns
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.forms import Wanted
 from magpie_ollama.corpus.questions import Question
 from magpie_ollama.corpus.reading import Row, Rows
 from magpie_ollama.corpus.runs import Run
@@ -64,7 +66,7 @@ def read(
 ) -> Conversations:
     """``language`` is that of rows which name none; None reads their texts. Raises what ``Rows`` does, and NotACorpus
     where nothing can go on."""
-    rows = Rows(path, skip_bad=skip_bad, on_progress=on_progress)
+    rows = Rows(path, skip_bad=skip_bad, on_progress=on_progress, wanted=Wanted(text=True))
     made = Conversations(path)
     for row in rows:
         spoken = _language(row, language)
@@ -84,7 +86,10 @@ def read(
     made.notice = rows.notice()
     if not made.found:
         told = ", ".join(f"{count} {why}" for why, count in made.passed_over.items())
-        raise NotACorpus(f"{path} has no conversation to go on with: {told}", "give more --turns, or another file")
+        remedy = "give more --turns, or another file"
+        if made.passed_over.keys() == {"unanswered"}:
+            remedy = f"answer them first: magpie-ollama respond {quote(str(path))}"
+        raise NotACorpus(f"{path} has no conversation to go on with: {told}", remedy)
     return made
 
 

@@ -132,7 +132,7 @@ class Prepared:
             try:
                 await self._carry(Steered("conversations", turns))
             except TemplateError as other:
-                raise TemplateError(other.cause, "leave out --turns, or give --template") from other
+                raise TemplateError(other.cause, "give --template, for one that carries several turns") from other
             self.progress.notices.append(f"Conversations go on without a system message: {error.cause}")
             return ()
         return (system,)

@@ -225,6 +225,12 @@ def test_nothing_that_can_go_on(run: Runner) -> None:
     )
     check_error(run("converse", "a.jsonl", "--turns", 0), 2, "--turns 0 is no number of turns", "2-4")
     check_error(run("converse", "a.jsonl", "-o", "a.jsonl"), 2, "is the corpus itself", "-o")
+    Path("q.txt").write_text("What is tea?\n")
+    check_error(run("converse", "q.txt"), 1, "1 unanswered", "magpie-ollama respond q.txt")
+    for command in ("converse", "respond"):
+        done = run(command, "nope.jsonl")
+        check_error(done, 2, "No such file", "check its name")
+        assert "generate" not in done.err, "which makes nobody's questions"
     assert "No such option '--topics'" in run("converse", "a.jsonl", "--topics", "maths").err
 
 
