@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from magpie_ollama.corpus import forms, questions
 from magpie_ollama.corpus.reading import Rows
-from magpie_ollama.errors import MagpieError, NotACorpus, UsageError
+from magpie_ollama.errors import CorpusError, MagpieError, NotACorpus, UsageError
+
+T = TypeVar("T")
 
 PASSAGE = 1000
 """Characters up to which the paragraphs of a document make one passage: about 250 tokens of English. A longer paragraph
@@ -53,11 +56,23 @@ def pairs(path: Path) -> list[tuple[str, str]]:
 
     Raises UsageError and NotACorpus.
     """
-    rows = Rows(path, wanted=forms.Wanted(text=True), asked="")
+    rows = _rows(
+        path,
+        lambda path: list(Rows(path, wanted=forms.Wanted(text=True), asked="")),
+        "write a sentence a line, or pairs in columns called question and answer",
+    )
     found = list(dict.fromkeys((row.instruction.strip(), row.response.strip()) for row in rows))
     if found := [pair for pair in found if pair[0]]:
         return found
     raise NotACorpus(f"{path} has no example in it", "write a sentence a line, or pairs as CSV or JSONL")
+
+
+def _rows(path: Path, read: Callable[[Path], T], remedy: str) -> T:
+    """A reader's remedy names options that are for questions: columns have their usual names here."""
+    try:
+        return read(path)
+    except CorpusError as error:
+        raise UsageError(error.cause, remedy) from error
 
 
 def systems(path: Path) -> tuple[Piece, ...]:
@@ -65,7 +80,7 @@ def systems(path: Path) -> tuple[Piece, ...]:
     try:
         found = questions.read(path, column="system")
     except MagpieError:
-        found = questions.read(path)
+        found = _rows(path, questions.read, "write a message a line, or call its column `system`")
     return tuple(Piece(one.source, one.text.strip()) for one in found.asked)
 
 

@@ -115,8 +115,13 @@ def test_a_sentence_whose_answer_fails_is_left_out_with_a_word(run: Runner) -> N
         (("--document", "doc.txt", "-s", "prefix+system"), ("begins with a passage", "leave out -s")),
         (("--examples", "doc.txt", "--topics", "maths"), ("A topic has exemplars", "leave out --topics")),
         (("--systems", "doc.txt", "--system", "Be kind."), ("--systems and --system", "leave out one")),
+        (("--systems", "t.csv"), ("no instruction (its keys: a, b)", "call its column `system`")),
+        (("--examples", "t.csv"), ("no instruction (its keys: a, b)", "columns called question and answer")),
+        (("--examples", "empty.txt"), ("empty.txt is empty", "write a sentence a line")),
     ],
 )
 def test_what_does_not_go_together(run: Runner, given: tuple[str, ...], words: tuple[str, ...]) -> None:
     Path("doc.txt").write_text(PASSAGES[0], "utf-8")
+    Path("t.csv").write_text("a,b\n1,2\n", "utf-8")
+    Path("empty.txt").touch()
     check_error(run("generate", *given, "--host", "http://127.0.0.1:9"), 2, *words)

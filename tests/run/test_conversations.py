@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply, chatml, default_script
+from fake_ollama import Ask, FakeModel, FakeOllama, FakeOpenAI, Fault, Reply, chatml, default_script
 from fake_ollama.models import smollm2
 from run.support import ANSWER, GERMAN, QUESTION, Outcome, generate, generating, impatient, settings, until
 
@@ -52,7 +52,8 @@ def converse(
     tmp_path: Path, script: Any, turns: str = "3", target: int = 1, opened: bool = False, **changes: Any
 ) -> tuple[Outcome, Any]:
     """``opened``: a turn that is tried again begins with words of the language's."""
-    with FakeOllama(models=[changes.pop("fake_model", smollm2())], script=script) as fake:
+    served = FakeOllama if changes.get("kind", "ollama") == "ollama" else FakeOpenAI
+    with served(models=[changes.pop("fake_model", smollm2())], script=script) as fake:
         asked = settings(fake, target, turns=Turns.read(turns), **{"parallel": 1, "seed": seed_of(turns), **changes})
         if not opened:
             asked = replace(asked, language=replace(asked.language, follow_ups=()))
@@ -70,15 +71,17 @@ def texts(record: dict[str, Any]) -> list[str]:
     return [message["content"] for message in record["messages"]]
 
 
-def test_what_each_turn_is_asked_with(tmp_path: Path) -> None:
-    made, asked = converse(tmp_path, says(*FOLLOW_UPS))
+@pytest.mark.parametrize("kind", ["ollama", "openai"])
+def test_what_each_turn_is_asked_with(tmp_path: Path, kind: str) -> None:
+    made, asked = converse(tmp_path, says(*FOLLOW_UPS), kind=kind)
     assert made.error is None
     (record,) = made.records
     first = texts(record)[0]
     spoken = [first, ANSWERS[0], FOLLOW_UPS[0], ANSWERS[1], FOLLOW_UPS[1], ANSWERS[2]]
     assert texts(record) == spoken
     assert [message["role"] for message in record["messages"]] == ["user", "assistant"] * 3
-    assert [one.path for one in asked] == ["/api/generate", "/api/chat"] * 3
+    paths = ("/api/generate", "/api/chat") if kind == "ollama" else ("/v1/completions", "/v1/chat/completions")
+    assert tuple(one.path for one in asked) == paths * 3
     raws, chats = asked[::2], asked[1::2]
     front = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n"
     roles = ["user", "assistant"] * 3
@@ -90,7 +93,7 @@ def test_what_each_turn_is_asked_with(tmp_path: Path) -> None:
     for turn, chat in enumerate(chats):
         told = [{"role": role, "content": text} for role, text in zip(roles, spoken[: 2 * turn + 1], strict=False)]
         assert chat.body["messages"] == [{"role": "system", "content": SYSTEM}, *told], "one message for both sides"
-    seeds = [one.body["options"]["seed"] for one in asked]
+    seeds = [one.body["options"]["seed"] if kind == "ollama" else one.body["seed"] for one in asked]
     assert seeds[:2] == [50, 50]
     assert seeds[::2] == seeds[1::2]
     assert len(set(seeds)) == 3
