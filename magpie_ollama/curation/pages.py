@@ -6,9 +6,10 @@ import re
 import sys
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +17,7 @@ import jsonlines
 
 from magpie_ollama.corpus import lines, names, shapes, sniffing
 from magpie_ollama.corpus.reading import LONGEST
+from magpie_ollama.errors import NotACorpus
 
 BLOCK = 4 * 2**20
 """Bytes indexed in one go: some milliseconds."""
@@ -110,6 +112,12 @@ class Lines:
     def complete(self) -> bool:
         return self._scanned >= self.size
 
+    def number(self, index: int) -> int:
+        return index + 1
+
+    def place(self, number: int) -> int:
+        return number - 1
+
     @property
     def share(self) -> float:
         """How much of the file is indexed, 0 to 1."""
@@ -151,6 +159,74 @@ def opened(path: Path) -> Iterator[Lines]:
             with path.open("rb") as stream:
                 shutil.copyfileobj(stream, copy)
         yield Lines(copy)
+
+
+class Ordered:
+    """Lines of a file in another order, all of them found."""
+
+    complete = True
+    share = 1.0
+
+    def __init__(self, lines: Lines, order: Sequence[int]) -> None:
+        """``order`` are the indexes of ``lines``, in the order they are wanted in."""
+        self._lines = lines
+        self._order = order
+
+    @property
+    def count(self) -> int:
+        return len(self._order)
+
+    def extend(self) -> bool:
+        return False
+
+    def number(self, index: int) -> int:
+        return self._order[index] + 1
+
+    def place(self, number: int) -> int:
+        """The index of a line; -1 where it is not among them."""
+        return self._order.index(number - 1) if number - 1 in self._order else -1
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._lines[self._order[index]]
+
+
+def from_line(lines: Lines, start: int) -> Iterator[Page]:
+    """The pages from line ``start`` on, without blank lines."""
+    for index in count(start - 1):
+        while index >= lines.count:
+            if not lines.extend():
+                return
+        if lines[index].strip():
+            yield page(index + 1, lines[index])
+
+
+def check(lines: Lines, path: Path) -> None:
+    """Raises NotACorpus where no line is a record. Single bad ones are shown as what they are."""
+    wrong = "it is empty"
+    for found in from_line(lines, 1):
+        if not found.wrong:
+            return
+        wrong = f"line {found.number} {found.wrong}" if wrong == "it is empty" else wrong
+    raise NotACorpus(
+        f"{path} holds no instruction data: {wrong}",
+        "give a JSONL file with messages, conversations, instruction and output, or prompt and completion",
+    )
+
+
+MEASURES = ("confidence", "known_words", "response_known_words")
+
+
+def doubt(line: bytes) -> float:
+    """How doubtful a record is: its lowest measure, 0 to 1, and 1.0 where none was measured. -1.0 for a line that is
+    no record."""
+    try:
+        record = lines.reader([line]).read() if len(line) < LONGEST else None
+    except jsonlines.InvalidLineError:
+        record = None
+    if not isinstance(record, dict):
+        return -1.0
+    measured = [record.get(name) for name in MEASURES]
+    return min((float(one) for one in measured if isinstance(one, int | float) and one > 0), default=1.0)
 
 
 class Search:

@@ -1,78 +1,78 @@
-"""The pager of ``view``: one record a page, on the terminal's alternate screen."""
+"""The pages of ``view``: one record a page. What keys change of them, without a terminal (``fullscreen`` has that)."""
 
 from __future__ import annotations
 
-import os
-import time
+import re
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from itertools import count
-from typing import Self
 
-from rich.console import Console
 from rich.text import Text
 
-from magpie_ollama.curation.pages import Lines, Search, page
+from magpie_ollama.curation.pages import Lines, Ordered, Page, Search, page
 from magpie_ollama.display import record
 from magpie_ollama.display.characters import cells, inline
-from magpie_ollama.display.keys import keys
-from magpie_ollama.display.suspending import suspending
 
-IDLE_SECONDS = 0.2
-"""Between two looks at the terminal's size."""
-
-BUSY_SECONDS = 0.1
-"""Between two signs of life of what takes long."""
-
-HELP = (
-    "n next · p back · j k scroll · space on · g G first, last · :N jump · /text search, / again, N before · q quit",
-    "n next · p back · j k scroll · :N · /text search · q quit",
-    "n p j k : / q",
+KEYS = (
+    ("right, Enter", "next record"),
+    ("left, p", "record before"),
+    ("space", "on, then to the next"),
+    ("j k, down up", "scroll within one"),
+    ("g G", "first, last record"),
+    (":N", "to line N; the digits alone will do"),
+    ("/text", "search on, in texts and fields"),
+    ("n N", "next match, the one before"),
+    ("q", "quit"),
 )
+
+HELP = ("? keys · → next · ← back · space on · / search · q quit", "? keys · / search · q quit", "? / q")
 
 
 class Pager:
-    """What the pager shows, and what keys change of it; knows nothing of terminals.
+    """``stop`` is called with what goes on while something takes long: it says whether to give it up."""
 
-    ``stop`` is called now and then, with what goes on, while something takes long: it says whether to give it up.
-    """
+    keys: tuple[tuple[str, str], ...] = KEYS
+    hints = HELP
 
-    def __init__(self, lines: Lines, name: str, stop: Callable[[str], bool] = lambda doing: False) -> None:
+    def __init__(self, lines: Lines | Ordered, name: str, stop: Callable[[str], bool] = lambda doing: False) -> None:
         self.done = False
+        self.editing: str | None = None
         self.index = 0
         self.message = ""
         self.prompt = ""
         self._lines = lines
         self._name = inline(name)
         self._stop = stop
-        self._asked = 0.0
         self._top = 0
         self._height = 1
         self._rows: list[Text] = []
         self._rows_of: object = None
         self._search: Search | None = None
         self._reveal = False
+        self._helping = False
 
     def press(self, key: str) -> None:
-        """Takes a key, as ``keys.Keys`` names them."""
         self.message = ""
-        if self.prompt:
+        if self._helping:
+            self._helping = False
+        elif self.prompt:
             self._type(key)
+        elif key == "?":
+            self._helping = True
         elif key in (":", "/") or key.isdecimal():
             self.prompt = f":{key}" if key.isdecimal() else key
         elif key in ("q", "Q", "escape"):
             self.done = True
-        elif key in ("n", "right", "enter"):
+        elif key in ("right", "enter"):
             self.next()
         elif key in ("p", "left", "backspace"):
             if not self._go(self.index - 1, -1):
                 self.message = "This is the first record."
-        elif key in (" ", "page down"):
+        elif key in (" ", "pagedown"):
             if self._top < self._last_top:
                 self._scroll(max(1, self._height - 1))
             elif key == " ":
                 self.next()
-        elif key == "page up":
+        elif key == "pageup":
             self._scroll(-max(1, self._height - 1))
         elif key in ("j", "down"):
             self._scroll(1)
@@ -82,8 +82,16 @@ class Pager:
             self._go(0, 1)
         elif key in ("G", "end"):
             self._go_last()
+        elif key == "n":
+            self._find(count(self.index + 1), "further on")
         elif key == "N":
             self._find(range(self.index - 1, -1, -1), "before")
+
+    def edited(self, text: str | None) -> None:
+        """Pages are only read."""
+
+    def idle(self) -> bool:
+        return not self._lines.complete and self._lines.extend()
 
     def next(self) -> None:
         if not self._go(self.index + 1, 1):
@@ -91,18 +99,20 @@ class Pager:
 
     def jump(self, number: int) -> None:
         """To a line, counted from 1."""
-        if not self._go(number - 1, 1) and not self.message:
+        if not self._go(self._lines.place(number), 1) and not self.message:
             self.message = f"There is no line {number:,}: the file has {self._lines.count:,}."
 
     def frame(self, width: int, height: int) -> list[Text]:
         """As many rows as the terminal has: the page between a title and, below, what was typed or is to be told."""
         self._height = height - 2 if height > 2 else height
-        of = (self.index, width, self._search)
+        if self._helping:
+            return self._help(width, height)
+        of = (self.index, width, self._search, self._version())
         if self.index >= self._lines.count:  # still being looked for
             self._rows, self._rows_of = [], None
         elif self._rows_of != of:
             pattern = self._search.pattern if self._search else None
-            self._rows = record.rows(page(self.index + 1, self._lines[self.index]), width, pattern)
+            self._rows = self._page_rows(width, pattern)
             self._rows_of = of
         if self._reveal:
             hits = (at for at, row in enumerate(self._rows) if any(span.style == "reverse" for span in row.spans))
@@ -115,6 +125,25 @@ class Pager:
             return body
         return [self._title(width), *body, self._status(width)]
 
+    def _page_rows(self, width: int, pattern: re.Pattern[str] | None) -> list[Text]:
+        return record.rows(self._page(), width, pattern)
+
+    def _page(self) -> Page:
+        return page(self._lines.number(self.index), self._lines[self.index])
+
+    def _version(self) -> object:
+        """Of what the page shows of its record, beside the record."""
+        return None
+
+    def _heading(self) -> str:
+        """What the title says of the record, beside its place."""
+        return ""
+
+    def _help(self, width: int, height: int) -> list[Text]:
+        first = max(len(keys) for keys, _ in self.keys)
+        rows = [Text(_crop(f"{keys:<{first}}  {what}", width)) for keys, what in self.keys][: height - 1]
+        return [*rows, *[Text()] * (height - 1 - len(rows)), Text(_crop("any key goes back", width), "dim")][:height]
+
     @property
     def _last_top(self) -> int:
         return max(0, len(self._rows) - self._height)
@@ -125,6 +154,7 @@ class Pager:
         if self._last_top:
             end = min(len(self._rows), self._top + self._height)
             title += f"  rows {self._top + 1:,}-{end:,} of {len(self._rows):,}"
+        title += self._heading()
         return Text(_crop(_crop(self._name, width - cells(title)) + title, width), "bold")
 
     def _status(self, width: int) -> Text:
@@ -135,7 +165,7 @@ class Pager:
             return Text.assemble(visible, ("▏", "bold"))
         if self.message:
             return Text(_crop(self.message, width), "bold yellow")
-        return Text(next((text for text in HELP if cells(text) <= width), ""), "dim")
+        return Text(next((text for text in self.hints if cells(text) <= width), ""), "dim")
 
     def _type(self, key: str) -> None:
         if key == "escape" or (key == "backspace" and len(self.prompt) == 1):
@@ -147,20 +177,20 @@ class Pager:
         elif key == "enter":
             kind, text = self.prompt[0], self.prompt[1:].strip()
             self.prompt = ""
-            if kind == "/":
-                self._look_for(text)
-            elif text.isdecimal() and int(text):
-                self.jump(int(text))
-            elif text:
-                self.message = f"{text} is no line number."
+            self._entered(kind, text)
+
+    def _entered(self, kind: str, text: str) -> None:
+        if kind == "/":
+            self._look_for(text)
+        elif text.isdecimal() and int(text):
+            self.jump(int(text))
+        elif text:
+            self.message = f"{text} is no line number."
 
     def _look_for(self, text: str) -> None:
-        start = self.index
         if text:
             self._search = Search(text)
-        else:
-            start += 1
-        self._find(count(start), "further on")
+        self._find(count(self.index + (not text)), "further on")
 
     def _find(self, order: Iterable[int], where: str) -> None:
         if self._search is None:
@@ -169,9 +199,9 @@ class Pager:
         for index in order:
             if not self._has(index):
                 break
-            if self._give_up(f"Searching line {index + 1:,}; any key stops"):
+            if self._give_up(f"Searching line {self._lines.number(index):,}; any key stops"):
                 return
-            if self._search.finds(index + 1, self._lines[index]):
+            if self._search.finds(self._lines.number(index), self._lines[index]):
                 self.index, self._top, self._reveal = index, 0, True
                 return
         if not self.message:
@@ -199,10 +229,6 @@ class Pager:
         return index >= 0
 
     def _give_up(self, doing: str) -> bool:
-        now = time.monotonic()
-        if now - self._asked < BUSY_SECONDS:
-            return False
-        self._asked = now
         stopped = self._stop(doing)
         if stopped:
             self.message = "Stopped."
@@ -210,93 +236,6 @@ class Pager:
 
     def _scroll(self, rows: int) -> None:
         self._top = max(0, min(self._top + rows, self._last_top))
-
-
-def browse(lines: Lines, name: str, start: int, console: Console) -> None:
-    """Shows the pager on ``console``, a terminal, until it is left or the terminal is gone. Raises UsageError where no
-    keys can be had."""
-    with keys() as keyboard, _Screen(console) as screen, suspending() as suspension, suppress(EOFError):
-
-        def pause() -> None:
-            """Where Ctrl-Z asked for it."""
-            if suspension.asked:
-                screen.leave()
-                keyboard.release()
-                suspension.stop()
-                keyboard.take()
-                screen.enter()
-
-        def stop(doing: str) -> bool:
-            pause()
-            screen.draw([*pager.frame(*_size(console))[:-1], Text(doing, "bold yellow")])
-            return bool(keyboard.read(0))
-
-        pager = Pager(lines, name, stop)
-        pager.jump(start)
-        drawn = 0.0
-        key = ""
-        while not pager.done:
-            pause()
-            if key or time.monotonic() - drawn >= BUSY_SECONDS:
-                screen.draw(pager.frame(*_size(console)))
-                drawn = time.monotonic()
-            key = keyboard.read(IDLE_SECONDS if lines.complete else 0)
-            if key:
-                pager.press(key)
-            elif not lines.complete:
-                lines.extend()
-
-
-class _Screen:
-    """The alternate screen. The old one comes back at the block's end, however that is left."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._shown: list[str] = []
-        self._size = (0, 0)
-
-    def __enter__(self) -> Self:
-        self.enter()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.leave()
-
-    def enter(self) -> None:
-        self._shown, self._size = [], (0, 0)
-        self._console.set_alt_screen(True)
-        self._console.show_cursor(False)
-        # A row that a terminal finds longer than we do must not push the next one down.
-        self._console.file.write("\x1b[?7l")
-
-    def leave(self) -> None:
-        self._console.file.write("\x1b[?7h")
-        self._console.show_cursor(True)
-        self._console.set_alt_screen(False)
-
-    def draw(self, frame: list[Text]) -> None:
-        now = _size(self._console)
-        with self._console.capture() as captured:
-            self._console.print(Text("\n").join(frame), width=10_000, no_wrap=True, soft_wrap=True, end="")
-        rows = captured.get().split("\n")
-        file = self._console.file
-        if now != self._size:  # what a terminal makes of its content when its size changes is its own affair
-            self._shown, self._size = [], now
-            file.write("\x1b[2J")
-        for number, row in enumerate(rows):
-            if number >= len(self._shown) or self._shown[number] != row:
-                file.write(f"\x1b[{number + 1};1H\x1b[K{row}")
-        file.flush()
-        self._shown = rows
-
-
-def _size(console: Console) -> tuple[int, int]:
-    """Columns and rows now. Not ``console.size``, which believes the COLUMNS of the environment."""
-    try:
-        width, height = os.get_terminal_size(console.file.fileno())
-    except OSError as error:
-        raise EOFError from error  # the terminal is gone
-    return max(1, width), max(1, height)
 
 
 def _crop(text: str, width: int) -> str:

@@ -37,9 +37,9 @@ def fields(page: Page) -> list[str]:
     return [inline(piece) for piece in (*pieces, *last)]
 
 
-def rows(page: Page, width: int, pattern: re.Pattern[str] | None = None) -> list[Text]:
-    """The page as rows of at most ``width`` cells, with what ``pattern`` finds marked."""
-    found = [_styled(row, "dim") for row in _joined(fields(page), width)]
+def rows(page: Page, width: int, pattern: re.Pattern[str] | None = None, *, bare: bool = False) -> list[Text]:
+    """The page as rows of at most ``width`` cells, with what ``pattern`` finds marked; ``bare`` without its fields."""
+    found = [] if bare else [_styled(row, "dim") for row in _joined(fields(page), width)]
     if page.wrong:
         found += [_styled(row, "bold red") for row in _fold(_wrong(page), width)]
     for role, text in page.texts:

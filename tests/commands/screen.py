@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pyte
 import pytest
 from corpus.support import PACKAGE
 
@@ -22,10 +23,12 @@ def harmless(text: str) -> bool:
 
 
 class Screen:
-    """A terminal: the command's one, and what stands on it. Knows the sequences that the pager sends, and no other."""
+    """A terminal: the command's one, and what stands on it, with what scrolled away above."""
 
-    def __init__(self, fd: int, started: subprocess.Popen[bytes]) -> None:
+    def __init__(self, fd: int, started: subprocess.Popen[bytes], columns: int, rows: int) -> None:
         self.raw = b""
+        self._screen = pyte.HistoryScreen(columns, rows, history=10_000)
+        self._stream = pyte.ByteStream(self._screen)
         self.process = started
         self._fd = fd
         self.closed = False
@@ -39,11 +42,20 @@ class Screen:
     def type(self, keys: str) -> None:
         os.write(self._fd, keys.encode())
 
+    def resize(self, columns: int, rows: int) -> None:
+        import fcntl
+        import struct
+        import termios
+
+        self._screen.resize(rows, columns)
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
     def forget(self) -> None:
         """What was written up to now."""
         while self._receive(0):
             pass
         self.raw = b""
+        self._screen.reset()
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
         end = time.monotonic() + seconds
@@ -60,22 +72,23 @@ class Screen:
             pass
         return self.process.returncode
 
+    @property
+    def given_back(self) -> bool:
+        """Whether the shell has its cursor, its screen and its folding of lines, by what was last said of each."""
+        last = self.raw.rfind
+        return (
+            last(b"\x1b[?25h") > last(b"\x1b[?25l")
+            and last(b"\x1b[?1049l") >= last(b"\x1b[?1049h")
+            and last(b"\x1b[?7h") >= last(b"\x1b[?7l")
+        )
+
     def rows(self) -> list[str]:
-        rows: dict[int, str] = {}
-        row = 1
-        for piece in re.split("(\x1b\\[[0-9;?]*[A-Za-z]|\r?\n)", self.raw.decode(errors="ignore")):
-            if match := re.fullmatch("\x1b\\[([0-9]+);1H", piece):
-                row = int(match[1])
-            elif piece == "\x1b[2J":
-                rows.clear()
-            elif piece in ("\x1b[K", "\x1b[2K"):
-                rows[row] = ""
-            elif piece.endswith("\n"):
-                row += 1
-            elif not piece.startswith("\x1b"):
-                assert harmless(piece.replace("\r", "")), piece
-                rows[row] = rows.get(row, "") + piece
-        return [rows[row] for row in sorted(rows)]
+        for piece in re.split(
+            "\x1b\\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r?\n", self.raw.decode(errors="ignore").rpartition("\x1b")[0]
+        ):
+            assert harmless(re.sub("[\r\b]", "", piece)), piece  # which move within the row
+        above = ["".join(row[at].data for at in sorted(row)).rstrip() for row in self._screen.history.top]
+        return [*above, *(row.rstrip() for row in self._screen.display)]
 
     def _receive(self, seconds: float) -> bytes:
         if not select.select([self._fd], [], [], max(0, seconds))[0]:
@@ -85,6 +98,7 @@ class Screen:
         except OSError:  # the other side is gone
             return b""
         self.raw += data
+        self._stream.feed(data)
         return data
 
 
@@ -130,7 +144,7 @@ def terminal(
     env = {**os.environ, **own, **environment}
     started = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, start_new_session=True, env=env)
     before = termios.tcgetattr(its)
-    screen = Screen(ours, started)
+    screen = Screen(ours, started, columns, rows)
     try:
         yield screen
         if not screen.closed:

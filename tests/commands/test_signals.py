@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands.screen import ALONE, SHELL, Screen, posix, terminal
+from commands.screen import ALONE, SHELL, posix, terminal
 from commands.support import TARGET, finished, process, records
 from corpus.support import PACKAGE, record
 from fake_ollama import FakeOllama
@@ -115,12 +115,6 @@ def test_a_closed_window_ends_view() -> None:
         assert screen.process.wait(30) == 128 + signal.SIGHUP
 
 
-def given_back(screen: Screen) -> bool:
-    """Whether the shell has its cursor and its screen, by what was last said of each."""
-    raw = screen.raw
-    return raw.rfind(b"\x1b[?25h") > raw.rfind(b"\x1b[?25l") and raw.rfind(b"\x1b[?1049l") >= raw.rfind(b"\x1b[?1049h")
-
-
 def test_ctrl_z_in_view() -> None:
     view_of_two()
     with terminal("view", TARGET, within=SHELL) as screen:
@@ -128,15 +122,15 @@ def test_ctrl_z_in_view() -> None:
             screen.wait_for("Domanda numero 0")
             screen.type("\x1a")
             screen.wait_for("<stopped>")
-            assert given_back(screen)
+            assert screen.given_back
             screen.forget()
             screen.type("\n")
         screen.wait_for("Domanda numero 0")
-        screen.type("n")
+        screen.type("\r")
         screen.wait_for("Domanda numero 1")
         screen.type("q")
         assert screen.end() == 0
-        assert given_back(screen)
+        assert screen.given_back
 
 
 def test_ctrl_z_on_the_live_display() -> None:
@@ -148,14 +142,14 @@ def test_ctrl_z_on_the_live_display() -> None:
         screen.wait_for("kept", 60)
         screen.type("\x1a")
         screen.wait_for("<stopped>")
-        assert given_back(screen)
+        assert screen.given_back
         there = len(records())
         screen.forget()
         screen.type("\n")
         screen.wait_for("kept", 60)
-        assert not given_back(screen), "the display is there again"
+        assert not screen.given_back, "the display is there again"
         wait_for_records(fake, there + 2)
         screen.type("\x03")
         assert screen.end() == 130
-        assert given_back(screen)
+        assert screen.given_back
     assert manifest()["status"] == "interrupted"

@@ -52,11 +52,11 @@ def press(pager: Pager, *pressed: str) -> str:
 
 def test_one_record_a_page_and_blank_lines_are_passed_over(pager: Pager) -> None:
     assert "Primo?" in press(pager)
-    assert "Secondo" in press(pager, "n")
+    assert "Secondo" in press(pager, "right")
     assert "Line 4 is not valid JSON" in press(pager, "right")
     assert r"雪 \x1b[2J" in press(pager, "enter")
-    assert "Ultimo" in press(pager, "n")
-    assert "This is the last record." in press(pager, "n")
+    assert "Ultimo" in press(pager, "right")
+    assert "This is the last record." in press(pager, "right")
     assert "6 of 6" in press(pager)
     assert "Line 4" in press(pager, "p", "left")
     assert "Secondo" in press(pager, "backspace")
@@ -78,11 +78,11 @@ def test_first_last_and_jump(pager: Pager) -> None:
 
 
 def test_scrolling_within_a_long_record(pager: Pager) -> None:
-    assert "rows 1-10 of" in press(pager, "n")
+    assert "rows 1-10 of" in press(pager, "right")
     assert "rows 2-11 of" in press(pager, "j")
     assert "rows 1-10 of" in press(pager, "up", "up")
-    assert "riga 22" in press(pager, " ", "page down")
-    assert "In FONDO" in press(pager, *["page down"] * 9)
+    assert "riga 22" in press(pager, " ", "pagedown")
+    assert "In FONDO" in press(pager, *["pagedown"] * 9)
     assert pager.index == 1
     press(pager, " ")
     assert pager.index == 3
@@ -97,18 +97,22 @@ def test_search_finds_further_back_and_within_the_page(pager: Pager) -> None:
     assert pager.index == 1
     press(pager, "/", "enter")
     assert pager.index == 4
+    assert "Not found further on." in press(pager, "n")
+    press(pager, "N")
+    press(pager, "n")
+    assert pager.index == 4
     press(pager, "N")
     assert pager.index == 1
     assert "Not found before." in press(pager, "N")
     assert "Not found further on." in press(pager, *"/assente", "enter")
     assert "Search first" in press(started(FILE), "N")
+    assert "Search first" in press(started(FILE), "n")
 
 
 def test_what_takes_long_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "BLOCK", 16)
     told: list[str] = []
     pager = Pager(Lines(io.BytesIO(FILE)), "a", lambda doing: bool(told.append(doing)) or len(told) > 2)
-    monkeypatch.setattr("magpie_ollama.display.pager.BUSY_SECONDS", 0)
     pager.jump(6)
     assert pager.message == "Stopped."
     assert pager.index == 0
@@ -116,7 +120,11 @@ def test_what_takes_long_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @settings(max_examples=60)
-@given(st.integers(1, 120), st.integers(1, 40), st.lists(st.sampled_from(["n", "p", "j", " ", "G", "/"]), max_size=5))
+@given(
+    st.integers(1, 120),
+    st.integers(1, 40),
+    st.lists(st.sampled_from(["right", "p", "j", " ", "G", "/", "?"]), max_size=5),
+)
 def test_a_frame_is_as_large_as_the_terminal(width: int, height: int, pressed: list[str]) -> None:
     pager = started(FILE)
     for key in pressed:
