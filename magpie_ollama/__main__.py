@@ -30,6 +30,7 @@ COMMANDS = {
     "doctor": "Check server, model and template, and what a run would take; each finding with its remedy.",
     "stats": "What is in a corpus: languages, steerings, lengths, duplicates, and what its runs cost.",
     "view": "Read a corpus, one record a page.",
+    "review": "Keep, drop, edit and tag record after record, in the terminal.",
     "sample": "Draw some records at random.",
     "filter": "Keep the records that pass: by language, length, confidence, tag, or the Magpie paper's rules.",
     "dedup": "Remove duplicates and near-duplicates.",

@@ -27,8 +27,8 @@ EVIL = " ".join(SEQUENCES)
 
 NAME = f"x{EVIL.replace('/', '')}.jsonl"
 
-OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?(?:25|7|1049)[hl]|\x1b\[[0-9]+;1H|\x1b\[[0-9]*[AKJ]|\x1b\[H|\r")
-"""What our own displays send to a terminal: colours, the cursor, lines that are drawn anew."""
+OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?(?:1|7|12|25|1049|2004)[hl]|\x1b\[[0-9;]*H|\x1b\[[0-9]*[A-DJK]|\r|\x08")
+"""What our own displays send to a terminal: colours, the cursor, the alternate screen, lines that are drawn anew."""
 
 ARGUMENTS: dict[str, list[list[str]]] = {
     "generate": [
@@ -61,6 +61,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "languages": [[], [EVIL], ["it", "--json"]],
     "stats": [["FILE"], ["FILE", "--json"], ["bad.jsonl"], [f"none{NAME}"]],
     "view": [["FILE"], [f"none{NAME}"]],
+    "review": [["FILE", "--apply"], ["FILE"], ["FILE", "--apply", "--json"], [f"none{NAME}"]],
     "sample": [["FILE"], ["FILE", "-l", EVIL], ["FILE", "-o", f"s{NAME}"]],
     "filter": [
         ["FILE", "--match", "Chi"],
@@ -188,10 +189,10 @@ def test_piped(run: Runner, world: World, name: str, call: list[str]) -> None:
 @pytest.mark.parametrize(("name", "call"), WALK)
 def test_on_a_terminal(world: World, name: str, call: list[str]) -> None:
     with terminal(name, *world.words(call), columns=100, rows=20) as screen:
-        if name == "view" and call == ["FILE"]:
+        if name in ("view", "review") and call == ["FILE"]:
             screen.wait_for("Chi sei?")
             for at in (2, 3):
-                screen.type("n")
+                screen.type("\r")
                 screen.wait_for(f"{at} of 3")
             screen.type("q")
         screen.end()
