@@ -41,6 +41,10 @@ class MagpieError(Exception):
         self.cause = cause
         self.remedy = remedy
 
+    def __str__(self) -> str:
+        """Both, for those who meet it in Python."""
+        return f"{self.cause}\nnext: {self.remedy}" if self.remedy else self.cause
+
 
 class UsageError(MagpieError):
     exit_code = 2

@@ -82,7 +82,7 @@ def history(corpus: Path, there: Mapping[str, int]) -> tuple[list[PastRun], list
         try:
             past.append(_past(run, convert(run.manifest, _Manifest), there.get(run.id, 0)))
         except (Misshapen, CorpusError) as error:
-            notices.append(f"The run {run.id} cannot be told: {error}")
+            notices.append(f"The run {run.id} cannot be told: {error.args[0]}")
     return past, notices
 
 
