@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -10,23 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from rich.text import Text
 
+from magpie_ollama.asking.opening import ENGLISH
 from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.options import OutputPath, model_options, option, output_options, parallel, server_choice
-from magpie_ollama.corpus.reading import Row, Rows, is_stream
+from magpie_ollama.corpus.reading import Row, Rows, free_name, is_stream
 from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file, same_file
 from magpie_ollama.curation.provenance import Operation, carrying, note
 from magpie_ollama.display import consoles, live
-from magpie_ollama.display.judging import show_tags, showing
+from magpie_ollama.display.judging import proof_lines, show_tags, showing
 from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.display.words import counted
-from magpie_ollama.errors import INTERRUPTED, UsageError
+from magpie_ollama.errors import INTERRUPTED, CorpusError, UsageError
+from magpie_ollama.run import measurements
 from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.tagging import scales
 from magpie_ollama.tagging.judgements import Judgements
-from magpie_ollama.tagging.judging import JudgingProgress, open_judge
+from magpie_ollama.tagging.judging import Judging, JudgingProgress, open_judge
+from magpie_ollama.tagging.planted import MOST_GOOD
+from magpie_ollama.tagging.proof import Proofs, check
 
 STREAM = Path("-")
 
@@ -45,13 +51,24 @@ IN_FLIGHT = 4
 @option("--in-place", is_flag=True, help="Replace FILE in one step; the old one is kept as FILE.bak.")
 @option("--force", is_flag=True, help="Replace the file of -o.")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
+@option(
+    "--add",
+    multiple=True,
+    type=click.Choice(["language", *(key for key in scales.WORDS if key != "explanation")]),
+    help="Judge this too: whether the response's language is correct and natural; in words, what the user wants, what "
+    "one must know, further categories. Repeatable.",
+)
+@option("--explain", is_flag=True, help="Have the judge give a short reason, kept in FILE.magpie/tags.jsonl.")
+@option("--guard", default="", metavar="MODEL", help="A guard model of the same server that tells the safety.")
+@option("--unproven", is_flag=True, help="Take the judge's word without the proof.")
 @model_options("Ollama")
 @parallel(f"Records in flight. auto: {IN_FLIGHT}.")
 @output_options
 def command(file: Path, **given: Any) -> int:
     """Let a local model judge quality, difficulty, category and safety.
 
-    The scales are Magpie's. Judgements are written down as they come, in FILE.magpie/tags.jsonl: the same
+    The scales are Magpie's. First the judge has to tell good records from some with planted faults, in each language of
+    FILE, once a model. Judgements are written down as they come, in FILE.magpie/tags.jsonl: the same
     command again asks for those that are missing only. At the end the records are written with their tags.
     """
     output: Path | None = given["output"]
@@ -71,10 +88,12 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
     console = consoles.stderr()
     mode = live.mode(console, quiet=given["quiet"], plain=given["no_progress"])
     progress = JudgingProgress()
-    async with (
-        showing(progress, console, mode),
-        open_judge(choice, given["parallel"] or IN_FLIGHT, progress) as judging,
-    ):
+    wanted = (("explanation",) if given["explain"] else ()) + given["add"]
+    words = tuple(key for key in scales.WORDS if key in wanted)
+    parallel = given["parallel"] or IN_FLIGHT
+    opening = open_judge(choice, parallel, progress, words, "language" in given["add"], given["guard"])
+    async with showing(progress, console, mode), opening as judging:
+        proofs = await _proofs(file, judging, progress, given)
 
         def stop() -> None:
             judging.stop()
@@ -93,8 +112,31 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
             told = f"Stopped: {left:,} are left." if left else "Stopped."
             consoles.say(console, Text(f"{told} The same command continues."))
         return INTERRUPTED
-    _finish(file, judgements, judging.model, progress, given)
+    _finish(file, judgements, judging, progress, given, proofs)
     return 0
+
+
+async def _proofs(file: Path, judging: Judging, progress: JudgingProgress, given: dict[str, Any]) -> Proofs:
+    """The judge's proofs, each told as a notice. Raises ServerError where it does not hold."""
+    spoken: dict[str, list[tuple[str, str]]] = {}
+    answers = False
+    for row in _untagged(file, given["skip_bad"]):
+        answers = answers or bool(row.response.strip())
+        own = spoken.setdefault(row.text("language") or ENGLISH, [])
+        if len(own) < MOST_GOOD:
+            own.append((row.instruction, row.response))
+    if spoken and not answers and "language" in given["add"]:
+        write = shlex.join(["magpie-ollama", "respond", str(file), "-o", str(free_name(file, "answered"))])
+        raise CorpusError(
+            f"No record of {file} has a response whose language could be judged",
+            f"have them written first: {write}; or leave --add language out",
+        )
+    if given["unproven"]:
+        return {}
+    proofs = await judging.prove(spoken, measurements.path(judging.loaded, "judge"))
+    progress.notices += proof_lines(proofs)
+    check(judging.model, proofs, "--unproven")
+    return proofs
 
 
 def _untagged(file: Path, skip_bad: bool) -> Iterator[Row]:
@@ -104,11 +146,20 @@ def _untagged(file: Path, skip_bad: bool) -> Iterator[Row]:
         yield row
 
 
-def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingProgress, given: dict[str, Any]) -> None:
+def _finish(
+    file: Path,
+    judgements: Judgements,
+    judging: Judging,
+    progress: JudgingProgress,
+    given: dict[str, Any],
+    proofs: Proofs,
+) -> None:
     """Writes the tagged file, and tells what is in it."""
+    model = judging.model
     output: Path | None = given["output"]
     quiet = given["quiet"]
-    counts: dict[str, Counter[str]] = {key: Counter() for key in scales.KEYS}
+    keys = (*scales.KEYS, *(key for key in judging.more if key == "language"))
+    counts: dict[str, Counter[str]] = {key: Counter() for key in keys}
     with (
         nullcontext() if output is None else carrying(file, output) as carrier,
         _target(file, given) as target,  # the outer one: nothing takes its name where there were no rows
@@ -117,11 +168,11 @@ def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingPro
         changed, runs = False, set()
         for row in rows:
             runs.add(row.text("run"))
-            tags = judgements.tags(scales.key(row)) or scales.unjudged(model)
+            tags = judgements.tags(scales.key(row)) or scales.unjudged(model, judging.more)
             line = scales.tagged(row, tags)
             target.write(line)
             changed = changed or line is not row.line
-            for key in scales.KEYS:
+            for key in keys:
                 counts[key][tags[key] or "unjudged"] += 1
         target.unchanged = given["in_place"] and not changed
         done = Operation.now("tag", f"--model {model}", rows.count, rows.count, {})
@@ -145,6 +196,7 @@ def _finish(file: Path, judgements: Judgements, model: str, progress: JudgingPro
             "invalid": progress.invalid,
             "seconds": round(progress.seconds, 1),
             "tags": {key: dict(values.most_common()) for key, values in counts.items()},
+            "proof": msgspec.to_builtins(proofs),
         }
         consoles.show_json(facts, err=output == STREAM)
     elif not quiet:

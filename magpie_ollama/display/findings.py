@@ -37,13 +37,13 @@ def table(
     parts: list[RenderableType] = []
     for (model, code), shown in tables.items():
         verdict = abilities.get((model, code))
-        told = [Text(verdict.told(model, _name(code)), style="bold")] if verdict else []
+        told = [Text(verdict.told(model, languages.english(code)), style="bold")] if verdict else []
         various = [
             Text.assemble((f"{_way(one.cell)}: ", "dim"), variety.told(one.variety))
             for one in groups[model, code]
             if one.useful
         ]
-        parts += [Text(f"{_name(code)} · {model}", style="bold"), shown, *various, *told, Text()]
+        parts += [Text(f"{languages.english(code)} · {model}", style="bold"), shown, *various, *told, Text()]
     return Group(*parts)
 
 
@@ -72,7 +72,7 @@ def next_commands(
     for code, named in languages_asked.items():
         best = best_of(found, code)
         if best is None:
-            lines.append(f"{_name(code)}: no steering gave a useful instruction; try another model")
+            lines.append(f"{languages.english(code)}: no steering gave a useful instruction; try another model")
             continue
         model = [] if "--model-path" in carried else ["-m", models[best.cell.model] or best.cell.model]
         words = ["magpie-ollama", "generate", *named, *model, "-s", best.cell.steering]
@@ -127,7 +127,3 @@ def _share(part: int, whole: int, bounds: tuple[float, float], wide: bool) -> st
 
 def _way(cell: Cell) -> str:
     return cell.steering if cell.temperature == 1.0 else f"{cell.steering}@{cell.temperature:g}"
-
-
-def _name(code: str) -> str:
-    return languages.load(code).english if code in languages.codes() else code

@@ -60,7 +60,7 @@ def page(
     body = [f"<h1>{_text(title)}</h1>", f'<p class="note">{_text(LEGEND)} {_text(COLUMNS)}</p>']
     for model, code in groups:
         cells = [finding for finding in found if (finding.cell.model, finding.cell.language) == (model, code)]
-        name = languages.load(code).english if code in languages.codes() else code
+        name = languages.english(code)
         verdict = abilities.get((model, code))
         told = f"<p><strong>{_text(verdict.told(model, name))}</strong></p>" if verdict else ""
         body += [f"<h2>{_text(name)} · {_text(model)}</h2>", told, _chart(cells), _table(cells)]

@@ -69,6 +69,11 @@ def codes() -> list[str]:
     return prompts.names("languages")
 
 
+def english(code: str) -> str:
+    """The English name of a language; its code where there is no data for it."""
+    return load(code).english if code in codes() else code
+
+
 def find(name: str) -> Language:
     """The language that ``name`` means: a code, an English or native name or an alias, in any case.
 

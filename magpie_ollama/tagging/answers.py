@@ -44,16 +44,16 @@ class Answers:
         self,
         request: Callable[[int], list[Message]],
         longest: int,
-        schema: dict[str, Any],
+        schema: dict[str, Any] | None,
         parse: Callable[[str], T | None],
+        room: int = FIRST.max_tokens,
     ) -> T | None:
         """What ``parse`` makes of an answer; None where it makes nothing of ``TRIES`` of them.
 
         ``request`` gives the messages, with texts of so many characters at most: fewer than ``longest`` where they do
-        not fit the context. Raises ``RequestRefused`` for one that is refused without a schema too, and ServerError
-        for a server that answers nothing any more.
+        not fit the context; ``room`` is an answer's in tokens. Raises ``RequestRefused`` for one
+        that is refused without a schema too, and ServerError for a server that answers nothing any more.
         """
-        room = FIRST.max_tokens
         refused: RequestRefused | None = None
         for number in range(TRIES):
             sampling = replace(AGAIN.seeded(number) if number else FIRST, max_tokens=room)

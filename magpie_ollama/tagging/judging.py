@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 from magpie_ollama.asking.opening import opened
 from magpie_ollama.asking.retrying import broken
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.errors import RequestRefused, ServerError
+from magpie_ollama.method import languages
+from magpie_ollama.records import Message
 from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.servers.loaded import LoadedModel
-from magpie_ollama.tagging import scales
-from magpie_ollama.tagging.answers import Answers
+from magpie_ollama.tagging import scales, scoring
+from magpie_ollama.tagging.answers import FIRST, Answers
 from magpie_ollama.tagging.judgements import Judgements
-from magpie_ollama.tagging.scales import Judgement
+from magpie_ollama.tagging.planted import Shown
+from magpie_ollama.tagging.proof import Proofs, prove
+from magpie_ollama.tagging.scales import Judgement, Pair
+from magpie_ollama.tagging.scoring import Scorer
 
 BARREN = 5
 """After so many records without a valid answer, and none with one, the judge is given up."""
@@ -65,21 +72,61 @@ class JudgingProgress:
 class Judging:
     """A model at work as a judge. ``stop`` has it begin no more; those in flight are finished."""
 
-    def __init__(self, model: LoadedModel, parallel: int, progress: JudgingProgress, option: str = "-m") -> None:
-        """``option`` is the one that names the judge."""
+    def __init__(
+        self,
+        model: LoadedModel,
+        parallel: int,
+        progress: JudgingProgress,
+        option: str = "-m",
+        words: tuple[str, ...] = (),
+        language: bool = False,
+        guard: LoadedModel | None = None,
+    ) -> None:
+        """``option`` is the one that names the judge. ``words`` of ``scales.WORDS`` are asked for as well. With
+        ``language``, so is the response's, by one token; with a ``guard``, safety is its word."""
         self.model = model.name
         self.server = model.server
-        self.judge = scales.load()
+        others = [f"language {scoring.mark()}"] * language + ([f"guard {guard.name}"] if guard else [])
+        self.judge = scales.load(words, *others)
+        self.more = ("intent",) * ("intent" in words) + ("language",) * language
         self.stopped = False
         self._option = option
         self._answers = Answers(model, progress.notices)
+        self._guard = Answers(guard, progress.notices) if guard else None
+        self._scorer = Scorer(model, progress.notices) if language else None
         self._schema = scales.schema(self.judge)
-        self._loaded = model
+        self.loaded = model
         self._parallel = parallel
         self._progress = progress
+        self._unrated = 0
 
     def stop(self) -> None:
         self.stopped = True
+
+    async def prove(self, spoken: Mapping[str, Sequence[tuple[str, str]]], kept: Path) -> Proofs:
+        """The proofs of what is asked for, by language; ``spoken`` has good pairs for those without exemplars, and
+        ``kept`` is the model's file of proofs. Raises MagpieError."""
+        asked = ["quality", "safety", *(["language"] if self._scorer else [])]
+        proofs: Proofs = {}
+        for code, own in spoken.items():
+            self._progress.step = f"Proving the judge in {languages.english(code)}"
+            rate = partial(self._rating, code)
+            proofs[code] = await prove(self.loaded, rate, asked, code, self.judge.mark, kept, self._parallel, own)
+        self._answers.invalid = self._progress.invalid = 0
+        return proofs
+
+    async def _rating(self, language: str, shown: Shown) -> dict[str, float]:
+        tags = await self._tags(shown, language)
+        if tags is None:
+            self._unrated += 1
+            if self._unrated >= BARREN:
+                self._check_it_judges(self._unrated)
+            return {}
+        found = {"quality": 1.0 + [*self.judge.scales["quality"]].index(tags["quality"])}
+        found["safety"] = float(tags["safety"] == "safe")
+        if tags.get("language_score"):
+            found["language"] = float(tags["language_score"].split()[0])
+        return found
 
     async def run(self, read: Callable[[], Iterable[Row]], judgements: Judgements) -> None:
         """Judges the rows that ``read`` gives, but for those that are judged already; and then those that were added
@@ -95,7 +142,7 @@ class Judging:
             self._progress.total += more
             await self._judge_all(self._pending(read(), judgements, tried), judgements)
             if not self.stopped:
-                self._check_it_judges()
+                self._check_it_judges(self._progress.unjudged)
 
     def _pending(self, rows: Iterable[Row], judgements: Judgements, tried: set[str]) -> Iterator[Row]:
         """Those without tags of this judge, each pair of instruction and response once. ``tried`` has the keys of those
@@ -111,7 +158,7 @@ class Judging:
     async def _judge_all(self, rows: Iterator[Row], judgements: Judgements) -> None:
         progress = self._progress
         progress.started = progress.started or time.monotonic()
-        async with watched(self._loaded.server, lambda: progress.in_flight) as group:
+        async with watched(self.loaded.server, lambda: progress.in_flight) as group:
             await asyncio.wait([group.create_task(self._work(rows, judgements)) for _ in range(self._parallel)])
 
     async def _work(self, rows: Iterator[Row], judgements: Judgements) -> None:
@@ -125,7 +172,7 @@ class Judging:
         progress = self._progress
         progress.in_flight += 1
         try:
-            tags = await self._tags(row)
+            tags = await self._tags(row, row.text("language"))
         except RequestRefused:
             if not self._answers.valid:  # else it is this record's fault: others were judged
                 raise
@@ -135,26 +182,36 @@ class Judging:
         if tags is None:
             progress.unjudged += 1
             if progress.unjudged >= BARREN:
-                self._check_it_judges()
+                self._check_it_judges(progress.unjudged)
         else:
             judgements.add(scales.key(row), tags)
             progress.judged += 1
         return tags
 
-    async def _tags(self, row: Row) -> Judgement | None:
+    async def _tags(self, pair: Pair, language: str) -> Judgement | None:
         tags = await self._answers.get(
-            lambda longest: scales.request(self.judge, row, longest),
+            lambda longest: scales.request(self.judge, pair, longest),
             scales.LONGEST,
             self._schema,
             lambda text: scales.parse(text, self.judge, self.model),
+            FIRST.max_tokens * (1 + len(self.judge.words)),
         )
-        self._progress.invalid = self._answers.invalid
+        turns = partial(_turns, pair)
+        if tags is not None and self._guard is not None:
+            word = await self._guard.get(turns, scales.LONGEST, None, scales.guarded)
+            tags = {**tags, "safety": word[0], "hazards": word[1]} if word is not None else None
+        self._progress.invalid = self._answers.invalid + (self._guard.invalid if self._guard else 0)
+        if tags is not None and self._scorer is not None:
+            said = pair.response.strip()
+            score = await self._scorer.score(turns(len(said)), "language", language) if said else None
+            tags["language"] = [*self.judge.scales["quality"]][round(score.value) - 1] if score else ""
+            tags["language_score"] = f"{score.value:.2f} by {score.how}" if score else ""
         return tags
 
-    def _check_it_judges(self) -> None:
+    def _check_it_judges(self, unjudged: int) -> None:
         """Raises ServerError where all that was asked came to nothing: a file of empty tags is no result."""
         progress = self._progress
-        if self._answers.valid or not progress.unjudged:
+        if self._answers.valid or not unjudged:
             return
         if self._answers.failure is not None and not progress.invalid:
             raise broken(self._answers.failure) from self._answers.failure
@@ -167,10 +224,27 @@ class Judging:
 
 
 @asynccontextmanager
-async def open_judge(choice: ServerChoice, parallel: int, progress: JudgingProgress) -> AsyncIterator[Judging]:
-    """Opens the judge, each step told in ``progress``.
+async def open_judge(
+    choice: ServerChoice,
+    parallel: int,
+    progress: JudgingProgress,
+    words: tuple[str, ...] = (),
+    language: bool = False,
+    guard: str = "",
+) -> AsyncIterator[Judging]:
+    """Opens the judge, each step told in ``progress``, and a ``guard`` model on the same server.
 
     The small model of the embedded engine is no judge that steps in by itself.
     """
-    async with opened(choice, parallel, progress, stands_in=False) as model:
-        yield Judging(model, parallel, progress)
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(opened(choice, parallel, progress, stands_in=False))
+        beside = choice.beside(guard) if guard else None
+        second = (
+            await stack.enter_async_context(opened(beside, parallel, progress, stands_in=False)) if beside else None
+        )
+        yield Judging(model, parallel, progress, words=words, language=language, guard=second)
+
+
+def _turns(pair: Pair, longest: int) -> list[Message]:
+    asked, said = (scales.shortened(text, longest) for text in (pair.instruction, pair.response))
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]

@@ -1,6 +1,6 @@
 """What a judge is asked and what it may answer: prompt, JSON schema, and the tags in an answer. Pure.
 
-The scales stand in ``prompts/judges/magpie.toml``, with their source.
+The scales stand in ``prompts/judges/magpie.toml``, with their source, and so does what else may be asked in words.
 """
 
 from __future__ import annotations
@@ -13,21 +13,27 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from magpie_ollama import prompts
 from magpie_ollama.corpus.lines import whole_text, with_value
 from magpie_ollama.corpus.reading import Row, free_name
 from magpie_ollama.decoding import Misshapen, decode
 from magpie_ollama.errors import CorpusError
-from magpie_ollama.records import Message, keys_of, tags
+from magpie_ollama.records import Message, Tags, keys_of, tags
 
 KEYS = ("quality", "difficulty", "category", "safety")
 """The tags of a record, in the order of its line. "judge" follows them: the model that gave them."""
 
+MEASURED = ("language", "language_score", "hazards")
+"""What comes beside: the language's value, its score from 1 to 5 and how it was told, and a guard model's hazards."""
+
+WORDS = ("explanation", "intent", "knowledge", "other_categories")
+"""What is answered in words, where it is asked for. A record has a place for the intent only."""
+
 Judgement = dict[str, str]
-"""A value for each of ``KEYS``, and ``judge``. Values are "" where the judge gave no valid one: a line without the key
-would give ``datasets`` another column."""
+"""A value for each of ``KEYS``, for what else was asked, and ``judge``. Values are "" where the judge gave no valid
+one: a line without the key would give ``datasets`` another column."""
 
 _RENAME = (
     "python -c \"import json, sys; [print(json.dumps({'own_tags' if key == 'tags' else key: value "
@@ -43,6 +49,9 @@ tokens in most languages; ``request`` is asked for less where they do not."""
 MOST_READ = 20_000
 """Characters at the end of an answer that are read: a server that does not hold a model to its limit may send more."""
 
+MOST_WORDS = 500
+"""Characters of an answer in words that are kept."""
+
 _OBJECT = re.compile(r'\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+")*+\}')
 """A JSON object with no other in it."""
 
@@ -50,40 +59,60 @@ _EXPLAINED = re.compile(r"[:;(—]| [-–] |\. ")
 _LETTERS = re.compile("[a-z]+")
 
 
+class Pair(Protocol):
+    """What is judged."""
+
+    @property
+    def instruction(self) -> str: ...
+
+    @property
+    def response(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """``scales`` are the values of each key with their meanings; ``mark`` changes whenever anything here does."""
+    """``scales`` are the values of each key with their meanings, ``words`` those of ``WORDS`` that are asked for as
+    well; ``mark`` changes whenever anything here does, or what ``load`` was given."""
 
     system: str
     request: str
     scales: Mapping[str, Mapping[str, str]]
+    words: tuple[str, ...]
     mark: str
 
 
 @cache
-def load() -> Judge:
+def load(words: tuple[str, ...] = (), *others: str) -> Judge:
+    """``others`` name what is judged beside it in other ways."""
     data = prompts.read(prompts.folder("judges") / "magpie.toml")
+    meanings = data.pop("words")
     scales = {key: table for key, table in data.items() if isinstance(table, dict)}
-    told = "\n\n".join(
+    told = [f"{key}: {meanings[key]}" for key in words]
+    told += [
         f"{key}, one of:\n" + "\n".join(f"- {value}: {meaning}" for value, meaning in table.items())
         for key, table in scales.items()
-    )
-    system = data["system"].strip().replace("{scales}", told)
+    ]
+    system = data["system"].strip().replace("{scales}", "\n\n".join(told))
+    system = system.replace("these four keys", "these keys") if words else system
     request = data["request"].strip()
-    return Judge(system, request, scales, blake2b((system + request).encode(), digest_size=4).hexdigest())
+    mark = blake2b("".join((system, request, *others)).encode(), digest_size=4).hexdigest()
+    return Judge(system, request, scales, words, mark)
 
 
 def schema(judge: Judge) -> dict[str, Any]:
     """The JSON schema that holds the model to the scales while it writes."""
     return {
         "type": "object",
-        "properties": {key: {"type": "string", "enum": list(values)} for key, values in judge.scales.items()},
-        "required": list(judge.scales),
+        "properties": {
+            **{key: {"type": "string"} for key in judge.words},
+            **{key: {"type": "string", "enum": list(values)} for key, values in judge.scales.items()},
+        },
+        "required": [*judge.words, *judge.scales],
         "additionalProperties": False,
     }
 
 
-def request(judge: Judge, row: Row, longest: int = LONGEST) -> list[Message]:
+def request(judge: Judge, row: Pair, longest: int = LONGEST) -> list[Message]:
     """The judge's messages for a row. The system message is the same for all: servers keep it in their cache."""
     before, between, after = re.split(r"\{instruction\}|\{response\}", judge.request)
     shown = shortened(row.instruction, longest), shortened(row.response, longest) or "(none)"
@@ -104,7 +133,8 @@ def parse(answer: str, judge: Judge, model: str) -> Judgement | None:
                 found = decode(plain if '"' in plain else plain.replace("'", '"'), dict[str, Any])
             except Misshapen:
                 return None
-            return check({key: _on_scale(key, found, judge.scales[key]) for key in KEYS}, judge, model)
+            words = {key: found.get(key) for key in judge.words}
+            return check({key: _on_scale(key, found, judge.scales[key]) for key in KEYS} | words, judge, model)
     return None
 
 
@@ -139,14 +169,27 @@ def check(found: Any, judge: Judge, model: str) -> Judgement | None:
         if not isinstance(value, str) or value not in judge.scales[key]:
             return None
         given[key] = sys.intern(value)
-    return {**given, "judge": model}
+    said = {key: found.get(key) for key in (*judge.words, *MEASURED)}
+    more = {key: " ".join(text.split())[:MOST_WORDS] for key, text in said.items() if isinstance(text, str)}
+    return {**given, **dict.fromkeys(judge.words, ""), **more, "judge": model}
 
 
-def unjudged(model: str) -> Judgement:
-    return {**dict.fromkeys(KEYS, ""), "judge": model}
+def guarded(answer: str) -> tuple[str, str] | None:
+    """What a guard model says, in Llama Guard's form ("unsafe", and its hazards in a line of their own) or Qwen3Guard's
+    ("Safety: Unsafe"): the safety and the hazards; None where it is neither.
+
+    >>> guarded("\\n\\nunsafe\\nS1,S10"), guarded("safe"), guarded("I think so.")
+    (('unsafe', 'S1, S10'), ('safe', ''), None)
+    """
+    found = re.match(r"\s*(?:safety:\s*)?(safe|unsafe)\b(.*)", answer[:MOST_READ], re.IGNORECASE | re.DOTALL)
+    return (found[1].lower(), ", ".join(re.findall(r"\bS\d+\b", found[2]))) if found else None
 
 
-def key(row: Row) -> str:
+def unjudged(model: str, more: Iterable[str] = ()) -> Judgement:
+    return {**dict.fromkeys((*KEYS, *more), ""), "judge": model}
+
+
+def key(row: Pair) -> str:
     """16 hexadecimal digits, the same for the same instruction and response."""
     digest = blake2b(row.instruction.encode("utf-8", "replace"), digest_size=8)
     digest.update(b"\0" + row.response.encode("utf-8", "replace"))
@@ -155,7 +198,7 @@ def key(row: Row) -> str:
 
 def tagged(row: Row, judgement: Judgement) -> bytes:
     """The row's line with its tags; as it stands where it has them."""
-    placed: Mapping[str, Any] = judgement
+    placed: Mapping[str, Any] = {key: text for key, text in judgement.items() if key in Tags.__annotations__}
     if "tags" in keys_of(row.data.get("schema")) and type(row.data.get("tags")) is dict:  # where all are always there
         placed = tags(judgement)
     return row.line if row.data.get("tags") == placed else with_value(row.line, "tags", placed)

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
 from magpie_ollama import prompts
@@ -22,6 +23,8 @@ from magpie_ollama.records import Message
 from magpie_ollama.servers.base import Sampling
 from magpie_ollama.servers.loaded import LoadedModel
 from magpie_ollama.tagging.answers import FIRST, Answers
+from magpie_ollama.tagging.planted import Shown
+from magpie_ollama.tagging.proof import Rate
 from magpie_ollama.tagging.scales import LONGEST, shortened
 
 SCALES = ("language", "answer")
@@ -77,6 +80,15 @@ class Scorer:
             lambda longest: request(conversation, scale, language, longest), LONGEST, _SCHEMA, parse
         )
 
+    def rating(self, wanted: Sequence[str], language: str) -> Rate:
+        """What ``proof.prove`` asks for."""
+
+        async def rate(shown: Shown) -> dict[str, float]:
+            scores = {scale: await self.score(shown.turns, scale, language) for scale in wanted}
+            return {scale: score.value for scale, score in scores.items() if score is not None}
+
+        return rate
+
     async def _by_token(self, messages: list[Message]) -> float | None:
         made = await self._answers.ask(messages, Sampling(FIRST.temperature, self._room), top=TOP)
         if not made.text.strip() and made.finish_reason == "length" and self._room == 1:
@@ -127,12 +139,18 @@ def request(conversation: Sequence[Message], scale: str, language: str, longest:
     return [{"role": "system", "content": table["system"]}, {"role": "user", "content": whole_text("".join(parts))}]
 
 
+def mark() -> str:
+    """Changes whenever a prompt does."""
+    read = [path.read_bytes() for path in sorted(prompts.folder("judges").glob("*.toml")) if path.stem != "magpie"]
+    return blake2b(b"".join(read), digest_size=4).hexdigest()
+
+
 @cache
 def _prompts(code: str) -> dict[str, dict[str, str]]:
     folder = prompts.folder("judges")
     path = folder / f"{code}.toml"
     data = prompts.read(path if code in languages.codes() and path.is_file() else folder / "en.toml")
-    name = languages.load(code).english if code in languages.codes() else "its language"
+    name = languages.english(code) if code in languages.codes() else "its language"
     return {
         scale: {key: text.strip().replace("{language}", name) for key, text in data[scale].items()} for scale in SCALES
     }

@@ -51,7 +51,7 @@ def test_generate_stats_and_tag(run: Runner, own_folder: Path) -> None:
     assert {record["server"] for record in records()} == {"own"}
     told = json.loads(run("stats", "en.jsonl", "--json").out)
     assert [(past["server"], past["kept"]) for past in told["runs"]] == [("own", 3)]
-    tagged = run("tag", "en.jsonl", "--in-place", *ask, "--pull", "--json")
+    tagged = run("tag", "en.jsonl", "--in-place", *ask, "--pull", "--json", "--unproven")
     assert tagged.code == 0, tagged.err
     assert json.loads(tagged.out)["judged"] == 3
     assert records()[0]["tags"]["judge"] == NAME

@@ -83,7 +83,7 @@ KINDS: dict[str, tuple[str, Damage, tuple[tuple[object, ...], ...]]] = {
     "journal": (f"{BESIDE}/runs/*.attempts.jsonl", of_json, (("stats", TARGET), MORE)),
     "cache": (f"{BESIDE}/cache/opening", of_cache, (MORE,)),
     "lock": (f"{BESIDE}/lock.json", of_json, (MORE,)),
-    "tags": (f"{BESIDE}/tags.jsonl", of_json, (("tag", TARGET, "-o", "again.jsonl"),)),
+    "tags": (f"{BESIDE}/tags.jsonl", of_json, (("tag", TARGET, "-o", "again.jsonl", "--unproven"),)),
     "compare": ("compare.jsonl", of_json, (("compare", "-l", "it", "-s", "prefix", "-n", 2),)),
     "measured": ("data/measurements/*.json", of_json, (("generate", "-n", 1, "-l", "it", "--max-attempts", 9),)),
     "language": ("own.toml", of_toml, ((*OWN, "-s", "exemplar+opener", "--language-file", "own.toml"),)),
@@ -125,7 +125,7 @@ def prepare(run: Runner, kind: str, to: tuple[object, ...]) -> None:
     elif kind == "compare":
         assert run("compare", "-l", "it", "-s", "prefix", "-n", 2, *to).code == 0
     elif kind == "tags":
-        assert run("tag", TARGET, "-o", "tagged.jsonl", *to).code == 0
+        assert run("tag", TARGET, "-o", "tagged.jsonl", "--unproven", *to).code == 0
     elif kind == "cache":
         with Corpus.open(Path(TARGET)) as corpus:
             corpus.remember(b"state")

@@ -20,6 +20,12 @@ GOOD = '{ "category": "Math", "difficulty": "easy", "quality": "good", "safety":
 TAGS = {"quality": "good", "difficulty": "easy", "category": "Math", "safety": "safe", "judge": "smollm2:135m"}
 
 
+@pytest.fixture(autouse=True)
+def unproven(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> None:
+    """How judges prove themselves is in tests/tagging/test_proof.py and, through the command, in test_tag_proof.py."""
+    monkeypatch.setenv("MAGPIE_OLLAMA_UNPROVEN", "1")
+
+
 def write(path: Path, count: int) -> Path:
     turns = ({"role": "user", "content": "Quanto?"}, {"role": "assistant", "content": "Tanto."})
     path.write_text(

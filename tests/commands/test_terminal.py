@@ -77,7 +77,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
         ["FILE", "--line", EVIL],
         ["FILE", "--ids-from", f"none{EVIL}"],
     ],
-    "tag": [["FILE", "-o", f"t{NAME}", "HOST"], ["FILE", "-o", f"u{NAME}", "HOST", "--json"]],
+    "tag": [["FILE", "-o", f"t{NAME}", "HOST"], ["FILE", "-o", f"u{NAME}", "HOST", "--json", "--unproven"]],
     "import": [
         ["FILE", "-o", f"i{NAME}"],
         ["FILE", "-o", f"j{NAME}", "--json"],

@@ -25,7 +25,7 @@ def corpus(run: Runner) -> Path:
     with FakeOllama() as fake:
         assert run("generate", "-n", 6, "-l", "en", "--seed", 1, "-q", "--host", fake.url).code == 0
         fake.script = lambda ask: Reply(json.dumps(TAGS))
-        assert run("tag", "en.jsonl", "--in-place", "-q", "--host", fake.url).code == 0
+        assert run("tag", "en.jsonl", "--in-place", "-q", "--unproven", "--host", fake.url).code == 0
     return Path("en.jsonl")
 
 
@@ -77,7 +77,7 @@ def test_manifests_judgements_and_operations_travel(run: Runner, corpus: Path, c
 def test_a_copys_judgements_hold(run: Runner, corpus: Path) -> None:
     assert run("filter", corpus, "--min-words", "1", "-o", NEW).code == 0
     with FakeOllama() as fake:
-        assert run("tag", NEW, "-o", "tagged.jsonl", "--host", fake.url).code == 0
+        assert run("tag", NEW, "-o", "tagged.jsonl", "--unproven", "--host", fake.url).code == 0
         assert not fake.requests_to("/api/chat")
     assert "tags.jsonl" in folder(Path("tagged.jsonl"))
 

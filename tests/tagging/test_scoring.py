@@ -140,6 +140,6 @@ def test_the_judge_reads_the_whole_talk_and_rates_its_last_turn() -> None:
     assert "user: Quanto fa 2 + 2?\n\nassistant: Fa 4.\n\nuser: Perché?" in asked["content"]
     assert asked["content"].count("Così {instruction}.") == 1, "a text is no template"
     assert "5" in system["content"]
-    assert "Quanto" not in request(talk, "language", "it")[1]["content"], "the language is the response's alone"
+    assert "2 + 2" not in request(talk, "language", "it")[1]["content"], "the language is the response's alone"
     assert "written in Swahili" in request(talk, "language", "sw")[0]["content"], "where no prompts are in it"
     assert "written in its language" in request(talk, "language", "../../x")[0]["content"]
