@@ -84,6 +84,7 @@ VALUES: dict[str, Callable[[click.Context, str], list[CompletionItem]]] = {
     "--response-model": _models,
     "--steering": _steerings,
     "--topics": _topics,
+    "--topic": _topics,
     "--template": _templates,
     "--output": _files,
 }

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "spoken",
     multiple=True,
     envvar="MAGPIE_OLLAMA_FILTER_LANGUAGE",
-    help="Of these languages, by what the record names: it,nl. Repeatable, like --steering, --model, --tag, --match.",
+    help="Of these languages, by what the record names: it,nl. Repeatable, as are those below.",
 )
 @option("--redetect", is_flag=True, help="Read both texts to find whether they are in -l, or else in what it names.")
 @option("--rescreen", is_flag=True, help="Judge both texts as generate does, in -l, or else in what each names.")
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Of these steerings: system,exemplar.",
 )
+@option("--topic", multiple=True, help="Of these topics: maths,code.")
 @option(
     "-m",
     "--model",
@@ -194,6 +195,7 @@ def _criteria(given: dict[str, Any]) -> Criteria:
         redetect=given["redetect"],
         rescreen=given["rescreen"],
         steerings=tuple(parse_steering(steering) for steering in _values(given["steering"])),
+        topics=tuple(_values(given["topic"])),
         models=tuple(_values(given["model"])),
         min_confidence=given["min_confidence"],
         min_turns=given["min_turns"],

@@ -104,7 +104,7 @@ def _is_text(value: object) -> bool:
     return True
 
 
-COMPLETED = ("--language", "--model", "--response-model", "--steering", "--topics", "--template", "--output")
+COMPLETED = ("--language", "--model", "--response-model", "--steering", "--topics", "--topic", "--template", "--output")
 
 
 def _values(long: str, ctx: click.Context, begun: str) -> list[CompletionItem]:

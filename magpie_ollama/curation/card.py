@@ -148,15 +148,17 @@ def _contents(statistics: Statistics) -> str:
         told.append(f"And {_counted(len(rows) - MOST, 'more language')}.")
     if statistics.unwanted:
         told.append(f"Labelled as answers that are not wanted: {_counted(statistics.unwanted, 'record')}.")
+    if talks := statistics.records - statistics.turns[1]:
+        told.append(f"Conversations of several turns of the user: {talks:,}, of up to {max(statistics.turns)}.")
     if own := _own(statistics) + _answered(statistics):
         told.append(_FORM.format(line="line" if own == statistics.records else "line that magpie-ollama made"))
     return "\n\n".join(("## What is in it", *told))
 
 
 _FORM = """Each {line} has `messages`, a list of `role` and `content` as TRL and most trainers read it, and beside it
-where the pair comes from: `language`, `model`, `server`, `steering` (how the language was brought about), `seed`,
-`run`, counts of tokens, `finish_reason`, and `confidence` (how sure the model was of the instruction; 0 where it was
-not measured)."""
+where the pair comes from: `language`, `model`, `server`, `steering` (how the language was brought about), `topic`,
+`source` (the row, document or topic file that it is made of), `seed`, `run`, counts of tokens, `finish_reason`, and
+`confidence` (how sure the model was of the instruction; 0 where it was not measured)."""
 
 
 def _tags(statistics: Statistics) -> str:
@@ -173,6 +175,7 @@ def _tags(statistics: Statistics) -> str:
 
 def _making(statistics: Statistics, runs: Sequence[Mapping[str, Any]]) -> str:
     kinds = {"model": "models", "response model": "responders", "server": "servers", "steering": "steerings"}
+    kinds["topic"] = "topics"
     facts = [(name, told) for name, kind in kinds.items() if (told := _named(statistics, kind))]
     if not facts:
         return ""

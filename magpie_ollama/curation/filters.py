@@ -28,6 +28,7 @@ EXPLANATIONS = {
     "unknown_language": "names a language that this tool has no data for (-l names another)",
     "other_language": "names another language than -l",
     "other_steering": "of another steering than --steering",
+    "other_topic": "of another topic than --topic",
     "other_model": "of another model than --model",
     "low_confidence": "below --min-confidence",
     "too_few_turns": "fewer turns of the user than --min-turns",
@@ -67,14 +68,15 @@ _MAGPIE_TWINS = (("min_similar_conversation_id", "conversation_id"), ("min_simil
 class Criteria:
     """What a record has to be; what is empty, None or 0 is not asked for.
 
-    One of ``languages`` (codes), ``steerings``, ``models``; all of ``match``, none of ``not_match``; of each tag in
-    ``tags`` one of its values. Words are counted as ``generate`` counts them.
+    One of ``languages`` (codes), ``steerings``, ``topics``, ``models``; all of ``match``, none of ``not_match``; of
+    each tag in ``tags`` one of its values. Words are counted as ``generate`` counts them.
     """
 
     languages: tuple[str, ...] = ()
     redetect: bool = False
     rescreen: bool = False
     steerings: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     min_confidence: float = 0.0
     min_turns: int = 0
@@ -95,6 +97,8 @@ def rules(criteria: Criteria) -> list[Rule]:
         found.append(_language(frozenset(criteria.languages)))
     if criteria.steerings:
         found.append(lambda row: None if row.text("steering") in criteria.steerings else "other_steering")
+    if criteria.topics:
+        found.append(lambda row: None if row.text("topic") in criteria.topics else "other_topic")
     if criteria.models:
         found.append(lambda row: None if _is_model(row.model, criteria.models) else "other_model")
     if criteria.min_confidence:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation.filters import language_code
-from magpie_ollama.method import languages
+from magpie_ollama.method import languages, topics
 from magpie_ollama.method.checks import ANY, EXTRACTING, INSTRUCTIONS, RESPONSES, Look, Verdicts, screened
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.unseen import clean
@@ -16,7 +16,8 @@ from magpie_ollama.method.unseen import clean
 
 class Rescreen:
     """A rule: what the checks of ``CHECKS`` say of both texts, cleaned as ``generate`` cleans them. Lengths and the
-    template's own words are apart, as are copies of what stood in the prompt: a file does not tell of them.
+    template's own words are apart, as are copies of what stood in the prompt: a file does not tell of them. A record of
+    a topic of the package's has its rules.
 
     Judged by ``codes``, or by the language that a record names; what passes in one of several passes. ``unknown``
     counts the records that passed though something could not be judged: their "language", which a text too short or
@@ -52,6 +53,8 @@ class Rescreen:
 def _screened(row: Row, code: str) -> list[Verdicts]:
     """The verdicts on the instruction, and on the response where that passed."""
     rules = replace(ANY, language=languages.load(code))
+    if (topic := topics.shipped(row.text("topic"))) is not None:
+        rules = replace(rules, **{rule: getattr(topic, rule) for rule in topics.RULES})
     asked = clean(row.instruction)
     found = [screened((*EXTRACTING, *INSTRUCTIONS), Look(asked, rules=rules))]
     if found[0].reason is None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from magpie_ollama import prompts
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation.filters import language_code
 from magpie_ollama.method import languages, topics
@@ -79,6 +78,7 @@ class Statistics:
     def __init__(self) -> None:
         self.without_response = 0
         self.unwanted = 0
+        self.with_system = 0
         self.turns: Counter[int] = Counter()
         self.parts: dict[tuple[str, Unit], Part] = {}
         self.tags: dict[str, Counter[str]] = {}
@@ -118,6 +118,7 @@ class Statistics:
             self.without_response += 1
         self.unwanted += row.unwanted
         self.turns[row.said.asks] += 1
+        self.with_system += any(turn.role == "system" for turn in row.said.turns[:1])
         if not _TAG_KEYS.isdisjoint(data):
             self._count_tags(row)
         self.variety.count(instruction, row.text("steering"), shipped_subjects(part.language))
@@ -171,6 +172,7 @@ class Statistics:
             "records": self.records,
             "without_response": self.without_response,
             "labelled_bad": self.unwanted,
+            "with_system": self.with_system,
             "turns": {str(turns): count for turns, count in sorted(self.turns.items())},
             "duplicates": self.duplicates,
             "near_duplicates": self.near_duplicates,
@@ -290,7 +292,8 @@ def _unit(language: str) -> Unit | None:
 @cache
 def _category(topic: str) -> str:
     """The category that records of a topic of this package should be given."""
-    return topics.load(topic).category if topic in prompts.names("topics") else ""
+    known = topics.shipped(topic)
+    return known.category if known else ""
 
 
 def _words(text: str) -> int:

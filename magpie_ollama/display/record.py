@@ -37,14 +37,22 @@ def fields(page: Page) -> list[str]:
     return [inline(piece) for piece in (*pieces, *last)]
 
 
+def texts(page: Page) -> list[tuple[str, str]]:
+    """Each text with the name of its part: an instruction and its response, or who speaks where they go on."""
+    if all(role != "user" for role, _ in page.texts):
+        return page.texts
+    speakers = {"instruction": "user", "response": "assistant"}
+    return [(speakers.get(role, role), text) for role, text in page.texts]
+
+
 def rows(page: Page, width: int, pattern: re.Pattern[str] | None = None, *, bare: bool = False) -> list[Text]:
     """The page as rows of at most ``width`` cells, with what ``pattern`` finds marked; ``bare`` without its fields."""
     found = [] if bare else [_styled(row, "dim") for row in _joined(fields(page), width)]
     if page.wrong:
         found += [_styled(row, "bold red") for row in _fold(_wrong(page), width)]
-    for role, text in page.texts:
+    for role, text in texts(page):
         found += [Text(), *(_styled(row, "cyan") for row in _fold(inline(role), width))]
-        marked = Text(printable(text[:LONGEST].strip("\n")), "bold" if role == "instruction" else "")
+        marked = Text(printable(text[:LONGEST].strip("\n")), "bold" if role in ("instruction", "user") else "")
         if pattern:
             marked.highlight_regex(pattern, "reverse")
         found += _set_in(marked, max(1, width - MARGIN))
@@ -56,7 +64,7 @@ def rows(page: Page, width: int, pattern: re.Pattern[str] | None = None, *, bare
 def plain(page: Page) -> str:
     """The same whole and unfolded, for a file or another program: a line of a text stays one line."""
     found = [line for line in (" · ".join(fields(page)), _wrong(page) if page.wrong else "") if line]
-    for role, text in page.texts:
+    for role, text in texts(page):
         found += ["", inline(role), indent(printable(text.strip("\n")), " " * MARGIN)]
     return "\n".join(found)
 

@@ -93,6 +93,8 @@ def _facts(found: Statistics) -> dict[str, str]:
         "records": f"{whole:,}",
         "form": " · ".join(_form(form) + (f" {share(n, whole)}" if len(forms) > 1 else "") for form, n in forms),
     }
+    if found.with_system:
+        rows["system message"] = f"{found.with_system:,} ({share(found.with_system, found.records)})"
     if set(found.turns) - {1}:
         rows["user's turns"] = " · ".join(f"{turns}: {n:,}" for turns, n in sorted(found.turns.items()))
     if found.without_response:

@@ -106,6 +106,11 @@ def load(name: str, folder: Path = Path()) -> Topic:
     )
 
 
+def shipped(name: str) -> Topic | None:
+    """The package's topic that a record's ``topic`` names; None of any other, whose file nobody has."""
+    return _shipped(name) if name in prompts.names("topics") else None
+
+
 @cache
 def _shipped(name: str) -> Topic:
     return load_file(prompts.folder("topics") / f"{name}.toml")

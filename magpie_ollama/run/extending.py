@@ -10,7 +10,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from magpie_ollama import prompts
 from magpie_ollama.asking.drafts import Draft, Turn, draw
 from magpie_ollama.asking.said import Turns
 from magpie_ollama.asking.settings import Settings
@@ -150,8 +149,8 @@ class Extending(Session):
     def begin(self, source: str, index: int, seed: int, front: tuple[Message, ...] | None) -> Draft:
         question, language = self.conversations.found[source]
         settings = replace(self.settings, language=language, rules=replace(self.settings.screening, language=language))
-        if question.topic in prompts.names("topics"):  # with its message and its rules
-            settings = settings.on(topics.load(question.topic))
+        if (topic := topics.shipped(question.topic)) is not None:  # with its message and its rules
+            settings = settings.on(topic)
         said = [message for message in question.messages if message["role"] != "system"]
         turns = [Turn(message["role"], message["content"], complete=True) for message in said]  # type: ignore[arg-type]
         temperature = settings.instruction.temperature
@@ -212,7 +211,8 @@ def open_extending(
     told = [f"Passed over {count} of {found.path.name}: {why}." for why, count in found.passed_over.items()]
     progress.notices += [*filter(None, [found.notice]), *told]
 
-    own = sorted({question.topic for question, _ in found.found.values()} - {"", *prompts.names("topics")})
+    own = sorted({question.topic for question, _ in found.found.values()} - {""})
+    own = [name for name in own if topics.shipped(name) is None]
     if own and not settings.system:
         progress.notices.append(
             f"Of the topics {', '.join(own)} the package has no system message: their conversations go on by the "

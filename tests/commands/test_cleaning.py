@@ -146,6 +146,23 @@ def test_rescreen_judges_as_generate_does(run: Runner, of_others: bool) -> None:
     assert told["removed"]["wrong_language"] > len(pairs) / 2
 
 
+def test_topics_are_chosen_and_rescreened_by_their_own_rules(run: Runner) -> None:
+    rows = [
+        record(seed=n, text="Traduci in inglese: il gatto dorme sul tetto.", language="it").to_dict() for n in (1, 2)
+    ]
+    for row, topic in zip(rows, ("translation", "everyday"), strict=True):
+        row["topic"], row["messages"][1]["content"] = (
+            topic,
+            "The cat sleeps on the roof of the house, as it always does.",
+        )
+        row["messages"][0]["content"] = f"Traduci {topic}: il gatto dorme sul tetto della casa vicina."
+    write(*rows)
+    told = json.loads(run("filter", FILE, "--rescreen", "--json").out)
+    assert (told["kept"], told["removed"]) == (1, {"response_wrong_language": 1})
+    told = json.loads(run("filter", FILE, "--topic", "maths,everyday", "--json").out)
+    assert (told["kept"], told["removed"]) == (1, {"other_topic": 1})
+
+
 def test_rescreen_tells_what_it_cannot_judge(run: Runner) -> None:
     basque = languages.load("eu").exemplars[0]
     asked = [("eu", basque), ("xx", basque), ("", basque), ("it", ("Che ore sono?", "12:30"))]

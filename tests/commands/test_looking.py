@@ -325,6 +325,13 @@ def test_the_terminal_comes_back_however_view_is_ended(number: int, code: int) -
         assert screen.given_back
 
 
+def test_view_names_who_speaks_in_a_conversation(run: Runner) -> None:
+    turns = [{"role": role, "content": f"{role} {n}"} for n in (1, 2) for role in ("user", "assistant")]
+    write({"messages": [{"role": "system", "content": "Sii breve."}, *turns]}, {"messages": turns[:2]})
+    told = [line for line in run("view", FILE).out.splitlines() if line.isalpha()]
+    assert told == ["system", "user", "assistant", "user", "assistant", "instruction", "response"]
+
+
 def test_view_shows_the_calls_of_tools_and_every_digit(run: Runner) -> None:
     call = {"id": "c1", "function": {"name": "weather", "arguments": "{}"}}
     turns = [

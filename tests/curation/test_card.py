@@ -66,6 +66,14 @@ def test_it_tells_models_languages_steerings_and_the_funnel(tmp_path: Path) -> N
     assert "dropped" not in text
 
 
+def test_topics_and_conversations_are_told(tmp_path: Path) -> None:
+    talk = {**OWN, "topic": "maths", "messages": [*OWN["messages"], *OWN["messages"]]}
+    text = made(tmp_path / "a.jsonl", OWN, talk)
+    assert "| topic | `maths` (50 %); 1 record names none |" in text
+    assert "Conversations of several turns of the user: 1, of up to 2." in text
+    assert "Conversations" not in made(tmp_path / "b.jsonl", OWN)
+
+
 def test_tags_are_told_with_their_judge(tmp_path: Path) -> None:
     tags = {"quality": "good", "difficulty": "easy", "category": "Math", "safety": "safe", "judge": "qwen3:8b"}
     text = made(tmp_path / "a.jsonl", {**OWN, "tags": tags})

@@ -50,6 +50,9 @@ def test_turns_of_the_user_are_counted(tmp_path: Path) -> None:
     turns = [[asked, answered], [asked, answered] * 3, [asked, answered, asked], [asked]]
     found = counted(tmp_path, *({"messages": some, "output": None} for some in turns))
     assert found.to_dict()["turns"] == {"1": 3, "3": 1}, "a question that nobody answers is no turn behind an answer"
+    spoken = {"role": "system", "content": "Du bist ein Koch."}
+    found = counted(tmp_path, {"messages": [spoken, *turns[0]]}, {"messages": turns[0]})
+    assert found.to_dict()["with_system"] == 1
 
 
 def test_lengths_are_in_words_or_in_characters_without_spaces(tmp_path: Path) -> None:
