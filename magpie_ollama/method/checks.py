@@ -165,8 +165,10 @@ def count_words(text: str, spaces: bool = True) -> int:
 
 
 def _too_long(look: Look) -> bool:
-    most, spaces = look.rules.max_words, look.rules.language.spaces
-    return len(look.text) > min(LONGEST_WORD * most, LONGEST) or count_words(look.text, spaces) > most
+    most, length = look.rules.max_words, len(look.text)
+    return length > min(LONGEST_WORD * most, LONGEST) or (
+        length > 2 * most and count_words(look.text, look.rules.language.spaces) > most
+    )
 
 
 def _says_nothing(look: Look) -> bool:

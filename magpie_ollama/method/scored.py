@@ -110,8 +110,10 @@ def nearest(pieces: list[Piece], code: str) -> str:
 
 def total_scores(pieces: list[Piece]) -> dict[str, float]:
     # Serbian may change its script between sentences: only those languages are compared that all of them know.
-    common = set(pieces[0].scores).intersection(*(piece.scores for piece in pieces)) if pieces else set()
-    return {c: sum(piece.scores[c] for piece in pieces) for c in common}
+    totals = pieces[0].scores if pieces else {}
+    for piece in pieces[1:]:
+        totals = {c: totals[c] + score for c, score in piece.scores.items() if c in totals}
+    return totals
 
 
 def sentences_of(text: str, wanted: frozenset[str], *, unfinished: bool = False) -> list[tuple[str, dict[str, int]]]:

@@ -196,7 +196,7 @@ def judged(text: str, code: str, *, unfinished: bool = False) -> tuple[bool | No
     """
     if unfinished:
         text = text[: max(text.rfind(" "), 0)]
-    share = known(text, code, MANY if unfinished else FEW)
+    share = known(text, code, MANY) if unfinished else known(text, code)
     if mixes_scripts(text, code):
         return True, share or 0.0
     return (None, 0.0) if share is None else (share < FLOORS[code] - (EARLY if unfinished else 0.0), share)
