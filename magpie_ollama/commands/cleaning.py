@@ -17,7 +17,7 @@ from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import Output, in_place, new_file, same_file
 from magpie_ollama.curation.provenance import Carrier, Operation, carrying, note
 from magpie_ollama.curation.removals import BAD_LINE, Removals
-from magpie_ollama.display import consoles, removals
+from magpie_ollama.display import consoles, ending, removals
 from magpie_ollama.display.progress import reading
 from magpie_ollama.errors import CorpusError, UsageError
 
@@ -60,6 +60,8 @@ class Cleaning:
     removals: Removals = field(default_factory=Removals)
     runs: set[str] = field(default_factory=set)
     facts: dict[str, Any] = field(default_factory=dict)
+    example: tuple[str, str] | None = None
+    """Instruction and response of the first that stayed."""
 
     def settle(self, row: Row, reason: str | None) -> None:
         """Write a row that stays (None), or count the reason why it does not."""
@@ -67,6 +69,7 @@ class Cleaning:
         if reason is None and self.output is not None:
             self.output.write(row.line)
             self.runs.add(row.text("run"))
+            self.example = self.example or (row.instruction, row.response)
 
 
 @contextmanager
@@ -151,7 +154,8 @@ def _report(file: Path, job: Cleaning, explanations: Mapping[str, str], given: M
     if given["quiet"]:
         return
     console = consoles.stderr() if output == STREAM else consoles.stdout()
-    removals.show(job.removals, explanations, console)
+    words = ("Would keep", "and remove") if output is None else ("Kept", "removed")
+    removals.show(job.removals, explanations, console, *words)
     if output is None:
         consoles.show_notice(consoles.stderr(), "Nothing was written: add -o FILE or --in-place.")
     elif given["in_place"]:
@@ -159,3 +163,5 @@ def _report(file: Path, job: Cleaning, explanations: Mapping[str, str], given: M
         consoles.say(console, Text(f"{file} is {change}."))
     elif output != STREAM:
         consoles.say(console, Text(f"Written to {output}."))
+    if job.example and output is not None and not is_stream(output):
+        ending.show(consoles.stderr(), job.example, "export", str(output), "--for", "trl", "--split", "0.9")

@@ -13,7 +13,7 @@ from magpie_ollama.commands import configuration
 from magpie_ollama.commands.base import Group
 from magpie_ollama.commands.configuration import KEYS
 from magpie_ollama.commands.options import debug_option, option
-from magpie_ollama.display import consoles
+from magpie_ollama.display import consoles, ending
 from magpie_ollama.display.characters import printable
 
 MANY = 7
@@ -51,7 +51,7 @@ def _show(as_json: bool) -> None:
         key: told.get(key, f"-  {words}") for key, words in KEYS.items()
     }
     consoles.show_facts(rows, consoles.stdout())
-    consoles.show_next(consoles.stderr(), "magpie-ollama", "config", "set", "NAME", "VALUE")
+    ending.show(consoles.stderr(), None, "config", "set", "NAME", "VALUE")
 
 
 @command.command("set", examples=("config set model llama3.2", "config set folder ~/corpora"))

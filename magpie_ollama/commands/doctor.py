@@ -12,7 +12,7 @@ from magpie_ollama.asking.settings import Settings
 from magpie_ollama.commands import configuration
 from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.options import debug_option, language_file_option, option, server_choice, server_options
-from magpie_ollama.display import consoles
+from magpie_ollama.display import consoles, ending
 from magpie_ollama.display.diagnosis import show_end, show_finding, under_way
 from magpie_ollama.doctor.examination import examine
 from magpie_ollama.doctor.findings import Diagnosis, Finding
@@ -73,6 +73,9 @@ async def _examine(settings: Settings, sources: str, as_json: bool) -> int:
         consoles.show_json(_values(diagnosis))
     else:
         show_end(diagnosis, out)
+        if not diagnosis.exit_code:
+            named = ["-m", settings.server.model] if settings.server.model else []
+            ending.show(err, None, "generate", "-l", settings.language.code, *named, "-n", "100")
     return diagnosis.exit_code
 
 

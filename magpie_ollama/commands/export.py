@@ -118,6 +118,7 @@ def command(
     if reasoning == "key" and wanted.reasoning != "key":
         raise UsageError(f"{wanted.option} has no key for reasoning", "choose --reasoning inline, or drop")
     labels: Counter[bool] = Counter()
+    example: list[tuple[str, str]] = []
 
     def companions() -> dict[Path, str]:
         if trainer is None or any(map(is_stream, paths.values())):
@@ -142,6 +143,8 @@ def command(
             def judged() -> Iterator[Row]:
                 for row in of_kind(rows, kind):
                     labels[row.data.get(LABEL) is True] += not row.said.reason
+                    if not example and not row.said.reason:
+                        example.append((row.instruction, row.response))
                     yield row
 
             counts = export.export(judged(), wanted.form, put, export.Sides(parts, seed), where)
@@ -179,6 +182,13 @@ def command(
         "bad": len(rows.bad),
     }
     _report(facts, given["as_json"], given["quiet"], to_stdout)
+    if not quiet and not given["as_json"]:
+        from magpie_ollama.display import consoles, ending
+
+        read_by = trainer or ("trl" if form in (None, "messages", "prompt-completion") else "")
+        names = list(map(str, paths.values()))
+        words = ["check", *names, "--for", read_by, "--kind", kind] if read_by else ["view", names[0]]
+        ending.show(consoles.stderr(), next(iter(example), None), *words)
 
 
 class _Wanted(NamedTuple):

@@ -22,7 +22,7 @@ from magpie_ollama.corpus.rewriting import same_file
 from magpie_ollama.curation.importing import EXPLANATIONS, Importer
 from magpie_ollama.curation.provenance import note
 from magpie_ollama.curation.removals import BAD_LINE, Removals
-from magpie_ollama.display import consoles, removals
+from magpie_ollama.display import consoles, ending, removals
 from magpie_ollama.display.progress import reading
 from magpie_ollama.display.words import counted
 from magpie_ollama.errors import MagpieError, UsageError
@@ -76,6 +76,7 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
         raise UsageError(f"{file} is the corpus itself", "name another one with -o")
     importer = Importer(language and _code(language), given["redetect"], given["model"])
     quiet, counts, columns = given["quiet"], Removals(), parse_columns(given["columns"])
+    example: tuple[str, str] | None = None
     if given["keep_duplicates"] and not is_stream(file):
         # A bad line behind half of it: the same command, once more, would append that half again.
         for _ in Rows(file, skip_bad=given["skip_bad"], columns=columns, wanted=Wanted()):
@@ -94,6 +95,7 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
                     judged = {name: text for name, text in made.tags.items() if name in (*scales.KEYS, "judge")}
                     corpus.append(made, **({"tags": judged} if tagged else {}))
                     importer.take_note(row, keys)
+                    example = example or (made.instruction, made.response)
                 counts.count(made if isinstance(made, str) else None)
             notices, records = corpus.notices, corpus.records
     counts.count(BAD_LINE, len(rows.bad))
@@ -114,6 +116,7 @@ def command(file: Path, output: Path, language: str, **given: Any) -> None:
     if not given["as_json"]:
         removals.show(counts, EXPLANATIONS, consoles.stdout(), "Imported", "passed over")
         consoles.say(consoles.stdout(), Text(f"{output} has {counted(records, 'record')}."))
+        ending.show(consoles.stderr(), example, "stats", str(output))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -14,9 +15,10 @@ from magpie_ollama.corpus.corpus import Corpus, StdoutCorpus
 from magpie_ollama.corpus.questions import stem
 from magpie_ollama.corpus.reading import is_stream
 from magpie_ollama.corpus.rewriting import same_file
-from magpie_ollama.display import consoles, live
+from magpie_ollama.display import consoles, ending, live
 from magpie_ollama.display.words import counted
 from magpie_ollama.errors import INTERRUPTED, UsageError
+from magpie_ollama.records import Record
 from magpie_ollama.run.interrupts import on_interrupt
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session
@@ -63,6 +65,7 @@ async def make(
     shared = corpus.path is None and consoles.stdout().is_terminal  # records would be written over the display
     mode = live.mode(console, quiet=given["quiet"], plain=given["no_progress"] or shared)
     interrupted = False
+    made: deque[Record] = deque(maxlen=1)
     async with live.Display(progress, title, console, mode) as display, opened as session:
         if given["dry_run"]:
             shown = await plan(session)
@@ -85,7 +88,7 @@ async def make(
 
         try:
             with on_interrupt(lambda: progress.notices.append(stop())):
-                await session.generate()
+                await session.generate(made.append)
         except asyncio.CancelledError:
             if not interrupted:
                 raise
@@ -96,6 +99,9 @@ async def make(
             if given["as_json"] and session.run is not None:
                 consoles.show_json(as_dict(session))
     if not interrupted or (session.run is not None and session.run.kept >= session.run.target):
+        if mode != "quiet" and not given["as_json"]:
+            words = ("view", str(corpus.path)) if corpus.path is not None else ()
+            ending.show(console, (made[-1].instruction, made[-1].response) if made else None, *words)
         return 0
     if mode != "quiet" and corpus.path is not None:
         console.print("Stopped. The same command continues where it stopped.")

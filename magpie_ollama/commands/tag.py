@@ -20,7 +20,7 @@ from magpie_ollama.commands.options import OutputPath, model_options, option, ou
 from magpie_ollama.corpus.reading import Row, Rows, free_name, is_stream
 from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file, same_file
 from magpie_ollama.curation.provenance import Operation, carrying, note
-from magpie_ollama.display import consoles, live
+from magpie_ollama.display import consoles, ending, live
 from magpie_ollama.display.judging import proof_lines, show_tags, showing
 from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.display.words import counted
@@ -165,7 +165,7 @@ def _finish(
         _target(file, given) as target,  # the outer one: nothing takes its name where there were no rows
         reading_rows(file, skip_bad=given["skip_bad"], quiet=quiet or output == STREAM) as rows,
     ):
-        changed, runs = False, set()
+        changed, runs, example = False, set(), None
         for row in rows:
             runs.add(row.text("run"))
             tags = judgements.tags(scales.key(row)) or scales.unjudged(model, judging.more)
@@ -174,6 +174,7 @@ def _finish(
             changed = changed or line is not row.line
             for key in keys:
                 counts[key][tags[key] or "unjudged"] += 1
+            example = example or (row.instruction, ", ".join(f"{key} {tags[key]}" for key in scales.KEYS if tags[key]))
         target.unchanged = given["in_place"] and not changed
         done = Operation.now("tag", f"--model {model}", rows.count, rows.count, {})
         if carrier is not None:
@@ -207,6 +208,11 @@ def _finish(
             consoles.say(console, Text(f"{file} is {change}."))
         elif output != STREAM:
             consoles.say(console, Text(f"Written to {output}."))
+        if example and output != STREAM:
+            there = output or file
+            good = str(there.with_name(f"{there.stem}.good.jsonl"))
+            words = ("filter", str(there), "--tag", "quality=good,excellent", "-o", good)
+            ending.show(consoles.stderr(), example, *words)
 
 
 def _target(file: Path, given: dict[str, Any]) -> AbstractContextManager[Output]:

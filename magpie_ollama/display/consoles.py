@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -75,11 +74,6 @@ def show_error(error: MagpieError) -> None:
     say(console, Text.assemble(("error: ", "bold red"), _sentence(error.cause)))
     if error.remedy:
         say(console, Text.assemble(("   next: ", "bold"), printable(error.remedy)))
-
-
-def show_next(console: Console, *words: str) -> None:
-    """The command that comes next, in one piece: folded it could not be copied."""
-    console.print(Text.assemble(("next: ", "bold"), printable(shlex.join(words))), soft_wrap=True)
 
 
 def show_notice(console: Console, notice: str) -> None:

@@ -83,7 +83,7 @@ def test_in_place_with_nothing_to_remove_changes_nothing(run: Runner, corpus: Pa
 
 def test_without_an_output_it_only_tells(run: Runner, corpus: Path) -> None:
     done = run("filter", corpus, "-l", "en")
-    assert "Kept 0 of 5 records, removed 5 (100 %)." in done.out
+    assert "Would keep 0 of 5 records, and remove 5 (100 %)." in done.out
     assert "Nothing was written" in done.err
     assert [path.name for path in Path().iterdir()] == ["it.jsonl"]
 
@@ -170,7 +170,7 @@ def test_rescreen_tells_what_it_cannot_judge(run: Runner) -> None:
     done = run("filter", FILE, "--rescreen")
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
-        "Kept 2 of 4 records, removed 2 (50 %).",
+        "Would keep 2 of 4 records, and remove 2 (50 %).",
         "1  unknown_language  names a language that this tool has no data for (-l names another)",
         "1  no_language       names no language (-l with --redetect or --rescreen reads the text)",
     ]

@@ -28,7 +28,7 @@ def few_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_findings_line_by_line(run: Runner) -> None:
     with FakeOllama(script=chunked_script(40)) as fake:
         done = run("doctor", "--host", fake.url, "--server", "ollama")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "next: magpie-ollama generate -l en -n 100\n")
     lines = done.out.splitlines()
     assert all(line.startswith(("✓ ", "! ", "  ")) for line in lines[:-1])
     assert any(line.startswith("✓ server           ollama 0.33.0 at ") for line in lines)
