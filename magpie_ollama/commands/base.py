@@ -20,7 +20,7 @@ GROUPS = {
     "response_temperature response_top_p response_top_k response_min_p response_repeat_penalty max_response_tokens "
     "seed",
     "Screening": "min_words max_words min_confidence keep_truncated retries_response keep_rejected tries retry",
-    "The run": "parallel max_attempts sync dry_run",
+    "The run": "parallel max_attempts sync preview dry_run",
     "Output": "in_place force skip_bad quiet no_progress as_json debug help",
 }
 """Titles, each with the options below it, by the names of their values: one of a name means the same in all commands.

@@ -25,6 +25,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 STREAM = Path("-")
 
+ENOUGH = 100
+"""Records of which a tenth on another side tells something."""
+
 
 def file_argument(command: F) -> F:
     return click.argument("file", type=click.Path(path_type=Path))(command)
@@ -164,4 +167,5 @@ def _report(file: Path, job: Cleaning, explanations: Mapping[str, str], given: M
     elif output != STREAM:
         consoles.say(console, Text(f"Written to {output}."))
     if job.example and output is not None and not is_stream(output):
-        ending.show(consoles.stderr(), job.example, "export", str(output), "--for", "trl", "--split", "0.9")
+        split = ("--split", "0.9") if job.removals.kept >= ENOUGH else ()
+        ending.show(consoles.stderr(), job.example, "export", str(output), "--for", "trl", *split)

@@ -55,6 +55,7 @@ from magpie_ollama.loading import loading
 @option("--no-passage", is_flag=True, help="Records of --document hold the question without its passage.")
 @parallel_option
 @setting_options("max_attempts")
+@option("--preview", is_flag=True, help="Show three pairs, and how long -n would take; write no record.")
 @making_options("Show the prompt and what is left to do; generate nothing.")
 def command(**given: Any) -> int:
     """Make instruction data: the model writes users' instructions, then answers them.

@@ -16,6 +16,7 @@ from magpie_ollama.commands import configuration
 from magpie_ollama.commands.judging import opened_judge
 from magpie_ollama.commands.making import corpus_at, make, refuse_both
 from magpie_ollama.commands.options import server_choice
+from magpie_ollama.commands.previewing import preview
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.display import consoles, summary
 from magpie_ollama.display.plan import show_plan
@@ -35,6 +36,8 @@ def generate(given: dict[str, Any]) -> int:
     settings = _settings(given)
     output = Path(given["output"] or configuration.in_folder(f"{settings.language.code}.jsonl"))
     refuse_both(output, given)
+    if given["preview"] and not given["dry_run"]:
+        return run(preview(settings, given))
     return run(_generate(settings, output, given))
 
 

@@ -62,7 +62,8 @@ async def make(
 ) -> int:
     """The exit code. ``plan`` makes what --dry-run shows; ``show`` and ``as_dict`` tell what a run came to."""
     console = consoles.stderr()
-    shared = corpus.path is None and consoles.stdout().is_terminal  # records would be written over the display
+    # Records would be written over the display.
+    shared = corpus.path is None and not given.get("preview") and consoles.stdout().is_terminal
     mode = live.mode(console, quiet=given["quiet"], plain=given["no_progress"] or shared)
     interrupted = False
     made: deque[Record] = deque(maxlen=1)
@@ -101,7 +102,8 @@ async def make(
     if not interrupted or (session.run is not None and session.run.kept >= session.run.target):
         if mode != "quiet" and not given["as_json"]:
             words = ("view", str(corpus.path)) if corpus.path is not None else ()
-            ending.show(console, (made[-1].instruction, made[-1].response) if made else None, *words)
+            newest = [(one.instruction, one.response) for one in made if words]  # what is on stdout is seen there
+            ending.show(console, next(iter(newest), None), *words)
         return 0
     if mode != "quiet" and corpus.path is not None:
         console.print("Stopped. The same command continues where it stopped.")

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from fake_ollama import FakeOllama
+from fake_ollama import FakeOllama, Reply
 from rich.console import Console
 
 from magpie_ollama.display import ending
@@ -43,8 +43,31 @@ def test_from_the_first_record_to_the_trainer(run: Runner) -> None:
     made, then = ended(run("filter", "my set.jsonl", "--min-words", 1, "-o", "good.jsonl"))
     assert len(made) == 2 and then[:3] == ["export", "good.jsonl", "--for"]
     made, then = ended(run(*then))
-    assert len(made) == 2 and then[0] == "check" and "good-trl-sft-train.jsonl" in then
+    assert len(made) == 2 and then[0] == "check" and "good-trl-sft.jsonl" in then
     assert run(*then).code in (0, 1), "whether it trains is check's own matter"
+
+
+def test_three_pairs_and_how_long_a_run_would_take(run: Runner) -> None:
+    with FakeOllama() as fake:
+        done = run("generate", "--preview", "-n", 500, "--host", fake.url, "--seed", 3)
+        assert done.code == 0, done.err
+        assert [line for line in done.out.splitlines() if line.startswith("line ")] == ["line 1", "line 2", "line 3"]
+        told = done.err.splitlines()[-1]
+        assert told.startswith("Nothing was written. Without --preview, 500 records take about ")
+        assert "from 3 records in " in told
+        assert list(Path().iterdir()) == [], "no corpus, and no folder beside one"
+        shown = json.loads(run("generate", "--preview", "-n", 500, "--host", fake.url, "--seed", 3, "--json").out)
+        assert (len(shown["records"]), shown["target"]) == (3, 500) and shown["seconds"] >= 0
+        assert run("generate", "-n", 3, "--host", fake.url, "--seed", 3, "-q").code == 0
+    of_the_run = {one["messages"][0]["content"] for one in records()}
+    assert {one["messages"][0]["content"] for one in shown["records"]} == of_the_run, "the run begins with the same"
+
+
+def test_a_model_that_makes_nothing_is_seen_soon(run: Runner) -> None:
+    with FakeOllama(script=lambda ask: Reply("")) as fake:
+        done = run("generate", "--preview", "--host", fake.url)
+        assert done.code == 4 and "Not one pair passed" in done.err
+        assert "after 30 attempts" in done.err
 
 
 def test_import_and_respond(run: Runner) -> None:
