@@ -48,7 +48,8 @@ class Settings:
     ``temperatures`` of instructions. A ``responder`` answers in place of the model that asks. ``end_with`` is the role
     of a record's last turn; with ``include_system`` its first one is the system message that was used; with
     ``one_line`` a line break ends the user's turn. A rejected response is tried again so often (``retries``), and kept
-    beside the corpus until there are ``keep_rejected``.
+    beside the corpus until there are ``keep_rejected``. ``in_turn`` are the languages of one command, where it has
+    several.
     """
 
     server: ServerChoice
@@ -77,6 +78,7 @@ class Settings:
     max_attempts: int = 0
     temperatures: tuple[float, ...] = AUTO_TEMPERATURES
     responder: ServerChoice | None = None
+    in_turn: tuple[str, ...] = ()
     retries: int = 0
     keep_rejected: int = KEEP_REJECTED
 

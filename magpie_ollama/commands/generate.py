@@ -24,7 +24,7 @@ from magpie_ollama.loading import loading
 
 
 @click.command(cls=Command, examples=("generate -l it -n 100", "generate -l de --topics maths:2,code:1 -o de.jsonl"))
-@option("-l", "--language", default="en", help="Code, English or native name; see `magpie-ollama languages`.")
+@option("-l", "--language", default="en", help="Code or name; of it,es one after the other, -n of each.")
 @option("-n", "--count", type=click.IntRange(min=1), default=20, help="Records to make.")
 @option("--total", type=click.IntRange(min=1), help="Make what the corpus lacks of so many, in place of -n.")
 @option(

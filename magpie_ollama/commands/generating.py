@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from magpie_ollama.commands.making import corpus_at, make, refuse_both
 from magpie_ollama.commands.options import server_choice
 from magpie_ollama.commands.previewing import preview
 from magpie_ollama.corpus.corpus import Corpus
-from magpie_ollama.display import consoles, summary
+from magpie_ollama.display import consoles, ending, summary
 from magpie_ollama.display.plan import show_plan
-from magpie_ollama.errors import UsageError
-from magpie_ollama.run import report
+from magpie_ollama.errors import ShortOfTarget, UsageError
+from magpie_ollama.run import continuing, report
 from magpie_ollama.run.asked import generating
 from magpie_ollama.run.interrupts import run
 from magpie_ollama.run.parallel import USUAL
@@ -33,27 +34,60 @@ from magpie_ollama.tagging.wanted import Condition, Gate, conditions
 
 
 def generate(given: dict[str, Any]) -> int:
-    settings = _settings(given)
-    output = Path(given["output"] or configuration.in_folder(f"{settings.language.code}.jsonl"))
+    asked = _asked(given)
+    named = "-".join(settings.language.code for settings in asked)
+    output = Path(given["output"] or configuration.in_folder(f"{named}.jsonl"))
     refuse_both(output, given)
     if given["preview"] and not given["dry_run"]:
-        return run(preview(settings, given))
-    return run(_generate(settings, output, given))
+        return max(run(preview(settings, given)) for settings in asked)
+    return run(_generate(asked, output, given))
 
 
-async def _generate(settings: Settings, output: Path, given: dict[str, Any]) -> int:
+def _asked(given: dict[str, Any]) -> list[Settings]:
+    """Of each language that -l names."""
+    if given["language_file"] or "," not in given["language"]:
+        return [_settings(given)]
+    for name in ("total", "examples", "systems", "system", "document"):
+        if given[name]:
+            raise UsageError(f"--{name} is for one language, and -l names several.", "leave out one of the two")
+    if given["as_json"] and (given["dry_run"] or given["preview"]):
+        raise UsageError("--json shows the plan of one language, and -l names several.", "give -l one of them")
+    found = [_settings({**given, "language": name.strip()}) for name in given["language"].split(",")]
+    asked = {settings.language.code: settings for settings in found}
+    return [replace(settings, in_turn=tuple(asked)) for settings in asked.values()]
+
+
+async def _generate(asked: Sequence[Settings], output: Path, given: dict[str, Any]) -> int:
     wanted = conditions(given["where"], "--where")
     if given["judge"] and not wanted:
         raise UsageError("--judge has nothing to judge.", "say what is wanted: --where quality=good,excellent")
-    progress = Progress(target=settings.target)
-    title = f"{settings.language.english} · {settings.steering} · {output}"
 
     async def planned(session: Session) -> Callable[[], None]:
         return partial(show_plan, await session.plan(), session, consoles.stdout(), given["as_json"])
 
+    done: list[dict[str, Any]] = []
+    tell = done.append if len(asked) > 1 else None
     with corpus_at(output, given) as corpus:
-        session = _opened(settings, corpus, progress, wanted, given)
-        return await make(session, corpus, progress, title, given, planned, summary.show, report.as_dict)
+        code, short = 0, None
+        for settings in continuing.left(asked, corpus.runs):
+            progress = Progress(target=settings.target)
+            title = f"{settings.language.english} · {settings.steering} · {output}"
+            session = _opened(settings, corpus, progress, wanted, given)
+            try:
+                code = await make(session, corpus, progress, title, given, planned, summary.show, report.as_dict, tell)
+            except ShortOfTarget as error:
+                short = error  # another language may well come to its own
+            if code:
+                break
+        words = ("view", str(corpus.path)) if corpus.path is not None else ()
+    if done and given["as_json"]:
+        consoles.show_json({one["language"]: one for one in done})
+    elif done and not given["quiet"]:
+        summary.show_languages(done, consoles.stderr())
+        ending.show(consoles.stderr(), None, *words)
+    if short is not None:
+        raise short
+    return code
 
 
 @asynccontextmanager

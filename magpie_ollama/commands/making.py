@@ -59,8 +59,10 @@ async def make(
     plan: Callable[[S], Awaitable[Callable[[], None]]],
     show: Callable[[S, Console], None],
     as_dict: Callable[[S], dict[str, Any]],
+    tell: Callable[[dict[str, Any]], None] | None = None,
 ) -> int:
-    """The exit code. ``plan`` makes what --dry-run shows; ``show`` and ``as_dict`` tell what a run came to."""
+    """The exit code. ``plan`` makes what --dry-run shows; ``show`` and ``as_dict`` tell what a run came to. Of one
+    among several runs ``tell`` gets that, and says the end."""
     console = consoles.stderr()
     # Records would be written over the display.
     shared = corpus.path is None and not given.get("preview") and consoles.stdout().is_terminal
@@ -97,10 +99,12 @@ async def make(
             await display.close()
             if session.run is not None and mode != "quiet":
                 show(session, console)
-            if given["as_json"] and session.run is not None:
+            if tell is not None and session.run is not None:
+                tell(as_dict(session))
+            elif given["as_json"] and session.run is not None:
                 consoles.show_json(as_dict(session))
     if not interrupted or (session.run is not None and session.run.kept >= session.run.target):
-        if mode != "quiet" and not given["as_json"]:
+        if tell is None and mode != "quiet" and not given["as_json"]:
             words = ("view", str(corpus.path)) if corpus.path is not None else ()
             newest = [(one.instruction, one.response) for one in made if words]  # what is on stdout is seen there
             ending.show(console, next(iter(newest), None), *words)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from rich.console import Console
 from rich.text import Text
 
@@ -18,6 +21,16 @@ from magpie_ollama.run.session import Session
 def show(session: Session, console: Console) -> None:
     say(console, _headline(session.progress))
     show_facts(_rows(session), console)
+
+
+def show_languages(done: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """A row for each language of a command that had several."""
+    rows = {}
+    for one in done:
+        funnel = one["funnel"]
+        kept = f"{one['kept']} of {one['target']} kept"
+        rows[one["language"]] = f"{kept}, {share(funnel['kept'], funnel['attempts'])} of {funnel['attempts']} attempts"
+    show_facts(rows, console)
 
 
 def _headline(progress: Progress) -> Text:

@@ -8,6 +8,7 @@ from shlex import quote
 from typing import Any
 
 from magpie_ollama.asking.said import BY_PATH
+from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.servers.base import Model
 
@@ -70,6 +71,35 @@ def waiting(runs: Sequence[Run], settings: Mapping[str, Any], model: Model, targ
             return f"{told}: -n {run.target} continues it."
         return f"{told}: it was begun by another version of this tool, and cannot be continued."
     return ""
+
+
+def left(asked: Sequence[Settings], runs: Sequence[Run]) -> list[Settings]:
+    """Those of one command's languages that are still to be made: all of them, unless its last round was left."""
+    if len(asked) == 1:
+        return list(asked)
+    codes = [settings.language.code for settings in asked]
+    newest: dict[str, Run] = {}
+    for run in runs:
+        own = run.manifest.get("settings")
+        if not isinstance(own, dict) or run.manifest.get("in_turn") != codes:
+            continue
+        code = own.get("language")
+        if code in codes and _is_of(own, asked[codes.index(code)]):
+            newest.pop(code, None)
+            newest[code] = run  # the last key is the last run
+    reached = codes.index(list(newest)[-1]) if newest else -1
+    going_on = [
+        settings
+        for place, (code, settings) in enumerate(zip(codes, asked, strict=True))
+        if place > reached or (code in newest and newest[code].status != "done")
+    ]
+    return going_on or list(asked)
+
+
+def _is_of(own: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether a run has these settings; its model and server are its own where they are not named."""
+    model, kind = str(own.get("model")), str(own.get("server"))
+    return model.startswith(settings.server.model) and not list(_different(own, settings.identity(model, kind)))
 
 
 def short(digest: str) -> str:

@@ -313,6 +313,7 @@ class Session(Prepared):
                 "source": template.source,
             },
             "files": dict(self.settings.own.digests),
+            **({"in_turn": list(self.settings.in_turn)} if self.settings.in_turn else {}),
             "language_told_by": told_by(self.settings.language.code),
             "system_multi_turn": next((message["content"] for message in front), ""),
             "system": next((message["content"] for message in messages if message["role"] == "system"), ""),
