@@ -63,7 +63,7 @@ def test_a_baseline_without_any_useful_record(load: Any) -> None:
 def test_on_the_mock(load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     useful = load("useful")
     monkeypatch.setenv("MAGPIE_OLLAMA_DATA_DIR", os.environ.get("MAGPIE_OLLAMA_DATA_DIR", str(tmp_path)))
-    monkeypatch.setattr(weights, "find_weights", lambda model, path: path)
+    monkeypatch.setattr(weights, "find_weights", lambda model, path, *rest: path)
     with FakeOpenAI("llama-server", parallel=4, delay=0.002) as fake:
 
         class Engine(OpenAIServer):

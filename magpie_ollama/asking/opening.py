@@ -22,7 +22,7 @@ from magpie_ollama.errors import (
 )
 from magpie_ollama.method.languages import Language
 from magpie_ollama.servers import registry, weights
-from magpie_ollama.servers.base import Model, PullProgress, Server, ServerChoice
+from magpie_ollama.servers.base import Model, OnStep, PullProgress, Server, ServerChoice
 from magpie_ollama.servers.loaded import LoadedModel
 
 registry.kinds()  # now, while Ctrl-C just ends the process: some of what they import hides it
@@ -69,7 +69,7 @@ async def connect(
     choice: ServerChoice,
     parallel: int,
     corpus: Corpus | None,
-    on_step: Callable[[str], None] = lambda step: None,
+    on_step: OnStep = lambda *said: None,
     spoken: Collection[Language] = (),
     stands_in: bool = True,
 ) -> tuple[Server, str, str]:
@@ -79,10 +79,18 @@ async def connect(
     ``auto`` is Ollama where it answers. The embedded engine steps in for it only where the user named neither a model
     nor an address, asks for no language but English, and the corpus is new or that engine's own: a small model must not
     write into somebody's corpus, and in a language that it does not speak, because Ollama was not started. With
-    ``stands_in`` False it never does.
+    ``stands_in`` False it never does. Nor does a model of Ollama that nobody named write into a corpus that is the
+    engine's.
     """
     try:
-        return *await _begin(choice, parallel, on_step), ""
+        server, version = await _begin(choice, parallel, on_step)
+        if choice.kind == registry.AUTO and not _named(choice) and _is_small(corpus):
+            await server.close()
+            raise UsageError(
+                "This corpus is of the embedded engine's small model, and Ollama's do not step in.",
+                "go on with --server embedded, name Ollama's model with -m, or choose another -o",
+            )
+        return server, version, ""
     except (NoServer, NotThisServer) as error:
         if choice.kind != registry.AUTO or choice.model_path is not None or not stands_in:
             raise
@@ -204,7 +212,7 @@ def _kind(choice: ServerChoice) -> type[Server]:
     return kind
 
 
-async def _begin(choice: ServerChoice, parallel: int, on_step: Callable[[str], None]) -> tuple[Server, str]:
+async def _begin(choice: ServerChoice, parallel: int, on_step: OnStep) -> tuple[Server, str]:
     server = await _kind(choice).begin(choice, parallel, on_step)
     try:
         return server, await retrying(server.version, server.address)
@@ -215,16 +223,15 @@ async def _begin(choice: ServerChoice, parallel: int, on_step: Callable[[str], N
 
 def _stand_in(choice: ServerChoice, error: ServerError, corpus: Corpus | None, spoken: Collection[Language]) -> str:
     """What is told where the embedded engine steps in for an Ollama that is not there. Raises where it does not."""
-    named = choice.model or choice.host or os.environ.get("OLLAMA_HOST")
     small = weights.packaged_weights()
-    if named or not weights.is_available() or small is None:
+    if _named(choice) or not weights.is_available() or small is None:
         raise NoServer(error.cause, f"{error.remedy}; or run without Ollama: {_without_ollama(choice)}") from error
     foreign = [language.english for language in spoken if language.code != ENGLISH]
     why, meant = "", "say so with --server embedded"
     if foreign:
         why = f"it speaks English only, and no {' or '.join(foreign)}"
         meant += ", with -m OWNER/REPOSITORY of a GGUF model that does"
-    elif corpus is not None and corpus.records and corpus.models() != {small.stem}:
+    elif corpus is not None and corpus.records and not _is_small(corpus):
         why = f"this corpus is of {', '.join(sorted(corpus.models()))}"
         meant += ", or choose another -o"
     if why:
@@ -233,6 +240,17 @@ def _stand_in(choice: ServerChoice, error: ServerError, corpus: Corpus | None, s
             f"{error.remedy}; or {meant}",
         ) from error
     return f"{error.cause} The embedded engine steps in with {small.stem}, a small English model."
+
+
+def _named(choice: ServerChoice) -> bool:
+    """Whether the user said what is to be asked."""
+    return bool(choice.model or choice.model_path or choice.host or os.environ.get("OLLAMA_HOST"))
+
+
+def _is_small(corpus: Corpus | None) -> bool:
+    """Whether all records of the corpus are of the packaged weights."""
+    small = weights.packaged_weights()
+    return corpus is not None and small is not None and corpus.models() == {small.stem}
 
 
 def _without_ollama(choice: ServerChoice) -> str:

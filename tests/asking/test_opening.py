@@ -207,6 +207,20 @@ def test_the_engine_steps_into_no_language_that_it_does_not_speak(
     assert not (tmp_path / "new.jsonl").exists()
 
 
+def test_ollama_steps_into_no_corpus_of_the_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The other way round: what was begun while Ollama was away is not gone on with by another model, unasked."""
+    with FakeOllama() as fake, _corpus(tmp_path / "own.jsonl", WEIGHTS) as corpus:
+        monkeypatch.setattr("magpie_ollama.servers.ollama.DEFAULT_PORT", fake.port)
+        with pytest.raises(UsageError, match="do not step in") as caught:
+            ask(ServerChoice(), corpus)
+        assert "--server embedded" in caught.value.remedy and "-m" in caught.value.remedy
+        for meant in (ServerChoice("ollama"), ServerChoice(model="smollm2:135m"), ServerChoice(host=fake.url)):
+            assert ask(meant, corpus)[0] == "ollama", "it was meant"
+    with FakeOllama() as fake, _corpus(tmp_path / "others.jsonl", "llama3.2") as corpus:
+        monkeypatch.setattr("magpie_ollama.servers.ollama.DEFAULT_PORT", fake.port)
+        assert ask(ServerChoice(), corpus)[0] == "ollama"
+
+
 def test_ollama_by_name_has_no_substitute(engine: list[Any]) -> None:
     with pytest.raises(NoServer) as caught:
         ask(ServerChoice("ollama"))
@@ -272,14 +286,16 @@ def test_what_is_fetched_from_the_hub_is_a_step_and_does_not_hold_up_ctrl_c(monk
     begun, left, ended = threading.Event(), threading.Event(), threading.Event()
     steps: list[str] = []
 
-    def slow(model: str, path: Path | None) -> Path:
+    def slow(model: str, path: Path | None, on_bytes: object) -> Path:
         begun.set()
         left.wait(60)
         ended.set()
         return Path("/weights/tiny.gguf")
 
     async def go() -> None:
-        task = asyncio.create_task(connect(ServerChoice("embedded", model="maria/tiny"), 1, None, steps.append))
+        task = asyncio.create_task(
+            connect(ServerChoice("embedded", model="maria/tiny"), 1, None, lambda *said: steps.append(said[0]))
+        )
         await until(begun.is_set)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

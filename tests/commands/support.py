@@ -91,7 +91,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, fake: FakeOpenAI) -> None:
     path = Path("from-hub.gguf").absolute()
     path.write_bytes(b"GGUF")
     monkeypatch.setattr(weights, "is_available", lambda: True)
-    monkeypatch.setattr(weights, "_from_hub", lambda model: path)
+    monkeypatch.setattr(weights, "_from_hub", lambda model, on_bytes: path)
     process = SimpleNamespace(returncode=None, pid=os.getpid(), kill=lambda: None, stdin=None, wait=_at_once)
 
     async def opened(server: object) -> tuple[SimpleNamespace, str]:

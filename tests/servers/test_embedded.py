@@ -10,6 +10,7 @@ import struct
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -76,6 +77,23 @@ def test_which_file_of_a_repository(pattern: str, chosen: str | None) -> None:
     assert _choose(files, pattern) == chosen
     assert _choose(["z.gguf", "a.gguf"], "") == "a.gguf"
     assert _choose([], "") is None
+
+
+def test_the_bytes_that_are_fetched_are_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fetched(repository: str, name: str, *, tqdm_class: Any) -> str:
+        with tqdm_class(unit="B", total=300, initial=100, desc=name) as bar:  # as the library makes it
+            for _ in range(2):
+                bar.update(100)
+        return name
+
+    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda repository: ["m-Q4_K_M.gguf"])
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetched)
+    told: list[tuple[int, int]] = []
+    assert find_weights("maria/tiny", None, lambda *bytes_: told.append(bytes_)) == Path("m-Q4_K_M.gguf")
+    assert told == [(200, 300), (300, 300)]
+    assert capfd.readouterr() == ("", ""), "the display is the only one that draws"
 
 
 class Unreachable(Exception):
