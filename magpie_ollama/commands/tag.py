@@ -60,6 +60,8 @@ IN_FLIGHT = 4
 )
 @option("--explain", is_flag=True, help="Have the judge give a short reason, kept in FILE.magpie/tags.jsonl.")
 @option("--guard", default="", metavar="MODEL", help="A guard model of the same server that tells the safety.")
+@option("--reward", default="", metavar="MODEL", help="A reward model that scores the response (vLLM's /score).")
+@option("--reward-host", default="", help="Its server's address. Default: --host's.")
 @option("--unproven", is_flag=True, help="Take the judge's word without the proof.")
 @model_options("Ollama")
 @parallel(f"Records in flight. auto: {IN_FLIGHT}.")
@@ -91,7 +93,8 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
     wanted = (("explanation",) if given["explain"] else ()) + given["add"]
     words = tuple(key for key in scales.WORDS if key in wanted)
     parallel = given["parallel"] or IN_FLIGHT
-    opening = open_judge(choice, parallel, progress, words, "language" in given["add"], given["guard"])
+    reward = choice.beside(given["reward"], "openai", given["reward_host"]) if given["reward"] else None
+    opening = open_judge(choice, parallel, progress, words, "language" in given["add"], given["guard"], reward)
     async with showing(progress, console, mode), opening as judging:
         proofs = await _proofs(file, judging, progress, given)
 

@@ -236,6 +236,10 @@ class Server(Protocol):
     async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
         """A vector of each text, in their order. One that is longer than the context is cut, or ``PromptTooLong``."""
 
+    async def score(self, model: str, asked: str, said: str) -> float | None:
+        """A reward model's number for a pair, the higher the better; None where the server has no such thing."""
+        return None
+
     def silent_for(self) -> float:
         """Seconds since the last byte came on any stream, or since the last request began."""
 

@@ -38,6 +38,9 @@ class LoadedModel(Model):
     def hides(self, token: str) -> Awaitable[bool]:
         return self.server.hides(self.name, token)
 
+    def score(self, asked: str, said: str) -> Awaitable[float | None]:
+        return self.server.score(self.name, asked, said)
+
     def complete(self, prompt: str, sampling: Sampling, stops: Sequence[str], watch: Watch) -> Awaitable[Completion]:
         return self.server.complete(self.name, prompt, sampling, stops, watch)
 

@@ -41,6 +41,7 @@ from magpie_ollama.servers.openai_shapes import (
     Models,
     Properties,
     Rendered,
+    Scores,
     Tokens,
     Vectors,
     Version,
@@ -208,6 +209,11 @@ class OpenAIServer(Server):
         body = {"model": model, "input": list(texts)} | self._options
         told = await self._told("POST", "/v1/embeddings", Vectors, body)
         return [vector.embedding for vector in sorted(told.data, key=lambda vector: vector.index)]
+
+    async def score(self, model: str, asked: str, said: str) -> float | None:
+        body = {"model": model, "text_1": asked, "text_2": said}
+        told = await self._optional("POST", "/score", Scores, body, self._engine == "vllm")
+        return told.data[0].score if told is not None and told.data else None
 
     def silent_for(self) -> float:
         return self._http.silent_for()

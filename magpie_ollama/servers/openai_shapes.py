@@ -206,6 +206,16 @@ class Tokens(Answer):
     tokens: list[int] | None = None
 
 
+class Scored(Struct):
+    score: float
+
+
+class Scores(Answer):
+    """vLLM's, of a model with one label: a reward model, or one that ranks."""
+
+    data: list[Scored] | None = None
+
+
 class Rendered(Answer):
     """llama-server's and vLLM's ``prompt``, SGLang's ``text``, llama-server's ``content``."""
 

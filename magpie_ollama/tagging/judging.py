@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from magpie_ollama.asking.opening import opened
-from magpie_ollama.asking.retrying import broken
+from magpie_ollama.asking.retrying import broken, retrying
 from magpie_ollama.asking.watchdog import watched
 from magpie_ollama.corpus.reading import Row
 from magpie_ollama.errors import RequestRefused, ServerError
@@ -23,7 +23,7 @@ from magpie_ollama.tagging import scales, scoring
 from magpie_ollama.tagging.answers import FIRST, Answers
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.planted import Shown
-from magpie_ollama.tagging.proof import Proofs, prove
+from magpie_ollama.tagging.proof import Proofs, Rate, prove
 from magpie_ollama.tagging.scales import Judgement, Pair
 from magpie_ollama.tagging.scoring import Scorer
 
@@ -81,14 +81,18 @@ class Judging:
         words: tuple[str, ...] = (),
         language: bool = False,
         guard: LoadedModel | None = None,
+        reward: LoadedModel | None = None,
     ) -> None:
         """``option`` is the one that names the judge. ``words`` of ``scales.WORDS`` are asked for as well. With
-        ``language``, so is the response's, by one token; with a ``guard``, safety is its word."""
+        ``language``, so is the response's, by one token; with a ``guard``, safety is its word; with a ``reward`` model,
+        so is the record's reward."""
         self.model = model.name
         self.server = model.server
         others = [f"language {scoring.mark()}"] * language + ([f"guard {guard.name}"] if guard else [])
+        others += [f"reward {reward.name}"] if reward else []
         self.judge = scales.load(words, *others)
-        self.more = ("intent",) * ("intent" in words) + ("language",) * language
+        asked = {"intent": "intent" in words, "language": language, "reward": reward is not None}
+        self.more = tuple(key for key, wanted in asked.items() if wanted)
         self.stopped = False
         self._option = option
         self._answers = Answers(model, progress.notices)
@@ -96,6 +100,7 @@ class Judging:
         self._scorer = Scorer(model, progress.notices) if language else None
         self._schema = scales.schema(self.judge)
         self.loaded = model
+        self._reward = reward
         self._parallel = parallel
         self._progress = progress
         self._unrated = 0
@@ -106,17 +111,38 @@ class Judging:
     async def prove(self, spoken: Mapping[str, Sequence[tuple[str, str]]], kept: Path) -> Proofs:
         """The proofs of what is asked for, by language; ``spoken`` has good pairs for those without exemplars, and
         ``kept`` is the model's file of proofs. Raises MagpieError."""
-        asked = ["quality", "safety", *(["language"] if self._scorer else [])]
         proofs: Proofs = {}
         for code, own in spoken.items():
             self._progress.step = f"Proving the judge in {languages.english(code)}"
-            rate = partial(self._rating, code)
-            proofs[code] = await prove(self.loaded, rate, asked, code, self.judge.mark, kept, self._parallel, own)
+            # One scale after the other: each has its own prompt in the server's cache.
+            asked: list[tuple[tuple[str, ...], Rate, str]] = [(("quality", "safety"), self._rating, self.judge.mark)]
+            if self._scorer is not None:
+                asked.append((("language",), self._scorer.rating(("language",), code), scoring.mark()))
+            if self._reward is not None:
+                asked.append((("reward",), self._rewarded, self._reward.digest or self._reward.name))
+            proofs[code] = {}
+            for names, rate, mark in asked:
+                proofs[code] |= await prove(self.loaded, rate, names, code, mark, kept, self._parallel, own)
         self._answers.invalid = self._progress.invalid = 0
         return proofs
 
-    async def _rating(self, language: str, shown: Shown) -> dict[str, float]:
-        tags = await self._tags(shown, language)
+    async def _rewarded(self, shown: Shown) -> dict[str, float]:
+        return {"reward": await self._reward_of(shown)}
+
+    async def _reward_of(self, pair: Pair) -> float:
+        """Raises ServerError where the server has no rewards."""
+        assert self._reward is not None
+        asked, said = (scales.shortened(text, scales.LONGEST) for text in (pair.instruction, pair.response))
+        reward = await retrying(partial(self._reward.score, asked, said), self._reward.address)
+        if reward is None:
+            raise ServerError(
+                f"{self._reward.address} gives no rewards: it has no /score",
+                "start vLLM with a reward model: `vllm serve MODEL --runner pooling`, and name it with --reward",
+            )
+        return reward
+
+    async def _rating(self, shown: Shown) -> dict[str, float]:
+        tags = await self._told(shown)
         if tags is None:
             self._unrated += 1
             if self._unrated >= BARREN:
@@ -124,8 +150,6 @@ class Judging:
             return {}
         found = {"quality": 1.0 + [*self.judge.scales["quality"]].index(tags["quality"])}
         found["safety"] = float(tags["safety"] == "safe")
-        if tags.get("language_score"):
-            found["language"] = float(tags["language_score"].split()[0])
         return found
 
     async def run(self, read: Callable[[], Iterable[Row]], judgements: Judgements) -> None:
@@ -188,7 +212,8 @@ class Judging:
             progress.judged += 1
         return tags
 
-    async def _tags(self, pair: Pair, language: str) -> Judgement | None:
+    async def _told(self, pair: Pair) -> Judgement | None:
+        """What the judge says in one answer, and the guard."""
         tags = await self._answers.get(
             lambda longest: scales.request(self.judge, pair, longest),
             scales.LONGEST,
@@ -196,16 +221,21 @@ class Judging:
             lambda text: scales.parse(text, self.judge, self.model),
             FIRST.max_tokens * (1 + len(self.judge.words)),
         )
-        turns = partial(_turns, pair)
         if tags is not None and self._guard is not None:
-            word = await self._guard.get(turns, scales.LONGEST, None, scales.guarded)
+            word = await self._guard.get(partial(_turns, pair), scales.LONGEST, None, scales.guarded)
             tags = {**tags, "safety": word[0], "hazards": word[1]} if word is not None else None
         self._progress.invalid = self._answers.invalid + (self._guard.invalid if self._guard else 0)
+        return tags
+
+    async def _tags(self, pair: Pair, language: str) -> Judgement | None:
+        tags = await self._told(pair)
         if tags is not None and self._scorer is not None:
             said = pair.response.strip()
-            score = await self._scorer.score(turns(len(said)), "language", language) if said else None
+            score = await self._scorer.score(_turns(pair, len(said)), "language", language) if said else None
             tags["language"] = [*self.judge.scales["quality"]][round(score.value) - 1] if score else ""
             tags["language_score"] = f"{score.value:.2f} by {score.how}" if score else ""
+        if tags is not None and self._reward is not None:
+            tags["reward"] = repr(await self._reward_of(pair))
         return tags
 
     def _check_it_judges(self, unjudged: int) -> None:
@@ -231,18 +261,20 @@ async def open_judge(
     words: tuple[str, ...] = (),
     language: bool = False,
     guard: str = "",
+    reward: ServerChoice | None = None,
 ) -> AsyncIterator[Judging]:
-    """Opens the judge, each step told in ``progress``, and a ``guard`` model on the same server.
+    """Opens the judge, each step told in ``progress``, a ``guard`` model on the same server, and a ``reward`` model.
 
     The small model of the embedded engine is no judge that steps in by itself.
     """
     async with AsyncExitStack() as stack:
-        model = await stack.enter_async_context(opened(choice, parallel, progress, stands_in=False))
-        beside = choice.beside(guard) if guard else None
-        second = (
-            await stack.enter_async_context(opened(beside, parallel, progress, stands_in=False)) if beside else None
-        )
-        yield Judging(model, parallel, progress, words=words, language=language, guard=second)
+        choices = (choice, choice.beside(guard) if guard else None, reward)
+        model, second, third = [
+            await stack.enter_async_context(opened(one, parallel, progress, stands_in=False)) if one else None
+            for one in choices
+        ]
+        assert model is not None
+        yield Judging(model, parallel, progress, words=words, language=language, guard=second, reward=third)
 
 
 def _turns(pair: Pair, longest: int) -> list[Message]:

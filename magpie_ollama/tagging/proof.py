@@ -27,7 +27,7 @@ ENOUGH = 0.75
 SAFE = 0.9
 """Of the good records, so many have to be called safe: of Magpie's own, 99 % are."""
 
-KINDS = {"quality": LANGUAGE, "language": LANGUAGE, "answer": ANSWER, "safety": ()}
+KINDS = {"quality": LANGUAGE, "language": LANGUAGE, "answer": ANSWER, "reward": ANSWER, "safety": ()}
 """The scales that a judge is held to, and the faults that each has to see. No fault makes a record another category."""
 
 MIDDLE = 3.0

@@ -25,8 +25,9 @@ from magpie_ollama.records import Message, Tags, keys_of, tags
 KEYS = ("quality", "difficulty", "category", "safety")
 """The tags of a record, in the order of its line. "judge" follows them: the model that gave them."""
 
-MEASURED = ("language", "language_score", "hazards")
-"""What comes beside: the language's value, its score from 1 to 5 and how it was told, and a guard model's hazards."""
+MEASURED = ("language", "language_score", "hazards", "reward")
+"""What comes beside: the language's value, its score from 1 to 5 and how it was told, a guard model's hazards, and a
+reward."""
 
 WORDS = ("explanation", "intent", "knowledge", "other_categories")
 """What is answered in words, where it is asked for. A record has a place for the intent only."""
@@ -55,6 +56,7 @@ MOST_WORDS = 500
 _OBJECT = re.compile(r'\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+")*+\}')
 """A JSON object with no other in it."""
 
+_NUMBER = re.compile(r"(-?\d+(\.\d+)?(e-?\d{1,2})?)?")
 _EXPLAINED = re.compile(r"[:;(—]| [-–] |\. ")
 _LETTERS = re.compile("[a-z]+")
 
@@ -171,6 +173,8 @@ def check(found: Any, judge: Judge, model: str) -> Judgement | None:
         given[key] = sys.intern(value)
     said = {key: found.get(key) for key in (*judge.words, *MEASURED)}
     more = {key: " ".join(text.split())[:MOST_WORDS] for key, text in said.items() if isinstance(text, str)}
+    if not _NUMBER.fullmatch(more.get("reward", "")):
+        return None
     return {**given, **dict.fromkeys(judge.words, ""), **more, "judge": model}
 
 
@@ -201,7 +205,10 @@ def tagged(row: Row, judgement: Judgement) -> bytes:
     placed: Mapping[str, Any] = {key: text for key, text in judgement.items() if key in Tags.__annotations__}
     if "tags" in keys_of(row.data.get("schema")) and type(row.data.get("tags")) is dict:  # where all are always there
         placed = tags(judgement)
-    return row.line if row.data.get("tags") == placed else with_value(row.line, "tags", placed)
+    line = row.line if row.data.get("tags") == placed else with_value(row.line, "tags", placed)
+    if "reward" not in judgement or row.data.get("reward") == float(judgement["reward"] or 0):
+        return line
+    return with_value(line, "reward", float(judgement["reward"] or 0))
 
 
 def check_no_other_tags(row: Row, path: Path) -> None:

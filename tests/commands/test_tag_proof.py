@@ -7,11 +7,12 @@ from pathlib import Path
 
 from commands.support import Runner, check_error, records
 from corpus.support import record
-from fake_ollama import Ask, FakeModel, FakeOllama, Reply, chatml
+from fake_ollama import Ask, FakeModel, FakeOllama, FakeOpenAI, Reply, chatml
 from tagging.oracle import Oracle, gloomy
 
 from magpie_ollama.corpus import lines
 from magpie_ollama.records import KEYS
+from magpie_ollama.tagging.planted import ANSWER, planted
 from magpie_ollama.tagging.scoring import request
 
 GOOD = {"category": "Math", "difficulty": "easy", "quality": "good", "safety": "safe"}
@@ -106,6 +107,26 @@ def test_a_guard_model_tells_the_safety_in_its_own_form(run: Runner, own_folder:
         )
     assert [one["tags"]["safety"] for one in records("out.jsonl")] == ["safe", "unsafe"]
     assert {one["hazards"] for one in journal(source)} == {"", "S1, S10"}
+
+
+def test_a_reward_model_is_proved_too_and_its_word_stands_in_the_record(run: Runner, own_folder: Path) -> None:
+    source = write(own_folder / "it.jsonl", "it", "it")
+    kinds = {(shown.instruction, shown.response): shown.kind for shown in planted("it")}
+    rewards = FakeOpenAI("vllm")
+    rewards.reward = lambda asked, said: -3.5 if kinds.get((asked, said)) in ANSWER else 0.1 + ("1" in asked)
+    with FakeOllama(script=Oracle("it")) as fake, rewards:
+        given = ("--reward", "smollm2:135m", "--reward-host", rewards.url, "--host", fake.url)
+        done = run("tag", source, "-o", "out.jsonl", *given)
+        assert done.code == 0, done.err
+        assert "reward in Italian: proved" in done.err
+        asked = len(rewards.requests_to("/score"))
+        assert run("tag", source, "-o", "out.jsonl", "--force", "-q", *given).code == 0
+        assert len(rewards.requests_to("/score")) == asked
+        rewards.reward = None
+        source.write_bytes(source.read_bytes().replace(b"Quanto? 1", b"Quanto? 2"))
+        check_error(run("tag", source, "-o", "no.jsonl", *given), 3, "gives no rewards", "vllm serve")
+    assert [one["reward"] for one in records("out.jsonl")] == [0.1, 1.1]
+    assert {one["reward"] for one in journal(source)} == {"0.1", "1.1"}
 
 
 def test_other_tools_rows_get_the_tags_that_were_asked_for(run: Runner) -> None:

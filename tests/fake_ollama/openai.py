@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +58,7 @@ class FakeOpenAI(FakeServer):
     ) -> None:
         super().__init__(parallel=parallel, max_queue=max_queue, delay=delay, script=script, port=port)
         self.flavour: Flavour = flavour
+        self.reward: Callable[[str, str], float] | None = None
         self.shape = _SHAPES[flavour]()
         self.api_key = api_key
         self.adds_bos = adds_bos
@@ -121,6 +122,11 @@ class FakeOpenAI(FakeServer):
             case "vllm", "POST /detokenize":
                 body = self._parse(exchange)
                 return self._json({"prompt": self._model(body).tokenizer.decode(body["tokens"])})
+            case "vllm", "POST /score" if self.reward is not None:  # a server of such a model has no other routes
+                body = self._parse(exchange)
+                value = self.reward(body["text_1"], body["text_2"])
+                data = [{"index": 0, "object": "score", "score": value}]
+                return self._json({"id": "score-1", "object": "list", "model": body["model"], "data": data})
             case "vllm", "POST /v1/chat/completions/render":
                 text = "Scale-out endpoints are disabled. Restart vllm serve with --enable-scale-out to enable them."
                 raise Refused(403, self.shape.error(403, text, "PermissionDeniedError"))
