@@ -2,10 +2,10 @@
 
     python benchmarks/semantic.py --model-path all-MiniLM-L6-v2.gguf [--records 20000] [--folder DIR]
 
-The records are English questions on 80,000 subjects: of each ten, nine are new, and the tenth asks what an earlier one
-asks in another frame ("Explain X." and "Could you tell me about X?"). All of it runs as processes of their own, by the
-embedded engine; the second run of a command finds the vectors of the first. Embedding is counted apart: what a command
-takes the second time is the search.
+The records are English questions on four words drawn by chance: of each ten, nine are new, and the tenth asks what an
+earlier one asks in another frame ("Explain X." and "Could you tell me about X?"). All of it runs as processes of their
+own, by the embedded engine; the second run of a command finds the vectors of the first, so that what it takes is the
+search.
 """
 
 from __future__ import annotations
@@ -16,22 +16,9 @@ import random
 import tempfile
 from pathlib import Path
 
+import wordfreq
 from corpus import TOOL, run
 
-THINGS = (
-    "volcanoes;tides;sourdough bread;compilers;hash tables;chess openings;the stock market;vaccines;black holes;"
-    "street photography;knitting;the French Revolution;soil erosion;jazz harmony;public libraries;electric cars;"
-    "coral reefs;Roman roads;tax returns;sleep"
-)
-SIDES = (
-    "the history of;the main dangers of;the cost of;the science behind;a beginner's way into;common mistakes with;"
-    "the future of;the ethics of;five surprising facts about;the vocabulary of"
-)
-PLACES = (
-    "in Japan;for children;in small towns;on a tight budget;in winter;for engineers;after the war;in Brazil;"
-    "for people over sixty;in cold climates;on television;in old novels;for students;in Kenya;at sea;in cities;"
-    "without a computer;in the Middle Ages;for teachers;in the desert"
-)
 FRAMES = (
     "Explain {}.;Could you tell me about {}?;Write a short paragraph on {}.;What should I know about {}?;"
     "Give me an overview of {}, please.;I would like to learn about {}."
@@ -71,9 +58,8 @@ def main() -> None:
 
 def make(path: Path, records: int) -> int:
     drawn = random.Random(16)
-    sides, things, places, frames = (words.split(";") for words in (SIDES, THINGS, PLACES, FRAMES))
-    parts = [(side, one, other, place) for side in sides for one in things for other in things for place in places]
-    drawn.shuffle(parts)
+    frames = FRAMES.split(";")
+    words = [word for word in wordfreq.top_n_list("en", 8000)[500:] if len(word) > 4 and word.isalpha()]
     asked: list[tuple[str, str]] = []
     again = 0
     with path.open("w") as file:
@@ -83,8 +69,8 @@ def make(path: Path, records: int) -> int:
                 frame = drawn.choice([other for other in frames if other != frame])
                 again += 1
             else:
-                side, one, other, place = parts[number % len(parts)]
-                subject = f"{side} {one} {place}, beside those of {other}"
+                one, other, third, last = drawn.sample(words, 4)
+                subject = f"{one} {other} and its {third} in a {last}"
                 frame = drawn.choice(frames)
             asked.append((subject, frame))
             file.write(json.dumps({"instruction": frame.format(subject), "output": "It depends."}) + "\n")

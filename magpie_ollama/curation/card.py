@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
+from magpie_ollama.corpus.reading import Row
 from magpie_ollama.curation.provenance import Operation
 from magpie_ollama.curation.statistics import Statistics, quantiles
 from magpie_ollama.method import languages
@@ -20,27 +22,35 @@ from magpie_ollama.tagging.scales import KEYS
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGEST = "1M<n<10M"
 
+SHOWN = 600
+"""Characters of an instruction, and of a response, that a reader is shown."""
+
 MOST = 12
 """Values told of one field; the rest are counted."""
 
 
 def card(
     name: str,
-    data_path: str,
+    paths: Iterable[str],
     statistics: Statistics,
     runs: Sequence[Mapping[str, Any]],
     licence: str = "",
     operations: Sequence[Operation] = (),
+    samples: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """The whole README.md. ``data_path`` is the data file's in the repository; ``runs`` are ``PastRun.to_dict``s;
-    ``licence`` is an identifier of the Hub's ("cc-by-4.0"), "" where none is given; ``operations`` are what was done
-    with the records since."""
+    """The whole README.md of OWNER/NAME. ``paths`` are those of the data files in the repository,
+    data/[CONFIG/]SPLIT.jsonl; ``runs`` are ``PastRun.to_dict``s; ``licence`` is an identifier of the Hub's
+    ("cc-by-4.0"), "" where none is given; ``operations`` are what was done with the records since; ``samples`` are
+    records to read."""
+    title, splits = name.partition("/")[2], _splits(paths)
     runs = [run for run in runs if run["there"]]
     parts = (
-        _metadata(name, data_path, statistics, licence),
-        f"# {_plain(name)}",
+        _metadata(title, splits, statistics, licence),
+        f"# {_plain(title)}",
         _lead(statistics),
+        _load(name, splits),
         _contents(statistics),
+        _samples(samples),
         _tags(statistics),
         _making(statistics, runs),
         _operations(operations),
@@ -60,7 +70,57 @@ facts.{_OF_INSTRUCTIONS}
 - Nothing was filtered for safety, unless tags above say so; and a tag is one model's opinion."""
 
 
-def _metadata(name: str, data_path: str, statistics: Statistics, licence: str) -> str:
+class Samples:
+    """Two records to read: the same ones of the same rows, in whatever order these come."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[int, str, str]] = []
+
+    def seen(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows, as they pass."""
+        for row in rows:
+            if row.response and not row.unwanted:
+                drawn = (crc32(row.instruction.encode("utf-8", "replace")), row.instruction, row.response)
+                self._found = sorted({*self._found, drawn})[:2]
+            yield row
+
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        return [(instruction, response) for _, instruction, response in self._found]
+
+
+def _splits(paths: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Paths by config and split."""
+    found: dict[str, dict[str, str]] = {}
+    for path in paths:
+        *config, split = path.removeprefix("data/").removesuffix(".jsonl").split("/")
+        found.setdefault(config[0] if config else "default", {})[split] = path
+    return found
+
+
+def _load(name: str, splits: Mapping[str, Mapping[str, str]]) -> str:
+    lines = ["from datasets import load_dataset", ""]
+    for config, paths in splits.items():
+        which = f", {config!r}" if config != "default" else ""
+        lines += [f'{split} = load_dataset("{name}"{which}, split="{split}")' for split in paths]
+    return "\n".join(["```python", *lines, "```"])
+
+
+def _samples(samples: Sequence[tuple[str, str]]) -> str:
+    parts = ["## Two records" if len(samples) > 1 else "## A record"] if samples else []
+    for instruction, response in samples:
+        text = "\n\n".join((_cut(instruction), _cut(response)))
+        fence = "`" * (max(map(len, re.findall("`+", text)), default=2) + 1)
+        parts.append(f"{fence}text\n{text}\n{fence}")
+    return "\n\n".join(parts)
+
+
+def _cut(text: str) -> str:
+    text = "".join(sign for sign in text.strip() if sign.isprintable() or sign == "\n")
+    return text if len(text) <= SHOWN else f"{text[:SHOWN].rstrip()} ..."
+
+
+def _metadata(name: str, splits: Mapping[str, Mapping[str, str]], statistics: Statistics, licence: str) -> str:
     codes = sorted({code for part in statistics.parts.values() if (code := _hub_code(part.language))})
     size = next((told for bound, told in SIZES if statistics.records < bound), LARGEST)
     lines = ["---", f"pretty_name: {json.dumps(name, ensure_ascii=False)}"]
@@ -73,8 +133,12 @@ def _metadata(name: str, data_path: str, statistics: Statistics, licence: str) -
     own += ["magpie-ollama"] if _own(statistics) or _answered(statistics) else []
     synthetic = ["synthetic"] if _synthetic(statistics) or _answered(statistics) else []
     lines += _listed("tags", [*synthetic, *own, "instruction-tuning"])
-    lines += ["configs:", "- config_name: default", "  data_files:", "  - split: train"]
-    return "\n".join([*lines, f"    path: {json.dumps(data_path)}", "---"])
+    lines.append("configs:")
+    for config, paths in splits.items():
+        lines += [f"- config_name: {json.dumps(config) if config != 'default' else config}", "  data_files:"]
+        for split, path in paths.items():
+            lines += [f"  - split: {split}", f"    path: {json.dumps(path)}"]
+    return "\n".join([*lines, "---"])
 
 
 def _listed(key: str, values: Iterable[str]) -> list[str]:

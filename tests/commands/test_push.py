@@ -236,3 +236,47 @@ def test_a_name_that_is_none(run: Runner, own_folder: Path, name: str) -> None:
 def test_no_hub_at_the_address(run: Runner, hub: FakeHub) -> None:
     write(Path("it.jsonl"))
     check_error(run("push", "it.jsonl", "maria/x", HF_ENDPOINT="http://127.0.0.1:9"), 3, "cannot be reached")
+
+
+def test_several_files_are_splits_and_configs_that_datasets_loads(
+    run: Runner, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import datasets
+
+    write(Path("it-train.jsonl"), 4), write(Path("it-test.jsonl"), 2), write(Path("pairs.jsonl"), 3)
+    done = run("push", "it-train.jsonl", "it-test.jsonl", "pairs/train=pairs.jsonl", "maria/x")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("Pushed 9 records")
+    files = hub.datasets["maria/x"].files
+    assert files.keys() == {"README.md", DATA, "data/test.jsonl", "data/pairs/train.jsonl"}
+    card = files["README.md"].decode()
+    assert 'train = load_dataset("maria/x", split="train")' in card
+    assert 'train = load_dataset("maria/x", \'pairs\', split="train")' in card
+    for path, content in files.items():
+        target = tmp_path / "x" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    whole = datasets.load_dataset(str(tmp_path / "x"), cache_dir=str(tmp_path / "cache"))
+    assert {split: rows.num_rows for split, rows in whole.items()} == {"train": 4, "test": 2}
+    pairs = datasets.load_dataset(str(tmp_path / "x"), "pairs", split="train", cache_dir=str(tmp_path / "cache"))
+    assert pairs.num_rows == 3
+
+
+def test_two_files_of_one_split_are_told_apart_first(run: Runner, hub: FakeHub) -> None:
+    write(Path("a.jsonl")), write(Path("b.jsonl"))
+    check_error(
+        run("push", "a.jsonl", "b.jsonl", "maria/x"), 2, "both be the split train", "train=a.jsonl test=b.jsonl"
+    )
+    assert not hub.datasets
+
+
+def test_a_table_is_pushed_as_lines_with_two_records_to_read(run: Runner, hub: FakeHub) -> None:
+    rows = [f"Quanto fa {n} + 2?,Fa {n + 2}. ```" for n in range(9)]
+    Path("it.csv").write_text("\n".join(["instruction,output", *rows]) + "\n")
+    assert run("push", "it.csv", "maria/x").code == 0
+    files = hub.datasets["maria/x"].files
+    assert [json.loads(line)["output"] for line in files[DATA].splitlines()] == [f"Fa {n + 2}. ```" for n in range(9)]
+    card = files["README.md"].decode()
+    assert card.count("````text\nQuanto fa") == 2
+    assert "## Two records" in card

@@ -26,7 +26,7 @@ RUN = {"there": 2, "funnel": {"outcomes": {"kept": 3, "wrong_language": 6, "trun
 
 def made(path: Path, *rows: dict[str, Any], runs: tuple[Any, ...] = (), licence: str = "") -> str:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return card("Ricette: it", "data/train.jsonl", statistics.of(Rows(path)), runs, licence)
+    return card("maria/Ricette: it", ["data/train.jsonl"], statistics.of(Rows(path)), runs, licence)
 
 
 def metadata(text: str) -> dict[str, Any]:
