@@ -11,7 +11,16 @@ from typing import Any, TypeVar
 import click
 from rich.text import Text
 
-from magpie_ollama.commands.options import OutputPath, debug_option, option, quiet_option, rules_given, together
+from magpie_ollama.commands.options import (
+    FETCHED,
+    DataPath,
+    OutputPath,
+    debug_option,
+    option,
+    quiet_option,
+    rules_given,
+    together,
+)
 from magpie_ollama.corpus.forms import Wanted
 from magpie_ollama.corpus.reading import Row, Rows, is_stream, size_of
 from magpie_ollama.corpus.rewriting import Output, in_place, new_file, same_file
@@ -31,6 +40,11 @@ ENOUGH = 100
 
 def file_argument(command: F) -> F:
     return click.argument("file", type=click.Path(path_type=Path))(command)
+
+
+def data_argument(command: F) -> F:
+    """A file, or a dataset of the Hub, which is read and stays as it is."""
+    return click.argument("file", type=DataPath(), metavar="FILE|OWNER/DATASET[:SPLIT]")(command)
 
 
 def writing_options(name: str) -> Callable[[F], F]:
@@ -117,6 +131,8 @@ def cleaning(
 def _check(file: Path, output: Path | None, replace: bool) -> None:
     if output is not None and replace:
         raise UsageError("-o and --in-place both say where the records go", "leave out one of the two")
+    if replace and click.get_current_context().meta.get(FETCHED):
+        raise UsageError("A dataset of the Hub cannot be changed in place", "name an output with -o")
     if replace and is_stream(file):
         raise UsageError("Stdin or a pipe cannot be changed in place", "name an output with -o, or -o - for stdout")
     if output is not None and output != STREAM and same_file(output, file):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from magpie_ollama.commands.base import Command
-from magpie_ollama.commands.cleaning import STREAM, cleaning, file_argument, writing_options
+from magpie_ollama.commands.cleaning import STREAM, cleaning, data_argument, writing_options
 from magpie_ollama.commands.options import FloatRange, distance_option, model_options, option
 from magpie_ollama.errors import UsageError
 
@@ -23,8 +23,8 @@ EXPLANATIONS = {
 }
 
 
-@click.command(cls=Command, examples=("dedup it.jsonl --show", "dedup it.jsonl -o once.jsonl"))
-@file_argument
+@click.command(cls=Command, examples=("dedup it.jsonl --show", "dedup it.jsonl --semantic -o once.jsonl"))
+@data_argument
 @option("--exact", is_flag=True, help="Leave near-duplicates in.")
 @option(
     "--threshold",

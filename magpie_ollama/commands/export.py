@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import click
 
 from magpie_ollama.commands.base import Command
+from magpie_ollama.commands.cleaning import data_argument
 from magpie_ollama.commands.options import OutputPath, columns_option, debug_option, option, quiet_option
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ FORMS = ("messages", "prompt-completion", "alpaca", "sharegpt", "parquet")
 
 
 @click.command(cls=Command, examples=("export it.jsonl --for trl --split 0.9", "export it.jsonl --to parquet"))
-@click.argument("file", type=click.Path(path_type=Path))
+@data_argument
 @option(
     "--to",
     "form",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from magpie_ollama.commands.base import Command
-from magpie_ollama.commands.cleaning import cleaning, file_argument, writing_options
+from magpie_ollama.commands.cleaning import cleaning, data_argument, writing_options
 from magpie_ollama.commands.options import PAIRS, WHOLE, FloatRange, option
 from magpie_ollama.corpus.reading import Row, is_stream
 from magpie_ollama.curation.filters import EXPLANATIONS, Criteria, Rule, first_reason, language_code, rules, tag
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     cls=Command,
     examples=("filter it.jsonl --min-words 5", "filter it.jsonl --tag quality=good,excellent -o good.jsonl"),
 )
-@file_argument
+@data_argument
 @option(
     "-l",
     "--language",

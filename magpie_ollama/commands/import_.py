@@ -12,7 +12,7 @@ import click
 from rich.text import Text
 
 from magpie_ollama.commands.base import Command
-from magpie_ollama.commands.cleaning import STREAM, file_argument, operation
+from magpie_ollama.commands.cleaning import STREAM, data_argument, operation
 from magpie_ollama.commands.options import columns_option, debug_option, option, quiet_option
 from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.forms import Wanted
@@ -33,7 +33,7 @@ from magpie_ollama.tagging import scales
 @click.command(
     cls=Command, examples=("import alpaca.json -o it.jsonl -l it", "import others.parquet -o it.jsonl --redetect")
 )
-@file_argument
+@data_argument
 @option(
     "-o",
     "--output",

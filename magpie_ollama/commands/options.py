@@ -68,6 +68,30 @@ PAIRS = Split(r"\s+(?=\w+=)")
 """Values of the form NAME=VALUE, where the latter may have spaces."""
 
 
+FETCHED = "magpie_ollama.fetched"
+"""In a context's ``meta``: its file is the Hub's cache's, and not the user's to be changed."""
+
+
+class DataPath(click.Path):
+    """A file of rows, as a ``Path``; where there is none of that name, OWNER/NAME[:SPLIT] is one of the Hub's."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if "/" not in str(path) or path.exists() or (ctx is not None and ctx.resilient_parsing):
+            return path
+        from magpie_ollama.curation import hub
+
+        if not hub.is_name(str(path)):
+            return path
+        found = hub.fetch(str(path))
+        if ctx is not None:
+            ctx.meta[FETCHED] = True
+        return found
+
+
 class OutputPath(click.Path):
     """A file to write to, as a ``Path``. stdout by any name is ``Path("-")``: the report must not go to it as well."""
 

@@ -32,7 +32,7 @@ from magpie_ollama.errors import NotACorpus, UsageError
     cls=Command,
     examples=(
         "push it.jsonl me/italian --dry-run",
-        "push it-train.jsonl it-test.jsonl me/italian --public --licence cc-by-4.0",
+        "push it-train.jsonl it-test.jsonl me/italian --public",
     ),
 )
 @click.argument("files", nargs=-1, required=True, metavar="[[CONFIG/]SPLIT=]FILE...")

@@ -11,6 +11,7 @@ import click
 from rich.text import Text
 
 from magpie_ollama.commands.base import Command
+from magpie_ollama.commands.cleaning import data_argument
 from magpie_ollama.commands.options import OutputPath, debug_option, option, quiet_option, rules_given
 from magpie_ollama.corpus import lines
 from magpie_ollama.corpus.reading import Row, Rows
@@ -26,7 +27,7 @@ from magpie_ollama.errors import UsageError
 
 
 @click.command(cls=Command, examples=("sample it.jsonl -n 5", "sample it.jsonl -n 200 -o some.jsonl"))
-@click.argument("file", type=click.Path(path_type=Path))
+@data_argument
 @option("-n", "--count", envvar="MAGPIE_OLLAMA_SAMPLE_COUNT", type=click.IntRange(min=1), default=5, help="Records.")
 @option("--seed", envvar="MAGPIE_OLLAMA_SAMPLE_SEED", type=int, help="The same one draws the same. Default: drawn.")
 @option("-l", "--language", envvar="MAGPIE_OLLAMA_SAMPLE_LANGUAGE", default="", help="Only of this language.")

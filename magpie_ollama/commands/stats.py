@@ -10,6 +10,7 @@ import msgspec
 from rich.text import Text
 
 from magpie_ollama.commands.base import Command
+from magpie_ollama.commands.cleaning import data_argument
 from magpie_ollama.commands.options import debug_option, distance_option, model_options, option, quiet_option
 from magpie_ollama.corpus.history import history
 from magpie_ollama.curation import provenance, statistics
@@ -22,8 +23,8 @@ from magpie_ollama.display.words import size
 from magpie_ollama.errors import UsageError
 
 
-@click.command(cls=Command, examples=("stats it.jsonl", "stats it.jsonl --json"))
-@click.argument("file", type=click.Path(path_type=Path))
+@click.command(cls=Command, examples=("stats it.jsonl", "stats it.jsonl --neighbours --show"))
+@data_argument
 @option("--near", is_flag=True, help="Count near-duplicates too, as `dedup` finds them; slower.")
 @option(
     "--neighbours",

@@ -388,6 +388,8 @@ def free_name(path: Path, what: str = "lines") -> Path:
 
 def _remedy(path: Path, kind: str) -> str:
     remedy = _REMEDIES.get(kind, "give a JSONL file: one JSON object a line")
+    if kind.startswith("CSV") and path.suffix.lower() in forms.TABLES:
+        remedy = "make lines of it: magpie-ollama export {path} -o {new}"
     if is_stream(path):
         return remedy.format(path="FILE", new="NEW.jsonl")
     return remedy.format(path=_quote(str(path)), new=_quote(str(free_name(path))))

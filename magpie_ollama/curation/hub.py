@@ -1,4 +1,5 @@
-"""Files on their way to a dataset repository of the Hugging Face Hub. Needs huggingface_hub (the extra ``hub``)."""
+"""Files on their way to a dataset repository of the Hugging Face Hub, and from one. Needs huggingface_hub (the
+extra ``hub``)."""
 
 from __future__ import annotations
 
@@ -24,14 +25,20 @@ from magpie_ollama.errors import (
 
 CARD = "README.md"
 
+_NAME = r"[\w-][\w.-]*/[\w-][\w.-]*"
+
 _DATA = (".jsonl", ".json", ".parquet", ".csv", ".arrow")
 
 LOGIN = "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
 
 
+_ENDINGS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
+"""Of the data files that are read, packed or not."""
+
+
 def check_name(name: str) -> None:
     """Raises UsageError unless ``name`` is OWNER/NAME."""
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII) or len(name) > 96:
+    if not re.fullmatch(_NAME, name, re.ASCII) or len(name) > 96:
         raise UsageError(f"{name!r} is no name of a dataset", "write OWNER/NAME, for example maria/ricette-it")
 
 
@@ -91,6 +98,47 @@ def publish(
     return Published(f"{api.endpoint}/datasets/{name}", private, told)
 
 
+def is_name(text: str) -> bool:
+    """Whether it is OWNER/NAME[:SPLIT], and no path: neither a file's name nor one below a folder that is there."""
+    name = text.partition(":")[0]
+    path = re.sub(r"\.(gz|zst)$", "", name).endswith((*_ENDINGS, ".txt", ".toml"))
+    return bool(re.fullmatch(_NAME, name, re.ASCII)) and not path and not Path(name).parent.exists()
+
+
+def fetch(text: str) -> Path:
+    """The data file that OWNER/NAME[:SPLIT] or OWNER/NAME:PATH means, in the Hub's cache on this machine. Raises
+    UsageError, ServerError."""
+    try:
+        import huggingface_hub
+    except ImportError:
+        remedy = "install it with `pip install 'magpie-ollama[hub]'`, or give a file that is there"
+        raise UsageError(f"There is no file {text}, and the Hub needs huggingface_hub", remedy) from None
+    name, _, wanted = text.partition(":")
+    api = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, library_name="magpie-ollama")
+    with _told(name, api.endpoint, "download"):
+        info = api.dataset_info(name)
+        chosen = _chosen([file.rfilename for file in info.siblings or ()], name, wanted)
+        return Path(api.hf_hub_download(name, chosen, repo_type="dataset", revision=info.sha))
+
+
+def _chosen(paths: list[str], name: str, wanted: str) -> str:
+    """The one data file of a split, or of that path. Raises UsageError where there is none, or another one."""
+    data = sorted(path for path in paths if re.sub(r"\.(gz|zst)$", "", path).endswith(_ENDINGS))
+    if wanted in data or (len(data) == 1 and not wanted):
+        return wanted or data[0]
+    split = re.compile(rf"(?:^|[/_.-]){re.escape(wanted or 'train')}(?:[/_.-]|$)")
+    found = [path for path in data if split.search(path)]
+    if len(found) == 1:
+        return found[0]
+    some = found or data
+    more = f" and {len(some) - 5} more" if len(some) > 5 else ""
+    listed = f"{', '.join(some[:5])}{more}" if some else "no data file at all"
+    raise UsageError(
+        f"{name} has {f'{len(found)} files' if found else 'no file'} of the split {wanted or 'train'}: {listed}",
+        f"name one: {name}:{some[0]}" if some else "name another dataset",
+    )
+
+
 def _open(api: Any, name: str, private: bool) -> tuple[bool, Any]:
     """Whether the dataset, which is there now, is private; and what the Hub knows of it, None for a new one."""
     from huggingface_hub.errors import RepositoryNotFoundError
@@ -115,14 +163,14 @@ def _read(api: Any, name: str, revision: str) -> bytes:
 
 
 @contextmanager
-def _told(name: str, endpoint: str) -> Iterator[None]:
-    """Errors of the Hub and of the way to it, in this tool's words."""
+def _told(name: str, endpoint: str, what: str = "upload") -> Iterator[None]:
+    """Errors of the Hub and of the way to it, in this tool's words. ``what`` was under way."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     try:
         yield
     except HfHubHTTPError as error:
-        raise _refusal(error, name, endpoint) from error
+        raise _refusal(error, name, endpoint, what) from error
     except OfflineModeIsEnabled as error:
         raise NoServer(
             "The Hugging Face Hub is switched off by HF_HUB_OFFLINE", "unset it: HF_HUB_OFFLINE=0"
@@ -139,7 +187,7 @@ def _told(name: str, endpoint: str) -> Iterator[None]:
             ) from error
         if isinstance(error, ValueError | RuntimeError | OSError):  # of the Hub's answers, hf_xet, or the disk
             said = " ".join(str(error).split())
-            raise ServerError(f"The upload failed: {said}", "mend that, then run the same command again") from error
+            raise ServerError(f"The {what} failed: {said}", "mend that, then run the same command again") from error
         raise
 
 
@@ -148,10 +196,15 @@ def _is_of_the_network(error: Exception) -> bool:
     return isinstance(error, ConnectionError) or any(kind.__name__ == "TransportError" for kind in type(error).__mro__)
 
 
-def _refusal(error: Any, name: str, endpoint: str) -> MagpieError:
+def _refusal(error: Any, name: str, endpoint: str, what: str) -> MagpieError:
     status = error.response.status_code if error.response is not None else 0
     said = getattr(error, "server_message", None) or _first_line(error)
     owner = name.partition("/")[0]
+    if what == "download" and status in (401, 403, 404):
+        return RequestRefused(
+            f"There is no file {name}, and the Hub has no dataset of that name for this token ({said})",
+            f"check the name; one that is private or gated needs a token, and its terms accepted: {LOGIN}",
+        )
     if status == 401:
         return Unauthorized(f"The Hub does not take the token ({said})", LOGIN)
     if status == 403:
@@ -166,8 +219,8 @@ def _refusal(error: Any, name: str, endpoint: str) -> MagpieError:
     if status >= 500:
         return TransientError(f"The Hub at {endpoint} failed ({said})", "wait a while, then run the same command again")
     if status >= 400:
-        return RequestRefused(f"The Hub refused the upload: {said}", "mend that, then run the same command again")
-    return ServerError(f"The upload to {endpoint} failed: {said}", "run the same command again")
+        return RequestRefused(f"The Hub refused the {what}: {said}", "mend that, then run the same command again")
+    return ServerError(f"The {what} failed at {endpoint}: {said}", "run the same command again")
 
 
 def _first_line(error: BaseException) -> str:

@@ -360,3 +360,12 @@ def test_a_confidence_that_is_no_share_is_as_if_not_measured(run: Runner) -> Non
     told = json.loads(run("stats", FILE, "--json").out)
     assert told["languages"][0]["confidence"]["p5"] == 0.5
     assert run("filter", FILE, "--min-confidence", "0.2").out.startswith("Kept 4 of 4 records.")
+
+
+def test_a_table_is_refused_with_the_command_that_makes_lines_of_it(run: Runner, own_folder: Path) -> None:
+    source = own_folder / "it.csv"
+    source.write_text("instruction,output\nQuanto fa 2 + 2?,4.\n")
+    done = run("view", source)
+    check_error(done, 1, "is CSV", f"magpie-ollama export {source} -o {own_folder}/it-lines.jsonl")
+    assert run("export", source, "-o", "it-lines.jsonl", "-q").code == 0
+    assert "Quanto fa 2 + 2?" in run("view", "it-lines.jsonl").out
