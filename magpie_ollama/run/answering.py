@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from magpie_ollama.records import DROPPED, KEPT, KEYS, Attempt, Message, Record
 from magpie_ollama.run.pipeline import Keep
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session, opening
+from magpie_ollama.run.sources import Listed, Source
 from magpie_ollama.servers.loaded import LoadedModel
 
 
@@ -67,7 +68,8 @@ class Job:
     is never asked again, whatever became of the file's rows or the run's journal.
 
     ``language`` None is each question's own; ``steering`` "" a system message in it, or none where that is English.
-    ``left`` are to be asked, by their rows, ``there`` were answered before, ``failed`` by their keys could not be.
+    ``each`` has so many answers. ``left`` are to be asked, by their rows, ``there`` were answered before, ``failed`` by
+    their keys could not be.
     """
 
     questions: Questions
@@ -76,15 +78,18 @@ class Job:
     steering: str = ""
     tries: int = TRIES
     retry: bool = False
+    each: int = 1
     left: dict[int, Question] = field(default_factory=dict)
     there: int = 0
     failed: dict[bytes, Unanswered] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    _found: Counter[bytes] = field(default_factory=Counter)
     _spoken: dict[int, Language] = field(default_factory=dict)
     _others: dict[bytes, Unanswered] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        done, columns = self._look()
+        self._found, columns = self._look()
+        done = {identity for identity, count in self._found.items() if count >= self.each}
         asked = {question.key: question for question in self.questions.asked}
         self.there = len(asked.keys() & done)
         for identity, one in self._listed().items():
@@ -109,6 +114,11 @@ class Job:
         """Where those that failed are listed."""
         corpus = self.corpus.path
         return files.folder_beside(corpus) / "unanswered.jsonl" if corpus else None
+
+    def lacking(self) -> Iterator[Question]:
+        """Those that are left, each as often as it lacks an answer."""
+        for question in self.left.values():
+            yield from [question] * (self.each - self._found[question.key])
 
     def spoken(self, question: Question) -> Language:
         """The language that its answer has to be in."""
@@ -148,21 +158,21 @@ class Job:
             remedy if self.failed else "run the same command again to go on",
         )
 
-    def _look(self) -> tuple[set[bytes], tuple[str, ...]]:
-        """The keys of what the corpus answers, and the further columns that its records can have."""
+    def _look(self) -> tuple[Counter[bytes], tuple[str, ...]]:
+        """How often the corpus answers what, by its key, and the further columns that its records can have."""
         path = self.corpus.path
         if path is None or not path.exists():
-            return set(), self.questions.further
-        done: set[bytes] = set()
+            return Counter(), self.questions.further
+        found: Counter[bytes] = Counter()
         first: Mapping[str, Any] | None = None
         with path.open("rb") as file:
             for line in file:
-                done.add(answered(line))
+                found[answered(line)] += 1
                 first = orjson.loads(line) if first is None and line.strip() else first
-        done.discard(b"")
+        del found[b""]
         if first is None:
-            return set(), self.questions.further
-        return done, tuple(name for name, value in first.items() if name not in KEYS and type(value) is str)
+            return Counter(), self.questions.further
+        return found, tuple(name for name, value in first.items() if name not in KEYS and type(value) is str)
 
     def _listed(self) -> dict[bytes, Unanswered]:
         path, found = self.path, {}
@@ -261,14 +271,13 @@ class Answering(Session):
     def __init__(self, settings: Settings, model: LoadedModel, progress: Progress, job: Job) -> None:
         super().__init__(settings, model, job.corpus, progress)
         self.job = job
-        self.lack(len(job.left))
+        self.lack(sum(1 for _ in job.lacking()))
 
-    def begin(self, question: Question, trial: int = 0, first_seed: int = 0) -> Draft:
-        seed = first_seed + question.row
+    def begin(self, question: Question, index: int = 0, seed: int = 0, trial: int = 0) -> Draft:
         steered = self.job.steered(question, self.settings, seed)
         said = [message for message in question.messages if message["role"] != "system"]
         turns = [Turn(message["role"], message["content"], complete=True) for message in said]  # type: ignore[arg-type]
-        drawn = Drawn(question.row, seed, steered, 0.0, sum(turn.role == "user" for turn in turns))
+        drawn = Drawn(index, seed, steered, 0.0, sum(turn.role == "user" for turn in turns))
         rules = replace(self.settings.screening, language=self.job.spoken(question))
         return Draft(drawn, turns, question=question, rules=rules, trial=trial)
 
@@ -279,12 +288,14 @@ class Answering(Session):
         template = await self.prompter.template(first.drawn.steered.messages)
         self._note(template)
         run = self.run = self._begin(template, [first.drawn.steered])
-        source = Asking(self.job, lambda question, trial: self.begin(question, trial, run.seed))
         try:
-            await self._go(run, source, DuplicateIndex(), template, keep)
+            await self._go(run, self._source(run), DuplicateIndex(), template, keep)
         finally:
             self.job.close()
         return run
+
+    def _source(self, run: Run) -> Source:
+        return Asking(self.job, lambda one, trial: self.begin(one, one.row, run.seed + one.row, trial))
 
     async def check(self) -> Draft:
         """The first question, as it would be asked. Raises where the template cannot carry the system messages."""
@@ -310,9 +321,27 @@ class Answering(Session):
         return self.job.short() or super()._short(run)
 
 
+class Preferring(Answering):
+    """A session in which each question has several answers. One that is rejected is tried ``TRIES`` times in all."""
+
+    async def generate(self, keep: Keep = lambda record: None) -> Run:
+        """Raises the ``MagpieError`` that ended the run; what lacks an answer after all tries is told."""
+        try:
+            return await super().generate(keep)
+        except ShortOfTarget:
+            assert self.run is not None
+            told = f"{self.run.target - self.run.kept} responses were rejected in all {TRIES} tries"
+            self.progress.notices.append(f"{told}: the same command asks for them again.")
+            return self.run
+
+    def _source(self, run: Run) -> Source:
+        return Listed(self.job.lacking(), run, self.begin, TRIES)
+
+
 def open_answering(settings: Settings, job: Job, progress: Progress) -> AbstractAsyncContextManager[Answering]:
-    """The model is opened by visible steps of ``progress``."""
+    """The model is opened by visible steps of ``progress``. Several answers ``each`` make it ``Preferring``."""
     progress.notices += job.notices
+    kind = Answering if job.each == 1 else Preferring
     return opening(
-        settings, job.corpus, progress, job.languages(), lambda model, *_: Answering(settings, model, progress, job)
+        settings, job.corpus, progress, job.languages(), lambda model, *_: kind(settings, model, progress, job)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -23,12 +23,12 @@ from magpie_ollama.method import languages, topics
 from magpie_ollama.method.detection import identify
 from magpie_ollama.method.duplicates import DuplicateIndex
 from magpie_ollama.method.languages import Language
-from magpie_ollama.method.reasons import NO_ROOM
-from magpie_ollama.records import DROPPED, FIRST, KEPT, Attempt, Message, Record
+from magpie_ollama.records import FIRST, Message
 from magpie_ollama.run.pipeline import Keep
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.seen import phrases
 from magpie_ollama.run.session import Plan, Session, opening
+from magpie_ollama.run.sources import Listed
 from magpie_ollama.servers.loaded import LoadedModel
 
 
@@ -143,7 +143,12 @@ class Extending(Session):
         self._note(template)
         run = self.run = self._begin(template, [self.steer(self.settings.steering, 0)], front or ())
         said = phrases(self.corpus)
-        await self._go(run, _Source(self, run, front), DuplicateIndex(), template, keep, said)
+
+        def begin(source: str, index: int, seed: int) -> Draft:
+            return self.begin(source, index, seed, front)
+
+        source = Listed(self.conversations.found, run, begin, self.tries)
+        await self._go(run, source, DuplicateIndex(), template, keep, said)
         return run
 
     def begin(self, source: str, index: int, seed: int, front: tuple[Message, ...] | None) -> Draft:
@@ -171,37 +176,6 @@ class Extending(Session):
         short = super()._short(run)
         cause = short.cause.replace("Kept", "Extended", 1)
         return ShortOfTarget(cause, "run the same command again: it tries the others by other seeds")
-
-
-class _Source:
-    """Each conversation that is left; one that fails comes again behind the others, by another seed, ``tries`` times in
-    all."""
-
-    def __init__(self, session: Extending, run: Run, front: tuple[Message, ...] | None) -> None:
-        self._session = session
-        self._run = run
-        self._front = front
-        self._waiting = deque((source, 1) for source in session.conversations.found)
-        self._asked: dict[int, tuple[str, int]] = {}
-        self._next_index = run.next_index
-
-    def next(self) -> Draft | None:
-        if not self._waiting:
-            return None
-        index, self._next_index = self._next_index, self._next_index + 1
-        source, _ = self._asked[index] = self._waiting.popleft()
-        return self._session.begin(source, index, self._run.seed + index, self._front)
-
-    def learn(self, attempt: Attempt) -> None:
-        source, trial = self._asked.pop(attempt.index)
-        hopeless = attempt.outcome in NO_ROOM  # with any seed
-        if attempt.outcome not in (KEPT, DROPPED) and not hopeless and trial < self._session.tries:
-            self._waiting.append((source, trial + 1))
-
-    def remember(self, record: Record) -> None: ...
-
-    def shares(self) -> dict[str, float]:
-        return {}
 
 
 def open_extending(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, Protocol, TypeVar
 
 from magpie_ollama.asking.drafts import Draft, draw
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.corpus.runs import Run
 from magpie_ollama.method.languages import Exemplar
+from magpie_ollama.method.reasons import NO_ROOM
 from magpie_ollama.method.screening import count_words
-from magpie_ollama.records import Attempt, Message, Record
+from magpie_ollama.records import DROPPED, KEPT, Attempt, Message, Record
 from magpie_ollama.run.choosing import Steerings
 from magpie_ollama.run.scheduling import HOPELESS_YIELD, Schedule
 
 POOL = 32
 """Accepted pairs of the run that may serve as exemplars (--bootstrap): the newest."""
+
+T = TypeVar("T")
 
 
 class Source(Protocol):
@@ -87,3 +90,34 @@ class Drawing:
     def shares(self) -> dict[str, float]:
         """Of one topic's; several have as many answers."""
         return next(iter(self._steerings.values())).shares() if len(self._steerings) == 1 else {}
+
+
+class Listed(Generic[T]):
+    """An attempt at each of some items, in their order; ``begin`` takes an item, its attempt's index and its seed. One
+    that fails comes again behind the others, by another seed, ``tries`` times in all."""
+
+    def __init__(self, items: Iterable[T], run: Run, begin: Callable[[T, int, int], Draft], tries: int) -> None:
+        self._waiting = deque((item, 1) for item in items)
+        self._asked: dict[int, tuple[T, int]] = {}
+        self._begin = begin
+        self._tries = tries
+        self._first_seed = run.seed
+        self._next_index = run.next_index
+
+    def next(self) -> Draft | None:
+        if not self._waiting:
+            return None
+        index, self._next_index = self._next_index, self._next_index + 1
+        item, _ = self._asked[index] = self._waiting.popleft()
+        return self._begin(item, index, self._first_seed + index)
+
+    def learn(self, attempt: Attempt) -> None:
+        item, trial = self._asked.pop(attempt.index)
+        hopeless = attempt.outcome in NO_ROOM  # with any seed
+        if attempt.outcome not in (KEPT, DROPPED) and not hopeless and trial < self._tries:
+            self._waiting.append((item, trial + 1))
+
+    def remember(self, record: Record) -> None: ...
+
+    def shares(self) -> dict[str, float]:
+        return {}
