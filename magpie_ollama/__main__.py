@@ -26,6 +26,7 @@ COMMANDS = {
     "generate": "Make instruction data: the model writes users' instructions, then answers them.",
     "respond": "Answer your own questions: of a text, CSV, JSON, Parquet or a corpus.",
     "converse": "Go on with the conversations of a corpus: the model asks on, and answers.",
+    "prefer": "Several responses to each instruction, scored, and pairs of the better and the worse.",
     "compare": "Measure which steering works for which language, on your own models.",
     "doctor": "Check server, model and template, and what a run would take; each finding with its remedy.",
     "stats": "What is in a corpus: languages, steerings, lengths, duplicates, and what its runs cost.",

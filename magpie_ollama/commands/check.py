@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.text import Text
 
 from magpie_ollama.commands.base import Command
@@ -111,9 +112,14 @@ def _show(check: Check, lengths: Lengths | None, trainer: Trainer) -> None:
     consoles.say(console, Text(head, "bold"))
     words = {name: f"{FINDINGS[name]} ({', '.join(found.where[name])})" for name in found.counts}
     show_reasons(dict(found.counts.most_common()), words, console)
+    show_lengths(lengths, console)
+
+
+def show_lengths(lengths: Lengths | None, console: Console) -> None:
+    """Whether the lengths of the answers tell the wanted ones from the others."""
     if lengths:
-        paired = (
-            f"; the wanted one is the longer in {share(int(lengths.longer * 1000), 1000)}" if lengths.longer else ""
-        )
+        paired = ""
+        if lengths.longer is not None:
+            paired = f"; the wanted one is the longer in {share(int(lengths.longer * 1000), 1000)}"
         told = f"Answers: {lengths.wanted:,.0f} characters where wanted, {lengths.other:,.0f} where not "
         consoles.say(console, Text(f"{told}(effect size {lengths.effect:+.2f}){paired}."))

@@ -34,6 +34,12 @@ from magpie_ollama.loading import loading
     metavar="NAME=VALUES",
     help="Count only what a judge tags so: quality=good,excellent. Repeatable. The others are kept beside the corpus.",
 )
+@option(
+    "--prefer",
+    type=click.IntRange(min=2),
+    metavar="K",
+    help="Then K responses to each instruction of the corpus, scored, and pairs of them; see `magpie-ollama prefer`.",
+)
 @judge_option
 @option("-o", "--output", default="", help="The corpus, a JSONL file; - for stdout. Default: <language>.jsonl.")
 @server_options("Ollama, else the embedded engine for a new corpus")

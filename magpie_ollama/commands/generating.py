@@ -15,10 +15,12 @@ from click.core import ParameterSource
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.commands import configuration
 from magpie_ollama.commands.judging import opened_judge
-from magpie_ollama.commands.making import corpus_at, make, refuse_both
+from magpie_ollama.commands.making import STREAM, corpus_at, make, refuse_both
 from magpie_ollama.commands.options import server_choice
 from magpie_ollama.commands.previewing import preview
 from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.questions import read
+from magpie_ollama.corpus.reading import free_name
 from magpie_ollama.display import consoles, ending, summary
 from magpie_ollama.display.plan import show_plan
 from magpie_ollama.errors import ShortOfTarget, UsageError
@@ -47,7 +49,7 @@ def _asked(given: dict[str, Any]) -> list[Settings]:
     """Of each language that -l names."""
     if given["language_file"] or "," not in given["language"]:
         return [_settings(given)]
-    for name in ("total", "examples", "systems", "system", "document"):
+    for name in ("total", "prefer", "examples", "systems", "system", "document"):
         if given[name]:
             raise UsageError(f"--{name} is for one language, and -l names several.", "leave out one of the two")
     if given["as_json"] and (given["dry_run"] or given["preview"]):
@@ -59,8 +61,13 @@ def _asked(given: dict[str, Any]) -> list[Settings]:
 
 async def _generate(asked: Sequence[Settings], output: Path, given: dict[str, Any]) -> int:
     wanted = conditions(given["where"], "--where")
-    if given["judge"] and not wanted:
+    if given["judge"] and not wanted and not given["prefer"]:
         raise UsageError("--judge has nothing to judge.", "say what is wanted: --where quality=good,excellent")
+    if given["prefer"] and (output == STREAM or asked[0].end_with == "user"):
+        raise UsageError(
+            "--prefer wants a corpus with responses, in a file.", "name one with -o, and let it end with them"
+        )
+    begun: list[Session] = []
 
     async def planned(session: Session) -> Callable[[], None]:
         return partial(show_plan, await session.plan(), session, consoles.stdout(), given["as_json"])
@@ -72,13 +79,17 @@ async def _generate(asked: Sequence[Settings], output: Path, given: dict[str, An
         for settings in continuing.left(asked, corpus.runs):
             progress = Progress(target=settings.target)
             title = f"{settings.language.english} · {settings.steering} · {output}"
-            session = _opened(settings, corpus, progress, wanted, given)
+            session = _opened(settings, corpus, progress, wanted, given, begun)
             try:
                 code = await make(session, corpus, progress, title, given, planned, summary.show, report.as_dict, tell)
             except ShortOfTarget as error:
                 short = error  # another language may well come to its own
             if code:
                 break
+        if given["prefer"] and corpus.path is not None and not (code or short or given["dry_run"]):
+            code = await _prefer(asked[0], corpus.path, given)
+            if not code and (run_of := begun[0].run):
+                run_of.finish("done")
         words = ("view", str(corpus.path)) if corpus.path is not None else ()
     if done and given["as_json"]:
         consoles.show_json({one["language"]: one for one in done})
@@ -90,13 +101,30 @@ async def _generate(asked: Sequence[Settings], output: Path, given: dict[str, An
     return code
 
 
+async def _prefer(settings: Settings, path: Path, given: dict[str, Any]) -> int:
+    """What ``magpie-ollama prefer`` does by its defaults, with the model that answers."""
+    from magpie_ollama.commands.preferring import LENGTH_RATIO, MARGIN, TEMPERATURE, prefer  # most runs need none
+
+    given = {**given, "topics": "", "temperature": TEMPERATURE, "margin": MARGIN, "length_ratio": LENGTH_RATIO}
+    given |= {"force": False, "as_json": False}
+    choice, output = settings.responder or settings.server, free_name(path, "preferred")
+    return await prefer(read(path), choice, given["prefer"], settings.language, "", output, given)
+
+
 @asynccontextmanager
 async def _opened(
-    settings: Settings, corpus: Corpus, progress: Progress, wanted: tuple[Condition, ...], given: dict[str, Any]
+    settings: Settings,
+    corpus: Corpus,
+    progress: Progress,
+    wanted: tuple[Condition, ...],
+    given: dict[str, Any],
+    begun: list[Session],
 ) -> AsyncIterator[Session]:
     """With the judge that --where wants, and the target that --total leaves."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session(settings, corpus, progress))
+        begun.append(session)
+        session.at_target = "interrupted" if given["prefer"] else "done"
         there = corpus.records
         if wanted:
             if corpus.path is None:

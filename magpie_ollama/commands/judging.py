@@ -31,7 +31,9 @@ async def opened_judge(stack: AsyncExitStack, session: Session, name: str) -> Lo
                 "long. A smaller --judge may fit."
             )
     if judge.name in (session.model.name, session.responder.name):
-        notices.append(
-            f"{judge.name} judges what it wrote itself: models prefer their own words. --judge names another one."
-        )
+        notices.append(own_words(judge.name))
     return judge
+
+
+def own_words(judge: str) -> str:
+    return f"{judge} judges what it wrote itself: models prefer their own words. --judge names another one."

@@ -64,7 +64,8 @@ class Session(Prepared):
         responder: LoadedModel | None = None,
         phased: bool = False,
     ) -> None:
-        """``responder`` answers in place of the model; ``phased``: see ``Pipeline``."""
+        """``responder`` answers in place of the model; ``phased``: see ``Pipeline``. ``at_target`` is how a run ends
+        that has its records: one that is not done is gone on with by the same command."""
         super().__init__(settings, model, progress)
         if responder is not None:
             self.answered_by(responder)
@@ -72,6 +73,7 @@ class Session(Prepared):
         self.corpus = corpus
         self.run: Run | None = None
         self.gate: Gate | None = None
+        self.at_target: Status = "done"
         self._asked = settings
         self._pipeline: Pipeline | None = None
         self._stopped = False
@@ -162,7 +164,7 @@ class Session(Prepared):
             raise
         finally:
             if run.kept >= run.target:  # also where the caller left with the last record in hand
-                status = "done"
+                status = self.at_target
             progress.notices += self.corpus.notices[self._told :]
             run.update(funnel=progress.funnel.to_dict(), seconds=self._seconds(run))
             run.finish(status)

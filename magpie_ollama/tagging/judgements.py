@@ -9,7 +9,7 @@ import errno
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from magpie_ollama.corpus import files, lines, system
 from magpie_ollama.corpus.appender import Appender, cause_and_remedy, failure
@@ -20,11 +20,13 @@ from magpie_ollama.tagging.scales import Judge, Judgement, check
 class Judgements:
     """Those that ``model`` made with these scales; others in the file are left alone. A context manager."""
 
+    name = "tags.jsonl"
+
     def __init__(self, source: Path, judge: Judge, model: str) -> None:
         """For the records of ``source``. Raises CorpusError."""
-        self.path = files.folder_beside(source.resolve()) / "tags.jsonl"
+        self.path = files.folder_beside(source.resolve()) / self.name
         self._judge = judge
-        self._model = model
+        self.model = model
         self._appender: Appender | None = None
         self._found: dict[str, Judgement] = {}
         try:
@@ -73,7 +75,10 @@ class Judgements:
         with os.fdopen(system.open_plain(self.path, os.O_RDONLY), "rb") as file:
             # Half a line is all that a crash leaves of a judgement: it is skipped, wherever it stands.
             for value in lines.reader(file).iter(type=dict, skip_empty=True, skip_invalid=True):
-                if (value.get("judge"), value.get("scales")) == (self._model, self._judge.mark):
-                    tags = check(value, self._judge, self._model)
+                if (value.get("judge"), value.get("scales")) == (self.model, self._judge.mark):
+                    tags = self._checked(value)
                     if tags is not None and isinstance(value.get("record"), str):
                         self._found[value["record"]] = tags
+
+    def _checked(self, value: dict[str, Any]) -> Judgement | None:
+        return check(value, self._judge, self.model)

@@ -32,7 +32,7 @@ reward."""
 WORDS = ("explanation", "intent", "knowledge", "other_categories")
 """What is answered in words, where it is asked for. A record has a place for the intent only."""
 
-Judgement = dict[str, str]
+Judgement = dict[str, Any]
 """A value for each of ``KEYS``, for what else was asked, and ``judge``. Values are "" where the judge gave no valid
 one: a line without the key would give ``datasets`` another column."""
 

@@ -61,7 +61,7 @@ class Scorer:
     def __init__(self, model: LoadedModel, notices: list[str]) -> None:
         """``notices`` gets sentences for the user."""
         self.model = model
-        self._answers = Answers(model, notices)
+        self.answers = Answers(model, notices)
         self._in_vain = 0
         self._room = 1
 
@@ -76,7 +76,7 @@ class Scorer:
                 value = None
             if value is not None:
                 return Score(value, "logprobs")
-        return await self._answers.get(
+        return await self.answers.get(
             lambda longest: request(conversation, scale, language, longest), LONGEST, _SCHEMA, parse
         )
 
@@ -90,7 +90,7 @@ class Scorer:
         return rate
 
     async def _by_token(self, messages: list[Message]) -> float | None:
-        made = await self._answers.ask(messages, Sampling(FIRST.temperature, self._room), top=TOP)
+        made = await self.answers.ask(messages, Sampling(FIRST.temperature, self._room), top=TOP)
         if not made.text.strip() and made.finish_reason == "length" and self._room == 1:
             self._room = 3  # a token of its own may stand before the digit: a blank, a line's end
             return await self._by_token(messages)

@@ -113,6 +113,7 @@ def test_help_in_groups() -> None:
 
 ONE_MEANING = {
     "-h": "--help",
+    "-k": "--each",
     "-l": "--language",
     "-m": "--model",
     "-n": "--count",
