@@ -95,6 +95,11 @@ ARGUMENTS: dict[str, list[list[str]]] = {
         ["FILE", "-o", f"w{NAME}", "HOST", "--turns", "2", "--json"],
         ["FILE", "--turns", EVIL],
     ],
+    "prefer": [
+        ["FILE", "-o", f"k1{NAME}", "HOST", "-k", "2"],
+        ["FILE", "-o", f"k2{NAME}", "HOST", "-k", "2", "--json"],
+        ["FILE", "--column", EVIL],
+    ],
     "derive": [
         ["FILE", "--to", "kto", "-o", f"x{NAME}"],
         ["FILE", "--to", "dpo", "-o", f"y{NAME}", "--json"],
@@ -114,7 +119,7 @@ def script(ask: Ask) -> Reply:
     return Reply(f"{default_script(ask).text} {EVIL}")
 
 
-ENDS = {"generate": 4, "respond": 4, "converse": 4, "tag": 3, "upgrade": 1, "derive": 1, "check": 1}
+ENDS = {"generate": 4, "respond": 4, "converse": 4, "tag": 3, "upgrade": 1, "derive": 1, "check": 1, "prefer": 1}
 """Exit codes where all that a model writes is of no use, or a file is not this tool's."""
 
 
