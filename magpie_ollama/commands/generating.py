@@ -108,7 +108,7 @@ async def _prefer(settings: Settings, path: Path, given: dict[str, Any]) -> int:
     given = {**given, "topics": "", "temperature": TEMPERATURE, "margin": MARGIN, "length_ratio": LENGTH_RATIO}
     given |= {"force": False, "as_json": False}
     choice, output = settings.responder or settings.server, free_name(path, "preferred")
-    return await prefer(read(path), choice, given["prefer"], settings.language, "", output, given)
+    return await prefer(read(path), choice, given["prefer"], settings.language, output, given)
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ from magpie_ollama.corpus.reading import is_stream, size_of
 from magpie_ollama.corpus.rewriting import check_new, same_file
 from magpie_ollama.display.progress import reading
 from magpie_ollama.errors import UsageError
-from magpie_ollama.run.answering import answer_language, answer_steering
+from magpie_ollama.run.answering import answer_language
 from magpie_ollama.run.interrupts import run
 
 _RESPONSES = [one.name for one in SETTINGS if one.path.startswith("response.") and one.path != "response.temperature"]
@@ -69,14 +69,7 @@ _RESPONSES = [one.name for one in SETTINGS if one.path.startswith("response.") a
     help="Of the responses; any: whichever. Default: each instruction's own.",
 )
 @server_options("Ollama, else the embedded engine for new responses")
-@option(
-    "-s",
-    "--steering",
-    default="",
-    envvar="MAGPIE_OLLAMA_PREFER_STEERING",
-    help="Messages in front: none, system, exemplar. Default: none for English, else system.",
-)
-@setting_options("system", "exemplars", *_RESPONSES, "think", "keep_rejected", "seed")
+@setting_options("system", *_RESPONSES, "think", "keep_rejected", "seed")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
 @option("--force", is_flag=True, help="Replace the file of -o.")
 @parallel_option
@@ -98,7 +91,7 @@ def command(file: Path, **given: Any) -> int:
         raise UsageError(f"{output} is the input itself", "choose another name with -o")
     if output != STREAM and not given["dry_run"]:
         check_new(output, given["force"])  # now, and not after hours
-    language, steering = answer_language(given["language"]), answer_steering(given["steering"])
+    language = answer_language(given["language"])
     with reading(f"Reading {file.name}", size_of(file), given["quiet"]) as on_progress:
         questions = read(file, column=given["column"], skip_bad=given["skip_bad"], on_progress=on_progress)
-    return run(prefer(questions, server_choice(given), given["each"], language, steering, output, given))
+    return run(prefer(questions, server_choice(given), given["each"], language, output, given))

@@ -19,7 +19,8 @@ from magpie_ollama.commands.cleaning import STREAM
 from magpie_ollama.commands.judging import own_words
 from magpie_ollama.commands.making import make
 from magpie_ollama.corpus import files, shapes
-from magpie_ollama.corpus.corpus import Corpus
+from magpie_ollama.corpus.appender import failure
+from magpie_ollama.corpus.corpus import Corpus, MemoryCorpus
 from magpie_ollama.corpus.lines import encode_quickly
 from magpie_ollama.corpus.questions import Questions, answered
 from magpie_ollama.corpus.reading import Row, Rows
@@ -48,16 +49,11 @@ MARGIN = 0.5
 LENGTH_RATIO = 2.0
 
 
-def candidates_beside(corpus: Path) -> Path:
-    return files.folder_beside(corpus.resolve()) / "candidates.jsonl"
-
-
 async def prefer(
     questions: Questions,
     choice: ServerChoice,
     each: int,
     language: Language | None,
-    steering: str,
     output: Path,
     given: dict[str, Any],
 ) -> int:
@@ -66,12 +62,16 @@ async def prefer(
     ``given`` are options of the command: settings of ``asking.said``, and judge, margin, length_ratio, temperature (of
     the responses). What is there already is not asked for again. The exit code.
     """
-    path = candidates_beside(questions.path)
-    files.make_folder(path.parent)
-    with Corpus.open(path) as corpus:
-        job = Job(questions, corpus, language, steering, each=each)
+    path = files.folder_beside(questions.path.resolve()) / "candidates.jsonl"
+    if not given["dry_run"]:
+        try:
+            files.make_folder(path.parent)
+        except OSError as error:
+            raise failure(error, path.parent) from error
+    with Corpus.open(path) if path.parent.is_dir() else MemoryCorpus() as corpus:
+        job = Job(questions, corpus, language, each=each)
         if job.left:
-            settings = settings_of(choice, job.languages()[0], steering or NONE, 1, given, given["parallel"])
+            settings = settings_of(choice, job.languages()[0], NONE, 1, given, given["parallel"])
             settings = replace(settings, response=replace(settings.response, temperature=given["temperature"]))
             progress = Progress(target=sum(1 for _ in job.lacking()))
             title = f"{questions.path.name} · {each} responses each"
@@ -80,8 +80,10 @@ async def prefer(
             code = await make(
                 session, corpus, progress, title, quietly, partial(_planned, given), summary.show, report.as_dict
             )
-            if code or given["dry_run"]:
+            if code:
                 return code
+        if given["dry_run"]:
+            return 0
         there = corpus.records
     asked = {question.key for question in questions.asked}
     rows = [row for row in Rows(path) if answered(row.line) in asked] if there else []

@@ -151,6 +151,19 @@ def test_what_cannot_be_meant(run: Runner) -> None:
         assert not writing(fake)
 
 
+def test_a_dry_run_shows_what_would_be_asked_and_makes_nothing(run: Runner) -> None:
+    with FakeOllama() as fake:
+        done = run("prefer", corpus(), "-k", 3, "--dry-run", "--json", "--host", fake.url)
+        assert not writing(fake)
+    assert json.loads(done.out)["messages"] == [{"role": "user", "content": "How do I bake bread number 0?"}]
+    assert not BESIDE.exists()
+
+
+def test_a_file_in_the_place_of_the_folder(run: Runner) -> None:
+    BESIDE.write_text("mine")
+    check_error(run("prefer", corpus()), 1, "it.jsonl.magpie")
+
+
 def test_generate_goes_on_to_pairs_and_a_judge_that_failed_costs_no_record(run: Runner) -> None:
     asked = ("generate", "-n", 5, "--prefer", 2, "-o", "it.jsonl", "--parallel", 2)
     with FakeOllama(script=lambda ask: Reply("Lovely!") if judged(ask) else default_script(ask)) as fake:
