@@ -15,9 +15,12 @@ SECONDS = 1.0
 """A server that has not named its models by then is not waited for."""
 
 
-def values(option: str, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+Found = Callable[[click.Context, str], list[CompletionItem]]
+
+
+def values(found: Found, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     try:
-        return VALUES[option](ctx, incomplete)
+        return found(ctx, incomplete)
     except Exception:
         return []
 
@@ -78,7 +81,7 @@ def _files(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(incomplete, type="file")]
 
 
-VALUES: dict[str, Callable[[click.Context, str], list[CompletionItem]]] = {
+VALUES: dict[str, Found] = {
     "--language": _languages,
     "--model": _models,
     "--response-model": _models,
@@ -88,6 +91,7 @@ VALUES: dict[str, Callable[[click.Context, str], list[CompletionItem]]] = {
     "--template": _templates,
     "--output": _files,
 }
+"""By the long names of options."""
 
 
 def _beginning(names: Iterable[str], begun: str, front: str = "") -> list[CompletionItem]:

@@ -8,18 +8,18 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from magpie_ollama.commands.completing import VALUES, values
 from magpie_ollama.errors import UsageError
 from magpie_ollama.servers import registry
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from magpie_ollama.servers.base import ServerChoice
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -128,22 +128,13 @@ def _is_text(value: object) -> bool:
     return True
 
 
-COMPLETED = ("--language", "--model", "--response-model", "--steering", "--topics", "--topic", "--template", "--output")
-
-
-def _values(long: str, ctx: click.Context, begun: str) -> list[CompletionItem]:
-    from magpie_ollama.commands import completing
-
-    return completing.values(long, ctx, begun)
-
-
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
     """An option with an environment variable of its name, the same for all commands: docs/settings.md names them."""
     long = next(name for name in names if name.startswith("--"))
     variable = "MAGPIE_OLLAMA" + long.replace("-", "_")[1:].upper()
     settings = {"envvar": variable, "show_default": settings.get("default") != "", **settings}
-    if long in COMPLETED:
-        settings["shell_complete"] = lambda ctx, param, begun: _values(long, ctx, begun)
+    if long in VALUES:
+        settings["shell_complete"] = partial(values, VALUES[long])
     return click.option(*names, **settings)
 
 

@@ -12,7 +12,6 @@ from fake_ollama import FakeModel, FakeOllama, FakeOpenAI
 
 from magpie_ollama.__main__ import COMMANDS, cli
 from magpie_ollama.commands import completing, configuration
-from magpie_ollama.commands.options import COMPLETED
 
 from .support import Runner
 
@@ -80,10 +79,6 @@ def test_no_server_no_values_and_no_word(capfd: pytest.CaptureFixture[str], monk
     configuration.path().write_text("model =")
     assert plain("generate", "-l", "it") == ["it"], "a broken file of defaults says nothing here"
     assert capfd.readouterr() == ("", "")
-
-
-def test_all_that_are_to_be_completed_are() -> None:
-    assert set(COMPLETED) == set(completing.VALUES)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
