@@ -71,8 +71,9 @@ class _Commands(click.Group):
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches
 
-            near = [f" Did you mean {one}?" for one in get_close_matches(name, COMMANDS, n=1)]
-            raise click.UsageError(f"No such command {name!r}.{''.join(near)}", ctx)
+            near = [one for one in COMMANDS if one.startswith(name)] or get_close_matches(name, COMMANDS, n=1)
+            meant = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"No such command {name!r}.{meant}", ctx)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -188,7 +188,8 @@ def command(
 
         read_by = trainer or ("trl" if form in (None, "messages", "prompt-completion") else "")
         names = list(map(str, paths.values()))
-        words = ["check", *names, "--for", read_by, "--kind", kind] if read_by else ["view", names[0]]
+        kinds = () if kind == "sft" else ("--kind", kind)
+        words = ["check", *names, "--for", read_by, *kinds] if read_by else ["view", names[0]]
         ending.show(consoles.stderr(), next(iter(example), None), *words)
 
 

@@ -69,7 +69,8 @@ def test_each_command_tells_which_server_it_takes(path: list[str], auto: str) ->
 
 
 @pytest.mark.parametrize(
-    ("given", "near"), [("genrate", "generate"), ("exprot", "export"), ("templates", "template"), ("zzz", "")]
+    ("given", "near"),
+    [("genrate", "generate"), ("exprot", "export"), ("templates", "template"), ("gen", "generate"), ("zzz", "")],
 )
 def test_unknown_command(given: str, near: str) -> None:
     result = CliRunner().invoke(cli, [given])
