@@ -76,6 +76,8 @@ def command(file: Path, **given: Any) -> int:
     output: Path | None = given["output"]
     if (output is None) != given["in_place"]:
         raise UsageError("Say where the tagged records go", "add either -o FILE or --in-place")
+    if given["reward_host"] and not given["reward"]:
+        raise UsageError("--reward-host is for a reward model", "name it: --reward MODEL")
     if is_stream(file):
         raise UsageError("Tag reads its file more than once, and stdin or a pipe can be read once", "give it a file")
     if output is not None and output != STREAM:

@@ -72,6 +72,8 @@ class JudgingProgress:
 class Judging:
     """A model at work as a judge. ``stop`` has it begin no more; those in flight are finished."""
 
+    proven_on: Sequence[str] = ("quality", "safety")
+
     def __init__(
         self,
         model: LoadedModel,
@@ -93,6 +95,7 @@ class Judging:
         self.judge = scales.load(words, *others)
         asked = {"intent": "intent" in words, "language": language, "reward": reward is not None}
         self.more = tuple(key for key, wanted in asked.items() if wanted)
+        self.proven_on = (*self.proven_on, *(key for key in self.more if key != "intent"))
         self.stopped = False
         self._option = option
         self._answers = Answers(model, progress.notices)
@@ -115,14 +118,17 @@ class Judging:
         for code, own in spoken.items():
             self._progress.step = f"Proving the judge in {languages.english(code)}"
             # One scale after the other: each has its own prompt in the server's cache.
-            asked: list[tuple[tuple[str, ...], Rate, str]] = [(("quality", "safety"), self._rating, self.judge.mark)]
+            rated: Rate = partial(self._rating, code)
+            asked: list[tuple[LoadedModel, Rate, Sequence[str], str]]
+            asked = [(self.loaded, rated, type(self).proven_on, self.judge.mark)]
             if self._scorer is not None:
-                asked.append((("language",), self._scorer.rating(("language",), code), scoring.mark()))
+                rated = self._scorer.rating(("language",), code)
+                asked.append((self.loaded, rated, ("language",), scoring.mark()))
             if self._reward is not None:
-                asked.append((("reward",), self._rewarded, self._reward.digest or self._reward.name))
+                asked.append((self._reward, self._rewarded, ("reward",), self._reward.digest or self._reward.name))
             proofs[code] = {}
-            for names, rate, mark in asked:
-                proofs[code] |= await prove(self.loaded, rate, names, code, mark, kept, self._parallel, own)
+            for model, rate, names, mark in asked:
+                proofs[code] |= await prove(model, rate, names, code, mark, kept, self._parallel, own)
         self._answers.invalid = self._progress.invalid = 0
         return proofs
 
@@ -141,13 +147,17 @@ class Judging:
             )
         return reward
 
-    async def _rating(self, shown: Shown) -> dict[str, float]:
-        tags = await self._told(shown)
+    async def _rating(self, language: str, shown: Shown) -> dict[str, float]:
+        tags = await self._tags(shown, language)
         if tags is None:
             self._unrated += 1
             if self._unrated >= BARREN:
                 self._check_it_judges(self._unrated)
             return {}
+        return self._ratings(tags)
+
+    def _ratings(self, tags: Judgement) -> dict[str, float]:
+        """What one answer says on the scales of the class's ``proven_on``."""
         found = {"quality": 1.0 + [*self.judge.scales["quality"]].index(tags["quality"])}
         found["safety"] = float(tags["safety"] == "safe")
         return found
@@ -196,7 +206,7 @@ class Judging:
         progress = self._progress
         progress.in_flight += 1
         try:
-            tags = await self._tags(row, row.text("language"))
+            tags = await self._all_tags(row, row.text("language"))
         except RequestRefused:
             if not self._answers.valid:  # else it is this record's fault: others were judged
                 raise
@@ -212,7 +222,7 @@ class Judging:
             progress.judged += 1
         return tags
 
-    async def _told(self, pair: Pair) -> Judgement | None:
+    async def _tags(self, pair: Pair, language: str) -> Judgement | None:
         """What the judge says in one answer, and the guard."""
         tags = await self._answers.get(
             lambda longest: scales.request(self.judge, pair, longest),
@@ -227,8 +237,8 @@ class Judging:
         self._progress.invalid = self._answers.invalid + (self._guard.invalid if self._guard else 0)
         return tags
 
-    async def _tags(self, pair: Pair, language: str) -> Judgement | None:
-        tags = await self._told(pair)
+    async def _all_tags(self, pair: Pair, language: str) -> Judgement | None:
+        tags = await self._tags(pair, language)
         if tags is not None and self._scorer is not None:
             said = pair.response.strip()
             score = await self._scorer.score(_turns(pair, len(said)), "language", language) if said else None

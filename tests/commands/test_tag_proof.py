@@ -153,6 +153,11 @@ def test_a_file_without_responses_has_no_language_to_judge(run: Runner) -> None:
         assert json.loads(done.out)["tags"]["language"]["unjudged"] == 1, done.err
 
 
+def test_a_reward_host_without_a_model_is_told(run: Runner) -> None:
+    Path("it.jsonl").write_text('{"instruction": "Chi sei?", "output": "Io."}\n')
+    check_error(run("tag", "it.jsonl", "--in-place", "--reward-host", "localhost:9"), 2, "--reward MODEL")
+
+
 def test_the_talk_that_is_scored_is_the_pair() -> None:
     talk = request([{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}], "answer", "en")
     assert "A" in talk[1]["content"] and "B" in talk[1]["content"]
