@@ -31,7 +31,7 @@ class Scores(Judgements):
     def __init__(self, source: Path, model: str) -> None:
         probe = scoring.request([{"role": "user", "content": ""}, {"role": "assistant", "content": ""}], SCALE, "")
         mark = blake2b(repr(probe).encode(), digest_size=4).hexdigest()
-        super().__init__(source, Judge("", "", {}, f"{SCALE} {mark}"), model)
+        super().__init__(source, Judge("", "", {}, (), f"{SCALE} {mark}"), model)
 
     def value(self, row: Row) -> float | None:
         found = self.tags(scales.key(row))
