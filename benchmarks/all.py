@@ -25,6 +25,7 @@ def main() -> int:
         ["client.py", "--records", "300", "--rounds", "3"],
         ["parallel.py", "--rounds", "1", "--seconds", "45"],
         ["cache.py", "--parallel", "1,4"],
+        ["judging.py", "--records", "6"],
         ["useful.py", "--rounds", "2", "--seconds", "90"],
     ]
     if given.lingua:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import math
@@ -93,3 +94,27 @@ def test_on_the_mock(load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
     root = ElementTree.fromstring(chart.read_text("utf-8"))
     assert len(root.findall("{*}rect")) == 1 + 3
+
+
+def test_judging(load: Any) -> None:
+    from fake_ollama import FakeOllama
+    from tagging.oracle import Oracle
+
+    from magpie_ollama.asking.opening import opened
+    from magpie_ollama.servers.base import ServerChoice
+    from magpie_ollama.tagging.judging import JudgingProgress
+
+    judging = load("judging")
+
+    async def go() -> None:
+        async with opened(ServerChoice("ollama", fake.url), 4, JudgingProgress()) as model:
+            rates = await judging.speeds(model, 2, 1)
+            assert all(rate > 0 for (rate,) in rates.values()) and len(rates) == 3
+            assert len(fake.requests_to("/api/chat")) == 9, "a question a record, and one before"
+            found = await judging.proofs(model, ["es"])
+            assert {scale: proof.auc for scale, proof in found["es"].items()} == dict.fromkeys(
+                ("quality", "safety", "language", "answer"), 1.0
+            )
+
+    with FakeOllama(script=Oracle("es")) as fake:
+        asyncio.run(go())
