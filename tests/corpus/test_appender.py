@@ -21,11 +21,6 @@ Write = Callable[[int, bytes], int]
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "it.jsonl"
-
-
-@pytest.fixture
 def file(path: Path) -> Iterator[Appender]:
     appender = Appender(path, create=True, sync="never")
     yield appender

@@ -27,11 +27,6 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "it.jsonl"
-
-
 def owner_file(path: Path) -> Path:
     return path.with_name(path.name + ".magpie") / "lock.json"
 

@@ -30,11 +30,6 @@ LINES = [lines.encode(one.to_dict()) for one in RECORDS]
 WHOLE = b"".join(LINES)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "it.jsonl"
-
-
 def torn_files(path: Path) -> list[bytes]:
     return [file.read_bytes() for file in path.with_name(path.name + ".magpie").glob("torn-*.txt")]
 
