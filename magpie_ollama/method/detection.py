@@ -17,8 +17,9 @@ from functools import cache
 from itertools import product
 
 from magpie_ollama.method import scored, segments
+from magpie_ollama.method.naming import named
 from magpie_ollama.method.scored import ACCEPTED, told_by
-from magpie_ollama.method.vocabulary import rather
+from magpie_ollama.method.vocabulary import FLOORS, rather
 from magpie_ollama.method.writing import (
     FOREIGN_LETTERS,
     FOREIGN_WORDS,
@@ -100,10 +101,13 @@ def _judged(text: str, code: str, scripts: Sequence[str] | None, enough: Verdict
     prose = segments.prose(text)
     before, _, last = prose.strip().rpartition("\n")
     orders = [prose, f"{last}:\n{before}"] if before and segments.letters(last) >= REQUEST else [prose]
+    asked = named(text, code)
     for around, titles in product(orders, (True, False)):
-        found = _frame(segments.parts(around, titles), code, wanted, scripts)
+        found = _frame(segments.parts(around, titles), code, wanted, scripts, asked)
         if found in (Verdict.YES, enough):
             return found
+    if (plain := segments.without_errors(text)) != text and segments.letters(plain) >= 4:
+        return _judged(plain, code, scripts, enough)
     return Verdict.NO
 
 
@@ -155,25 +159,34 @@ def drifted(text: str, code: str, *, scripts: Sequence[str] | None = None) -> bo
     )
 
 
-def _frame(parts: list[tuple[str, bool]], code: str, wanted: frozenset[str], scripts: Sequence[str] | None) -> Verdict:
-    """Whether ``parts`` without the foreign ones, each behind its mark, are clearly in the language."""
+def _frame(
+    parts: list[tuple[str, bool]],
+    code: str,
+    wanted: frozenset[str],
+    scripts: Sequence[str] | None,
+    asked: frozenset[str],
+) -> Verdict:
+    """Whether ``parts`` without the foreign ones, each behind its mark or in a language that is ``asked`` for, are
+    clearly in the language."""
     frame: list[tuple[str, dict[str, int]]] = []
     around: list[scored.Piece] = []
     blocks: list[scored.Piece] = []
     inside = False
-    named = False
+    names = False
     for sentence, opened in parts:
         found = scored.letters_in(sentence, wanted)
-        opened = opened and not named
-        named = (
+        opened = opened and not names
+        names = (
             "Latn" not in wanted
             and found.keys() == {"Latn"}
             and scored.is_of_names(sentence)
             and not sentence.endswith(segments.COLONS)
         )
-        if named:  # they announce nothing
+        if names:  # they announce nothing
             continue
         piece = scored.piece_of(sentence, code, wanted)
+        if not inside and not opened and piece.lead < 0:
+            opened = identify(sentence) in asked  # "Correct my English. I am agree with you."
         inside = piece.lead < FRAME if inside else (opened and piece.lead < 0)
         if inside:
             blocks.append(piece)
@@ -182,18 +195,22 @@ def _frame(parts: list[tuple[str, bool]], code: str, wanted: frozenset[str], scr
             frame.append((part, scored.letters_in(part, wanted)))
             around.append(scored.piece_of(part, code, wanted))
     verdict = _verdict(frame, code, wanted, scripts)
-    if verdict is not Verdict.YES:
+    if verdict is Verdict.NO or not blocks:
         return verdict
     foreign = scored.total_scores([piece for piece in blocks if piece.scores])
     said = scored.total_scores([piece for piece in around if piece.scores])
-    if not foreign or not said:
-        return verdict
+    if not foreign or not said:  # another script tells them apart
+        return Verdict.YES if any(piece.lead > 0 for piece in around) else verdict
     # Clearly means: ahead of what the words behind the mark are in.
     accepted = scored.terms_of(code)[0]
     own = max((said[c] for c in accepted if c in said), default=-math.inf)
     other = max(foreign.keys() - accepted, key=lambda c: foreign[c])
-    ahead = own - said.get(other, -math.inf)
-    return verdict if ahead > FRAME * math.sqrt(sum(piece.size for piece in around)) else Verdict.NO
+    ahead = (own - said.get(other, -math.inf)) / math.sqrt(sum(piece.size for piece in around) or 1)
+    if verdict is Verdict.YES and sum(piece.letters for piece in around) >= scored.FEW:
+        return verdict if ahead > FRAME else Verdict.NO
+    words = " ".join(part for part, _ in frame)  # "Question: What is ..." is no Italian
+    clear = rather(words, code, other) if code in FLOORS else ahead > 2 * FRAME
+    return Verdict.YES if ahead > 0 and clear else Verdict.UNKNOWN
 
 
 def identify(text: str) -> str:

@@ -50,6 +50,9 @@ WORDS = 100
 DISTINCT = 0.4
 """Share of distinct word 4-grams under which a passage is such a loop. Prose, lists and code stay above 0.6."""
 
+SPOKEN, ANEW = 16, 4
+"""From so many words on, a line in which one in so many is another is babble: "el de la que el de la en ..."."""
+
 VOCABULARY = 8
 """Different words from which a passage counts as speech: tables of truth values have two."""
 
@@ -75,12 +78,15 @@ def loops(text: str, caution: int = 1) -> bool:
 
 def babbles(text: str) -> bool:
     """Whether a text is one short unit over and over from its first character on, however short it is: "GGGG", "@@@",
-    "no no no no". So writes a model on a processor that computes wrong."""
+    "no no no no". So writes a model on a processor that computes wrong. Or a line of a few words in ever new order."""
     signs = "".join(text[:TAIL].casefold().split())
     number = any(map(str.isdigit, signs)) and not any(map(str.isalpha, signs))
-    return len(signs) >= (NUMBER if number else BABBLE) and any(
+    if len(signs) >= (NUMBER if number else BABBLE) and any(
         signs.startswith(signs[period:]) for period in range(1, min(len(signs) // BABBLE, LONG) + 1)
-    )
+    ):
+        return True
+    words = [] if "\n" in text else [word for word in _WORD.findall(text[:TAIL].casefold()) if word.isalpha()]
+    return len(words) >= SPOKEN and len(set(words)) * ANEW <= len(words)
 
 
 def _periodic(tail: str, caution: int) -> bool:

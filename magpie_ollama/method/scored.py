@@ -62,7 +62,8 @@ LATIN = re.compile(r"[A-Za-z]+")
 _NOT_LATIN = re.compile(r"[^\W\d_\u0000-\u036f\u1e00-\u1eff]+")
 
 _ENGLISH = re.compile(
-    r"(?<![^\W_])(?:the|and|of|with|my|your|that|this|they|are|how|what|when|from|because|would|could|should|to|has|have)"
+    r"(?<![^\W_])(?:the|and|of|with|my|your|that|this|they|are|how|what|when|from|because|would|could|should|to|has|have"
+    r"|for|about|who|which|where|while|into|their|without|between|these|those|there|been|were)"
     r"(?![^\W_])",
     re.IGNORECASE,
 )

@@ -70,13 +70,20 @@ _CODE_LINE = re.compile(
     """,
     re.VERBOSE,
 )
+_ERROR = re.compile(
+    r"(?:(?<![\w.])(?:[A-Za-z_]\w*\.){0,8}[A-Z]\w*(?:Error|Exception)\b|\bException\ in\b"
+    r"|(?:^|(?<=[?:.;]))[ ]?(?:\w{1,20}[ ])?(?:(?:error|Error|ERROR|fatal|FATAL|panic)(?:\ \w+){0,4}:|ERR!)).*",
+    re.MULTILINE,
+)
+"""What a program says went wrong, up to the end of the line."""
 _PROSE_ENDS = tuple(".!?…。！？।؟")
 
 ENOUGH = 9
 """Letters outside its quotations by which a text is judged, however long they are."""
 LONG = 160
 _STATEMENT = (".", "!", "…", "。", "！", "।", "۔", "։", "።", "။")
-"""A line that ends in one of these announces nothing."""
+"""A line that ends in one of these announces nothing, where it does not ask."""
+ASKS = frozenset("?？؟՞")
 ORDER = 36
 """Letters of a first sentence below which it may be an order to do something with the next line, full stop or not."""
 COLONS = (":", "：", "՝", "፡", " -", " –", " —")
@@ -110,6 +117,11 @@ def prose(text: str, *, unfinished: bool = False) -> str:
     return unquoted if left >= ENOUGH or left * 2 >= letters(text) else text
 
 
+def without_errors(text: str) -> str:
+    """``text`` without the error messages of programs in it."""
+    return _ERROR.sub(" ", text)
+
+
 def quotations(text: str) -> list[str]:
     """What ``text`` quotes, in its marks: each up to 200 characters long."""
     return _QUOTED.findall(text) if _QUOTE_SIGN.search(text) else []
@@ -128,7 +140,11 @@ def parts(text: str, titles: bool = True) -> list[tuple[str, bool]]:
                     found.append((part, opened))
                 opened = False
             opened = opened or chunk.rstrip().endswith(COLONS)
-        announces = not line.rstrip().endswith(_STATEMENT) or "՞" in line or (not found[1:] and letters(line) < ORDER)
+        announces = (
+            not line.rstrip().endswith(_STATEMENT)
+            or not ASKS.isdisjoint(line)
+            or (not found[1:] and letters(line) < ORDER)
+        )
         opened = opened or (announces and bool((line if titles else _TITLE.sub("", line)).strip(" -*•")))
     return found
 

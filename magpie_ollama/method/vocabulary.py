@@ -64,8 +64,8 @@ RARE = 0.4
 times in a million is worth 1; a small list holds none that is much rarer."""
 COMMON = 0.775
 """Worth of the words (one in three million) that a compound may be made of."""
-COMPOUND = 0.3
-"""Worth of a compound: many an invented word can be cut into two that exist."""
+COMPOUND, LONG_COMPOUND, PART = 0.3, 0.6, 6
+"""Worth of a compound: many an invented word can be cut into two that exist, few into two of so many letters."""
 
 MARGIN = 0.13
 """By which the worths differ: none of 797 beginnings of requests in 40 languages is so much nearer to English."""
@@ -101,6 +101,10 @@ _LETTERS: dict[str, Any] = MISREAD | {
 }
 """How the lists write a letter: for those that older code pages have in the place of a language's own, and Cyrillic."""
 _DOTS = str.maketrans("Iİ", "ıi")
+_SPACED = "\u0370-\u0dff\u10a0-\u10ff"
+_INSIDE = re.compile(f"[{_SPACED}][A-HK-Za-hk-z]+[{_SPACED}]")
+"""Latin letters amid those of a script that has spaces between words, Greek to Sinhala and Georgian; i and j are typed
+for the Cyrillic ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,14 +251,17 @@ def rather(text: str, code: str, other: str) -> bool:
 
 def mixes_scripts(text: str, code: str) -> bool:
     """Whether a word of ``text`` has letters of two scripts. Names of products in Latin letters are joined to words of
-    any other script, and letters of several make the words of East Asia."""
+    any other script, but do not stand amid their letters; letters of several make the words of East Asia."""
     wanted = script_set(code)
     allowed = wanted | {"Latn"} if wanted != {"Latn"} else wanted | {"Grek"}  # µm
-    if not wanted or wanted & {"Hani", "Hans", "Hang", "Thai"} or letters_by_script(text).keys() <= allowed:
+    if not wanted or wanted & {"Hani", "Hans", "Hang", "Thai"}:
+        return False
+    amid = not text.isascii() and _INSIDE.search(text) is not None
+    if not amid and letters_by_script(text).keys() <= allowed:
         return False
     for word in _WORD.findall(segments.prose(text)):
         scripts = letters_by_script(word).keys()
-        if len(scripts) > 1 and not scripts <= allowed and scripts & wanted:
+        if len(scripts) > 1 and scripts & wanted and (not scripts <= allowed or (amid and _INSIDE.search(word))):
             return True
     return False
 
@@ -284,7 +291,8 @@ def _in_parts(words: list[str], worths: list[float], code: str, lists: Words) ->
         if _JOINT.search(word):
             yield max((min(found[part] or (len(part) < 3) * RARE for part in pair) for pair in some), default=0.0)
         else:
-            yield COMPOUND if any(found[a] >= COMMON <= found[b] for a, b in some) else 0.0
+            shorter = [min(len(a), len(b)) for a, b in some if found[a] >= COMMON <= found[b]]
+            yield (LONG_COMPOUND if max(shorter) >= PART else COMPOUND) if shorter else 0.0
 
 
 def _pairs(word: str, code: str) -> Iterator[Sequence[str]]:

@@ -292,6 +292,40 @@ def test_a_sentence_of_english_after_the_first_is_caught(text: str) -> None:
     assert check(text, "it") is Verdict.NO
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("it", "Mi correggi questa mail? Devo mandarla oggi al capo.\n\nDear Mr Wilson, I will be not in the office."),
+        ("pt", "Está certo este texto em inglês? My name is João and I have 25 years old."),
+        ("et", "Paranda vead: She have two childrens and they goes to school in Tartu."),
+        ("it", "Traduci: The cat sat on the mat, and the dog looked at it."),
+        (
+            "ro",
+            "De ce primesc eroarea asta în Java? Exception in thread java.lang.NullPointerException at the main line",
+        ),
+    ],
+)
+def test_a_short_or_asking_frame_announces_foreign_words(code: str, text: str) -> None:
+    assert check(text, code) is Verdict.YES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NullPointerException is thrown when you call a method on something that is not there.",
+        "Question: What is the capital of Australia, and why is it not Sydney?",
+        "Note: the meeting is on Monday, and nobody has to bring anything.",
+    ],
+)
+def test_an_english_label_is_no_frame(text: str) -> None:
+    assert check(text, "it") is Verdict.NO
+
+
+def test_english_without_its_smallest_words_is_a_tail() -> None:
+    assert check("Hãy viết một câu chuyện about a brave girl who saves her village from the flood", "vi") is Verdict.NO
+    assert check("En iyi kahvaltı tarifleri nelerdir for a family with two small children", "tr") is Verdict.NO
+
+
 def test_a_sentence_of_italian_before_english_is_caught_too() -> None:
     assert check("Come posso migliorare il mio inglese? What can I do every day?", "en") is Verdict.NO
 

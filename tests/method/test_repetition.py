@@ -8,7 +8,7 @@ import json
 import pytest
 
 from magpie_ollama.method import languages
-from magpie_ollama.method.repetition import loops
+from magpie_ollama.method.repetition import babbles, loops
 
 REFRAIN = "\n\n".join(
     f"{verse}\nAnd the river ran on, and the river ran on,\nAnd nobody asked where the river had gone."
@@ -169,3 +169,13 @@ def test_a_loop_that_was_left_again_is_none() -> None:
 @pytest.mark.parametrize("text", ["", " ", "\n", "a", "???", "12", "aaaa", "🙂🙂🙂"])
 def test_next_to_nothing_is_no_loop(text: str) -> None:
     assert not loops(text)
+
+
+def test_a_line_of_few_words_in_ever_new_order_is_babble() -> None:
+    assert babbles("El el de la que el de la que en la de el que la de en el que la de en el que")
+    assert not babbles(
+        "Wenn hinter Fliegen Fliegen fliegen, fliegen Fliegen Fliegen nach, sagt man bei uns im Dorf so."
+    )
+    assert not babbles(
+        "true true true\ntrue false false\nfalse true false\nfalse false false\nnot true false\ntrue not"
+    ), "a table"
