@@ -6,6 +6,8 @@ import asyncio
 import os
 from collections.abc import Collection
 from dataclasses import asdict, replace
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -34,7 +36,6 @@ from magpie_ollama.compare.findings import CellFigures, abilities, findings
 from magpie_ollama.display import consoles, live
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.findings import LEGEND, next_commands, so_far, table
-from magpie_ollama.display.report import page
 from magpie_ollama.display.words import counted, duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
 from magpie_ollama.method import languages
@@ -47,6 +48,7 @@ from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers import registry
+from magpie_ollama.web.comparing import page
 
 DEFAULT_STEERINGS = "prefix,system,system+opener,exemplar,exemplar+opener"
 SHARED = ("system", "exemplars", "max_instruction_tokens")
@@ -173,7 +175,8 @@ async def _compare(
     names = ", ".join(language.english for language in asked.languages)
     told = abilities(found, results.rows)
     if found:
-        _write(report, page(found, results.rows, told, f"Steering in {names}", commands))
+        facts = {"server": server, "date": f"{datetime.now():%Y-%m-%d %H:%M}", "version": version("magpie-ollama")}
+        _write(report, page(found, results.rows, told, f"Steering in {names}", commands, facts))
     out = consoles.stdout()
     if given["as_json"]:
         verdicts = [{"model": model, "language": code, **asdict(verdict)} for (model, code), verdict in told.items()]

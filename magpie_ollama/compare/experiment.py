@@ -128,7 +128,7 @@ class Results:
             raise UsageError(f"The folder {path.parent} does not exist", f"mkdir -p {quote(str(path.parent))}")
         try:
             system.check_kind(path.resolve(), stat.S_IFREG)
-            for row in self._read():
+            for row in _read(path):
                 if row.settings == settings:
                     self.of(row.cell).append(row)
         except OSError as error:
@@ -171,27 +171,38 @@ class Results:
     def _unusable(self, why: str | None) -> CorpusError:
         return CorpusError(f"{self.path} cannot be used: {why}", "choose another place with -o, for example -o compare")
 
-    def _read(self) -> Iterable[Tried]:
-        if not self.path.exists():
-            return
-        names = {field.name for field in fields(Tried)}
-        for number, line in enumerate(self.path.read_bytes().splitlines(), 1):
-            try:
-                value = parse(line)
-            except InvalidLineError:
-                continue  # half a line is all that a crash leaves
-            if value is None:
-                continue
-            try:
-                row = convert(value, Tried)
-                if value.keys() | LATER != names:
-                    raise Misshapen("it has other keys")
-            except Misshapen as error:
-                raise CorpusError(
-                    f"{self.path}, line {number}, is no row of an experiment ({error})",
-                    "mend or remove that line, or choose another place with -o",
-                ) from error
-            yield row
+
+def newest_rows(path: Path) -> dict[Cell, list[Tried]]:
+    """The rows of a file by cell, those of the experiment that its last row is of. Raises CorpusError."""
+    rows = list(_read(path))
+    found: dict[Cell, list[Tried]] = {}
+    for row in rows:
+        if row.settings == rows[-1].settings:
+            found.setdefault(row.cell, []).append(row)
+    return found
+
+
+def _read(path: Path) -> Iterable[Tried]:
+    if not path.exists():
+        return
+    names = {field.name for field in fields(Tried)}
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            value = parse(line)
+        except InvalidLineError:
+            continue  # half a line is all that a crash leaves
+        if value is None:
+            continue
+        try:
+            row = convert(value, Tried)
+            if value.keys() | LATER != names:
+                raise Misshapen("it has other keys")
+        except Misshapen as error:
+            raise CorpusError(
+                f"{path}, line {number}, is no row of an experiment ({error})",
+                "mend or remove that line, or choose another place with -o",
+            ) from error
+        yield row
 
 
 @dataclass(frozen=True, slots=True)

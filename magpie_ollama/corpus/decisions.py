@@ -16,13 +16,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-import jsonlines
 import msgspec
 from filelock import FileLock, Timeout
 
 from magpie_ollama.corpus import files, lines, names, shapes, system
 from magpie_ollama.corpus.appender import Appender, failure
-from magpie_ollama.corpus.reading import LONGEST, id_of, is_stream
+from magpie_ollama.corpus.reading import LONGEST, id_of, is_stream, object_of
 from magpie_ollama.corpus.rewriting import in_place
 from magpie_ollama.decoding import Misshapen, decode
 from magpie_ollama.errors import CorpusError, DecidedMeanwhile, UsageError
@@ -184,11 +183,7 @@ class Decisions:
 
     def _applied(self, number: int, line: bytes) -> tuple[bytes | None, list[str], str]:
         """A line as it becomes, None where it goes; what was done to it; and its id."""
-        try:
-            data = lines.parse(line) if len(line) < LONGEST else None
-        except jsonlines.InvalidLineError:
-            data = None
-        id = id_of(number, line, data) if type(data) is dict else f"line {number}"
+        id = id_of(number, line, object_of(line))
         state = self.states.get(id)
         if state is None or not state.holds_for(mark(line)):
             return line, [], id

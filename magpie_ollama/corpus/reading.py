@@ -312,6 +312,22 @@ def id_of(number: int, line: bytes, data: dict[str, Any]) -> str:
     return f"line {number}" if value in (None, "") else str(value)  # 0 is an id
 
 
+def object_of(line: bytes) -> dict[str, Any]:
+    """The object of a line; an empty one of a line that is none."""
+    try:
+        value = lines.parse(line) if len(line) < LONGEST else None
+    except jsonlines.InvalidLineError:
+        value = None
+    return value if type(value) is dict else {}
+
+
+def row_of(number: int, line: bytes) -> Row | None:
+    """The row of a line; None of one that is no record."""
+    data = object_of(line)
+    said = shapes.find(data, line)
+    return None if isinstance(said, str) else Row(number, line, data, said)
+
+
 def is_stream(path: Path) -> bool:
     """Whether it is stdin (``Path("-")``), a FIFO or a device: read once only, and written to as it stands."""
     try:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import jsonlines
 
 from magpie_ollama.corpus import lines, names, shapes, sniffing
-from magpie_ollama.corpus.reading import LONGEST
+from magpie_ollama.corpus.reading import LONGEST, object_of
 from magpie_ollama.errors import NotACorpus
 
 BLOCK = 4 * 2**20
@@ -219,14 +219,18 @@ MEASURES = ("confidence", "known_words", "response_known_words")
 def doubt(line: bytes) -> float:
     """How doubtful a record is: its lowest measure, 0 to 1, and 1.0 where none was measured. -1.0 for a line that is
     no record."""
-    try:
-        record = lines.reader([line]).read() if len(line) < LONGEST else None
-    except jsonlines.InvalidLineError:
-        record = None
-    if not isinstance(record, dict):
+    if not (record := object_of(line)):
         return -1.0
     measured = [record.get(name) for name in MEASURES]
     return min((float(one) for one in measured if isinstance(one, int | float) and one > 0), default=1.0)
+
+
+_BETWEEN = rb"(?:\s|\\[nrtf]|[\x80-\xff])+"
+"""What may stand between two words in the bytes of a line."""
+
+
+def _is_plain(char: str) -> bool:
+    return char.isalnum() and (char.isascii() or char.lower() == char.upper())
 
 
 class Search:
@@ -236,14 +240,22 @@ class Search:
         """``text`` has at least one word."""
         words = text.split()
         self.pattern = re.compile(r"\s+".join(map(re.escape, words)), re.IGNORECASE)
-        # Quicker looks, before the pattern. The bytes of a line hold the longest word as it stands, unless it is
+        # Quicker looks, before the pattern. The bytes of a line hold the words as they stand, unless they are
         # written in escapes or in the other case of a letter beyond ASCII.
         self._word = max(words, key=len).lower()
-        plain = all(char.isalnum() and (char.isascii() or char.lower() == char.upper()) for char in self._word)
-        self._bytes = self._word.encode(errors="replace") if plain else b""
+        plain = [word.lower() for word in words if all(map(_is_plain, word))]
+        together = len(plain) == len(words) > 1
+        self._bytes = max(plain, key=len, default="").encode()
+        self._quick = re.compile(_BETWEEN.join(word.encode() for word in plain)) if together else None
+
+    def may_find(self, data: bytes) -> bool:
+        """False where no line of these bytes holds it: a quick look."""
+        low = data.lower()
+        held = self._bytes in low and (self._quick is None or self._quick.search(low) is not None)
+        return held or b"\\u" in data
 
     def finds(self, number: int, line: bytes) -> bool:
-        if self._bytes not in line.lower() and b"\\u" not in line:
+        if not self.may_find(line):
             return False
         found = page(number, line)
         fields = (value for value in found.fields.values() if isinstance(value, str))
