@@ -32,6 +32,7 @@ COMMANDS = {
     "stats": "What is in a corpus: languages, steerings, lengths, duplicates, and what its runs cost.",
     "view": "Read a corpus, one record a page.",
     "review": "Keep, drop, edit and tag record after record, in the terminal.",
+    "serve": "Open a page in the browser: try a model, read and clean a corpus, look at an experiment.",
     "sample": "Draw some records at random.",
     "filter": "Keep the records that pass: by language, length, confidence, tag, or the Magpie paper's rules.",
     "dedup": "Remove duplicates and near-duplicates.",

@@ -106,6 +106,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
         ["FILE", "--to", EVIL],
     ],
     "check": [["FILE", "--for", "trl"], ["FILE", "--for", "trl", "--json"], [f"none{NAME}", "--for", "trl"]],
+    "serve": [[f"none{NAME}"], ["FILE", "--address", EVIL]],
     "push": [["FILE", "a/b", "--dry-run"], ["FILE", "a/b", "--dry-run", "--json"], ["FILE", EVIL]],
 }
 """Of each command, calls that show texts of others: the first goes well; then others, as JSON, and errors."""
@@ -119,7 +120,17 @@ def script(ask: Ask) -> Reply:
     return Reply(f"{default_script(ask).text} {EVIL}")
 
 
-ENDS = {"generate": 4, "respond": 4, "converse": 4, "tag": 3, "upgrade": 1, "derive": 1, "check": 1, "prefer": 1}
+ENDS = {
+    "generate": 4,
+    "respond": 4,
+    "converse": 4,
+    "tag": 3,
+    "upgrade": 1,
+    "derive": 1,
+    "check": 1,
+    "prefer": 1,
+    "serve": 2,
+}
 """Exit codes where all that a model writes is of no use, or a file is not this tool's."""
 
 
