@@ -310,6 +310,13 @@ def file_options(command: str, ending: str, language: str) -> Callable[[F], F]:
     )
 
 
+def html_option(what: str) -> Callable[[F], F]:
+    """A page in place of what a terminal shows."""
+    return option(
+        "--html", type=OutputPath(), metavar="PAGE", help=f"Write {what} as one page to send to somebody; - for stdout."
+    )
+
+
 def columns_option(command: F) -> F:
     """Which columns hold the pair."""
     return option(

@@ -11,7 +11,14 @@ from rich.text import Text
 
 from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.cleaning import data_argument
-from magpie_ollama.commands.options import debug_option, distance_option, model_options, option, quiet_option
+from magpie_ollama.commands.options import (
+    debug_option,
+    distance_option,
+    html_option,
+    model_options,
+    option,
+    quiet_option,
+)
 from magpie_ollama.corpus.history import history
 from magpie_ollama.curation import provenance, statistics
 from magpie_ollama.display import consoles
@@ -37,9 +44,10 @@ from magpie_ollama.errors import UsageError
 @model_options("Ollama")
 @option("--skip-bad", is_flag=True, help="Pass over lines that are no records.")
 @option("--json", "as_json", is_flag=True, help="As JSON.")
+@html_option("the charts")
 @quiet_option
 @debug_option
-def command(file: Path, near: bool, as_json: bool, quiet: bool, **given: Any) -> None:
+def command(file: Path, near: bool, as_json: bool, html: Path | None, quiet: bool, **given: Any) -> None:
     """Tell what is in a corpus: languages, steerings, models, lengths, duplicates; and what its runs cost.
 
     FILE is any JSONL file of instruction data; - is stdin. Lengths are in words, or in characters for languages
@@ -59,6 +67,12 @@ def command(file: Path, near: bool, as_json: bool, quiet: bool, **given: Any) ->
         for notice in notices:
             consoles.show_notice(consoles.stderr(), inline(notice))
     done = provenance.operations(file) if file != Path("-") else []
+    if html is not None:
+        from magpie_ollama.web import charts, pages
+
+        shown_as = {"title": file.name, "note": f"{found.records:,} records.", "charts": charts.of(found, runs)}
+        pages.write(html, pages.alone("static_charts.html", **shown_as))
+        return
     if as_json:
         report = {
             "file": str(file),
