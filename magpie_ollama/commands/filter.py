@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     multiple=True,
     type=PAIRS,
     metavar="NAME=VALUES",
-    help="Tagged so: quality=good,excellent. Names: quality, difficulty, category, safety.",
+    help="Tagged so: quality=good,excellent. Names: quality, difficulty, category, safety, language.",
 )
 @option("--magpie", is_flag=True, help="By the Magpie paper's rules that need no reward model; see docs/corpus.md.")
 @option("--longest", type=click.IntRange(min=1), metavar="N", help="Of what passes, the N longest responses.")
@@ -156,10 +156,10 @@ def _off_scale(criteria: Criteria) -> set[tuple[str, str]]:
     """Names and values of --tag that are not on our scales: another tool's words, or slips."""
     if not criteria.tags:
         return set()
-    from magpie_ollama.tagging.scales import load
+    from magpie_ollama.tagging.scales import values as all_of
 
-    scales = {name: {value.lower() for value in scale} for name, scale in load().scales.items()}
-    return {(name, value) for name, values in criteria.tags for value in values if value not in scales[name]}
+    known = {name: {value.lower() for value in all_of(name)} for name, _ in criteria.tags}
+    return {(name, value) for name, values in criteria.tags for value in values if value not in known[name]}
 
 
 def _cross_off(strange: set[tuple[str, str]], rows: Iterable[Row]) -> Iterator[Row]:
@@ -173,12 +173,12 @@ def _cross_off(strange: set[tuple[str, str]], rows: Iterable[Row]) -> Iterator[R
 def _check_found(strange: set[tuple[str, str]]) -> None:
     """Raises UsageError, and so nothing is written."""
     if strange:
-        from magpie_ollama.tagging.scales import load
+        from magpie_ollama.tagging.scales import values
 
         name, value = min(strange)
         raise UsageError(
             f"No record has the tag {name}={value}, and it is not on the scale",
-            f"give one of {', '.join(load().scales[name])}; nothing was written",
+            f"give one of {', '.join(values(name))}; nothing was written",
         )
 
 
@@ -213,9 +213,10 @@ def _criteria(given: dict[str, Any]) -> Criteria:
 def _tags(given: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     if not given:
         return ()
+    from magpie_ollama.tagging.scales import KEYS
     from magpie_ollama.tagging.wanted import condition
 
-    return tuple(condition(text, "--tag") for text in given)
+    return tuple(condition(text, "--tag", (*KEYS, "language")) for text in given)
 
 
 def _values(given: tuple[str, ...]) -> list[str]:

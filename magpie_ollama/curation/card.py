@@ -226,7 +226,7 @@ where the pair comes from: `language`, `model`, `server`, `steering` (how the la
 
 
 def _tags(statistics: Statistics) -> str:
-    found = {key: statistics.judged[key] for key in KEYS if key in statistics.judged}
+    found = {key: statistics.judged[key] for key in (*KEYS, "language") if key in statistics.judged}
     if not found:
         return ""
     judges = _values(statistics.judged.get("judge", Counter())) or "a model"

@@ -57,8 +57,10 @@ _MAGPIE_COLUMNS = {
     "quality": "input_quality",
     "category": "task_category",
     "safety": "llama_guard_2",
+    "language": "",
 }
-"""Our tags by the names of the columns in Magpie's own datasets; "difficulty" has the same name there."""
+"""Our tags by the names of the columns in Magpie's own datasets; "difficulty" has the same name there. The column
+"language" tells which it is, and not how good."""
 
 _MAGPIE_TWINS = (("min_similar_conversation_id", "conversation_id"), ("min_similar_uuid", "uuid"))
 """The first of a record's near neighbours, itself included, and its own id, in older and newer datasets of Magpie."""

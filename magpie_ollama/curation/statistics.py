@@ -223,7 +223,7 @@ class Statistics:
         return part
 
     def _count_tags(self, row: Row) -> None:
-        table = row.tags
+        table = {name: value for name, value in row.tags.items() if name != "intent"}  # each is another sentence
         for name, value in (*table.items(), *_columns(row.data)):
             _add_tag(self.tags, name, value)
         if (wanted := _category(row.text("topic"))) and (given := table.get("category")):

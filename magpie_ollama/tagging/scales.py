@@ -101,6 +101,11 @@ def load(words: tuple[str, ...] = (), *others: str) -> Judge:
     return Judge(system, request, scales, words, mark)
 
 
+def values(name: str) -> tuple[str, ...]:
+    """Those of a tag, in their order; the language's are the quality's."""
+    return tuple(load().scales["quality" if name == "language" else name])
+
+
 def schema(judge: Judge) -> dict[str, Any]:
     """The JSON schema that holds the model to the scales while it writes."""
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ Condition = tuple[str, tuple[str, ...]]
 """A tag, and the values that are wanted of it, in lower case."""
 
 
-def condition(text: str, option: str) -> Condition:
+def condition(text: str, option: str, names: Collection[str] = scales.KEYS) -> Condition:
     """Of "quality=good,excellent". Raises UsageError, with the name of the option that has it.
 
     >>> condition("quality=Good, excellent", "--tag")
@@ -31,8 +31,8 @@ def condition(text: str, option: str) -> Condition:
     wanted = tuple(value.strip().lower() for value in values.split(",") if value.strip())
     if not name or not wanted:
         raise UsageError(f"{option} {text!r} is no NAME=VALUES", f"write for example {option} quality=good,excellent")
-    if name not in scales.KEYS:
-        raise UsageError(f"{option} {text!r}: there is no tag {name!r}", f"use one of {', '.join(scales.KEYS)}")
+    if name not in names:
+        raise UsageError(f"{option} {text!r}: there is no tag {name!r}", f"use one of {', '.join(names)}")
     return name, wanted
 
 

@@ -83,6 +83,13 @@ def test_language_intent_and_reasons(run: Runner, own_folder: Path) -> None:
     (first, _) = records(source)
     assert first.keys() == KEYS
     assert first["tags"] == {**GOOD, "intent": "A sum.", "language": "good", "judge": "smollm2:135m"}
+    told = json.loads(run("stats", source, "--json").out)["tags"]
+    assert (told["language"], "intent" in told) == ({"good": 2}, False), "a sentence each is nothing to count"
+    assert json.loads(run("filter", source, "--tag", "language=good", "--json").out)["kept"] == 2
+    assert json.loads(run("filter", source, "--tag", "language=poor", "--json").out)["kept"] == 0
+    told = run("filter", source, "--tag", "language=it", "-o", "no.jsonl")
+    check_error(told, 2, "record has the tag language=it")
+
     (kept, _) = journal(source)
     assert (kept["explanation"], kept["other_categories"]) == ("Clear, but short.", "Reasoning")
     assert kept["language_score"] == "3.86 by logprobs"
