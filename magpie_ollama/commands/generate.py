@@ -9,7 +9,7 @@ import click
 
 from magpie_ollama.asking.said import SETTINGS
 from magpie_ollama.commands.base import Command
-from magpie_ollama.commands.judging import judge_option
+from magpie_ollama.commands.judging import judge_options
 from magpie_ollama.commands.options import (
     PAIRS,
     language_file_option,
@@ -40,7 +40,7 @@ from magpie_ollama.loading import loading
     metavar="K",
     help="Then K responses to each instruction of the corpus, scored, and pairs of them; see `magpie-ollama prefer`.",
 )
-@judge_option
+@judge_options
 @option("-o", "--output", default="", help="The corpus, a JSONL file; - for stdout. Default: <language>.jsonl.")
 @server_options("Ollama, else the embedded engine for a new corpus")
 @responder_options

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.commands import configuration
-from magpie_ollama.commands.judging import opened_judge
+from magpie_ollama.commands.judging import check_proven, opened_judge
 from magpie_ollama.commands.making import STREAM, corpus_at, make, refuse_both
 from magpie_ollama.commands.options import server_choice
 from magpie_ollama.commands.previewing import preview
@@ -73,7 +73,8 @@ async def _generate(asked: Sequence[Settings], output: Path, given: dict[str, An
         return partial(show_plan, await session.plan(), session, consoles.stdout(), given["as_json"])
 
     done: list[dict[str, Any]] = []
-    tell = done.append if len(asked) > 1 else None
+    several = len(asked) > 1
+    tell = done.append if several or given["prefer"] else None
     with corpus_at(output, given) as corpus:
         code, short = 0, None
         for settings in continuing.left(asked, corpus.runs):
@@ -92,8 +93,8 @@ async def _generate(asked: Sequence[Settings], output: Path, given: dict[str, An
                 run_of.finish("done")
         words = ("view", str(corpus.path)) if corpus.path is not None else ()
     if done and given["as_json"]:
-        consoles.show_json({one["language"]: one for one in done})
-    elif done and not given["quiet"]:
+        consoles.show_json({one["language"]: one for one in done} if several else done[0])
+    elif several and done and not given["quiet"]:
         summary.show_languages(done, consoles.stderr())
         ending.show(consoles.stderr(), None, *words)
     if short is not None:
@@ -134,6 +135,11 @@ async def _opened(
             judge = await opened_judge(stack, session, given["judge"])
             judging = Judging(judge, settings.parallel or USUAL, JudgingProgress(notices=progress.notices), "--judge")
             judgements = stack.enter_context(Judgements(corpus.path, judging.judge, judging.model))
+            if not given["dry_run"]:
+                progress.enter("Proving the judge")
+                names, code = [name for name, _ in wanted], settings.language.code
+                await check_proven(judging, names, [code], progress.notices, given)
+                progress.enter("")
             session.gate = gate = Gate(judging, judgements, wanted)
             if given["total"] and there and not given["dry_run"]:
                 progress.enter("Judging the records that are there")

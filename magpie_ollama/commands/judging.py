@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from magpie_ollama.commands.options import option
+from magpie_ollama.commands.options import option, together
 
 if TYPE_CHECKING:
     from magpie_ollama.run.session import Session
     from magpie_ollama.servers.loaded import LoadedModel
+    from magpie_ollama.tagging.judging import Judging
 
-judge_option = option(
-    "--judge", default="", metavar="MODEL", help="Another model of the same server that judges. Default: the same."
+unproven_option = option("--unproven", is_flag=True, help="Take the judge's word without the proof.")
+judge_options = together(
+    option(
+        "--judge", default="", metavar="MODEL", help="Another model of the same server that judges. Default: the same."
+    ),
+    unproven_option,
 )
 
 
@@ -33,6 +39,26 @@ async def opened_judge(stack: AsyncExitStack, session: Session, name: str) -> Lo
     if judge.name in (session.model.name, session.responder.name):
         notices.append(own_words(judge.name))
     return judge
+
+
+async def check_proven(
+    judging: Judging, scales: Iterable[str], languages: Iterable[str], notices: list[str], given: Mapping[str, Any]
+) -> None:
+    """Has the judge prove itself on these scales, which is told, unless it was before, or --unproven is given. Raises
+    ServerError where it does not."""
+    from magpie_ollama.display.judging import proof_lines
+    from magpie_ollama.run import measurements
+    from magpie_ollama.tagging.proof import KINDS, check
+
+    wanted = {*scales} & {*KINDS}
+    if given["unproven"] or not wanted:
+        return
+    found = await judging.prove(dict.fromkeys(languages, ()), measurements.path(judging.loaded, "judge"))
+    asked = {
+        code: {scale: proof for scale, proof in proofs.items() if scale in wanted} for code, proofs in found.items()
+    }
+    notices += proof_lines(asked)
+    check(judging.model, asked, "--unproven", "--judge")
 
 
 def own_words(judge: str) -> str:

@@ -10,7 +10,7 @@ import click
 from magpie_ollama.asking.said import SETTINGS
 from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.cleaning import STREAM, file_argument
-from magpie_ollama.commands.judging import judge_option
+from magpie_ollama.commands.judging import judge_options
 from magpie_ollama.commands.options import (
     FloatRange,
     OutputPath,
@@ -44,7 +44,7 @@ _RESPONSES = [one.name for one in SETTINGS if one.path.startswith("response.") a
     help="The pairs, a new JSONL file; - for stdout. Default: FILE-preferred.jsonl.",
 )
 @option("--column", default="", help="The column with the questions. Default: instruction, prompt, question, text, ...")
-@judge_option
+@judge_options
 @option(
     "--margin", type=FloatRange(0, 4, min_open=True), default=MARGIN, help="Least difference of two scores, 1 to 5."
 )

@@ -12,11 +12,11 @@ from typing import Any
 
 from rich.text import Text
 
-from magpie_ollama.asking.opening import opened
+from magpie_ollama.asking.opening import ENGLISH, opened
 from magpie_ollama.asking.settings import settings_of
 from magpie_ollama.commands.check import show_lengths
 from magpie_ollama.commands.cleaning import STREAM
-from magpie_ollama.commands.judging import own_words
+from magpie_ollama.commands.judging import check_proven, own_words
 from magpie_ollama.commands.making import make
 from magpie_ollama.corpus import files, shapes
 from magpie_ollama.corpus.appender import failure
@@ -27,7 +27,7 @@ from magpie_ollama.corpus.reading import Row, Rows
 from magpie_ollama.corpus.rewriting import new_file
 from magpie_ollama.curation.checking import Check
 from magpie_ollama.curation.ranking import EXPLANATIONS, pairs
-from magpie_ollama.display import answers, consoles, live, removals, summary
+from magpie_ollama.display import answers, consoles, ending, live, removals, summary
 from magpie_ollama.display.judging import showing
 from magpie_ollama.display.words import counted
 from magpie_ollama.errors import INTERRUPTED, CorpusError
@@ -40,7 +40,7 @@ from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.tagging.judging import JudgingProgress
-from magpie_ollama.tagging.scores import Scores, Scoring
+from magpie_ollama.tagging.scores import SCALE, Scores, Scoring
 
 TEMPERATURE = 0.8
 """Of the responses: where all are greedy, all are the same."""
@@ -70,15 +70,16 @@ async def prefer(
             raise failure(error, path.parent) from error
     with Corpus.open(path) if path.parent.is_dir() else MemoryCorpus() as corpus:
         job = Job(questions, corpus, language, each=each)
+        told: list[dict[str, Any]] = []
         if job.left:
             settings = settings_of(choice, job.languages()[0], NONE, 1, given, given["parallel"])
             settings = replace(settings, response=replace(settings.response, temperature=given["temperature"]))
             progress = Progress(target=sum(1 for _ in job.lacking()))
             title = f"{questions.path.name} · {each} responses each"
             session = open_answering(settings, job, progress)
-            quietly = {**given, "as_json": given["as_json"] and given["dry_run"]}
+            tell = None if given["dry_run"] else told.append  # its end is not the command's
             code = await make(
-                session, corpus, progress, title, quietly, partial(_planned, given), summary.show, report.as_dict
+                session, corpus, progress, title, given, partial(_planned, given), summary.show, report.as_dict, tell
             )
             if code:
                 return code
@@ -102,18 +103,20 @@ async def _scored(path: Path, rows: list[Row], choice: ServerChoice, given: dict
     mode = live.mode(console, quiet=given["quiet"], plain=given["no_progress"])
     judge = choice.beside(given["judge"]) if given["judge"] else choice
     opening = opened(judge, parallel, progress, stands_in=not given["judge"])
+    spoken = dict.fromkeys(row.text("language") or ENGLISH for row in rows)
     async with showing(progress, console, mode), opening as model:
         if model.name in {row.text("response_model") or row.model for row in rows}:
             progress.notices.append(own_words(model.name))
-        with Scores(path, model.name) as scores:
-            scoring = Scoring(model, scores, parallel, progress)
+        scoring = Scoring(model, parallel, progress)
+        await check_proven(scoring, [SCALE], spoken, progress.notices, given)
+        with Scores(path, scoring.judge, model.name) as scores:
 
             def stop() -> None:
                 scoring.stop()
                 progress.notices.append("Stopping. The same command continues; Ctrl-C again leaves now.")
 
             with on_interrupt(stop):
-                await scoring.run(rows)
+                await scoring.run(lambda: rows, scores)
     return None if scoring.stopped else scores
 
 
@@ -149,4 +152,7 @@ def _written(rows: list[Row], scores: Scores, output: Path, given: dict[str, Any
             "Lengths alone tell chosen from rejected: a model may learn no more than these. Try a lower --length-ratio."
         )
         consoles.show_notice(consoles.stderr(), told)
+    if output != STREAM and not given["as_json"] and not given["quiet"]:
+        shown = (f"{made[0].data['prompt'][-1]['content']}", f"{made[0].data['chosen'][0]['content']}")
+        ending.show(consoles.stderr(), shown, "export", str(output), "--for", "trl", "--kind", "dpo")
     return 0

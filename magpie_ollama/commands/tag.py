@@ -16,6 +16,7 @@ from rich.text import Text
 
 from magpie_ollama.asking.opening import ENGLISH
 from magpie_ollama.commands.base import Command
+from magpie_ollama.commands.judging import unproven_option
 from magpie_ollama.commands.options import OutputPath, model_options, option, output_options, parallel, server_choice
 from magpie_ollama.corpus.reading import Row, Rows, free_name, is_stream
 from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file, same_file
@@ -62,7 +63,7 @@ IN_FLIGHT = 4
 @option("--guard", default="", metavar="MODEL", help="A guard model of the same server that tells the safety.")
 @option("--reward", default="", metavar="MODEL", help="A reward model that scores the response (vLLM's /score).")
 @option("--reward-host", default="", help="Its server's address. Default: --host's.")
-@option("--unproven", is_flag=True, help="Take the judge's word without the proof.")
+@unproven_option
 @model_options("Ollama")
 @parallel(f"Records in flight. auto: {IN_FLIGHT}.")
 @output_options

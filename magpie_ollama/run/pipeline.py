@@ -247,7 +247,7 @@ class Pipeline:
             minutes = times * progress.seconds / 60
             told += (
                 f"the {self._run.target - self._run.kept:,} that are left will take about {times * FIRST:,.0f} records "
-                f"and as many judgements, {times * progress.tokens:,.0f} tokens and {minutes:,.0f} min."
+                f"and as many judgements, {times * progress.tokens:,.0f} tokens and {max(1, minutes):,.0f} min."
             )
         progress.notices.append(told)
 

@@ -150,9 +150,9 @@ async def prove(
     return {scale: known[scale] for scale in scales}
 
 
-def check(model: str, proofs: Proofs, go_on: str) -> None:
+def check(model: str, proofs: Proofs, go_on: str, option: str = "-m") -> None:
     """Raises ServerError where a judge does not hold on one of the scales; ``go_on`` is the option that asks it all the
-    same."""
+    same, ``option`` the one that names another."""
     failed = []
     for code, by_scale in proofs.items():
         name = languages.english(code)
@@ -166,7 +166,7 @@ def check(model: str, proofs: Proofs, go_on: str) -> None:
     if failed:
         raise ServerError(
             f"{model} has not proved itself as a judge: {'; '.join(failed)}",
-            f"choose another judge with -m, or take its word all the same: {go_on}",
+            f"choose another judge with {option}, or take its word all the same: {go_on}",
         )
 
 

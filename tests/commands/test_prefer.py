@@ -11,9 +11,17 @@ from zlib import crc32
 import pytest
 from commands.support import Runner, check_error, records
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, default_script
+from tagging.oracle import Oracle
 
 BESIDE = Path("it.jsonl.magpie")
 SCORES = BESIDE / "candidates.jsonl.magpie" / "scores.jsonl"
+
+
+@pytest.fixture(autouse=True)
+def usual(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> None:
+    """Their judges prove nothing; what a proof does has tests of its own. The fake model writes by the seed."""
+    monkeypatch.setenv("MAGPIE_OLLAMA_UNPROVEN", "1")
+    monkeypatch.setenv("MAGPIE_OLLAMA_SEED", "5")
 
 
 def worth(text: str) -> int:
@@ -116,9 +124,7 @@ def test_a_judge_without_log_probabilities_is_asked_by_a_schema(run: Runner) -> 
 def test_a_judge_that_gives_no_score_ends_it_and_the_responses_stay(run: Runner) -> None:
     source = corpus()
     with FakeOllama(script=lambda ask: Reply("Lovely!") if judged(ask) else default_script(ask)) as fake:
-        check_error(
-            run("prefer", source, "-k", 2, "--host", fake.url), 3, "gives no score", "Lovely!", "--judge", "are kept"
-        )
+        check_error(run("prefer", source, "-k", 2, "--host", fake.url), 3, "is a valid judgement", "Lovely!", "--judge")
         assert len(records(BESIDE / "candidates.jsonl")) == 12
         assert not Path("it-preferred.jsonl").exists()
         fake.script = lambda ask: judging(ask) if judged(ask) else pytest.fail("the responses are there")
@@ -133,6 +139,23 @@ def test_where_all_are_equal_there_is_no_pair(run: Runner) -> None:
         done = run("prefer", corpus(), "-k", 2, "--host", fake.url)
     check_error(done, 1, "6 tie", "--margin")
     assert not Path("it-preferred.jsonl").exists()
+
+
+def test_a_judge_that_has_not_proved_itself_scores_nothing(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MAGPIE_OLLAMA_UNPROVEN")
+    source, oracle = corpus(count=3), Oracle("en")
+
+    def blind(ask: Ask) -> Reply:
+        return Reply("4", top={"4": -0.1}) if judged(ask) else default_script(ask)
+
+    with FakeOllama(script=blind, models=[FakeModel("blind:1b"), FakeModel("sees:8b")]) as fake:
+        asked = ("prefer", source, "-k", 2, "-m", "blind:1b", "--host", fake.url)
+        check_error(run(*asked), 3, "has not proved itself as a judge: answer in English has an AUC of 0.50", "--judge")
+        assert not SCORES.exists()
+        fake.script = lambda ask: oracle(ask) if judged(ask) else pytest.fail("the responses are there")
+        done = run(*asked, "--judge", "sees:8b")
+        assert "answer in English: proved, AUC 1.00" in done.err
+        assert len(records(SCORES)) == 6
 
 
 def test_what_cannot_be_meant(run: Runner) -> None:

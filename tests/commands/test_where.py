@@ -6,13 +6,21 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from commands.support import Runner, check_error, records
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, default_script
 from fake_ollama.script import wanted_schema
+from tagging.oracle import Oracle
 
 WHERE = ("--where", "quality=good,excellent")
 GOOD = ("good", "excellent")
 UNWANTED = Path("en.jsonl.magpie/unwanted.jsonl")
+
+
+@pytest.fixture(autouse=True)
+def unproven(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> None:
+    """Their judges prove nothing; what a proof does has tests of its own."""
+    monkeypatch.setenv("MAGPIE_OLLAMA_UNPROVEN", "1")
 
 
 def saying(quality: Callable[[str], str]) -> Callable[[Ask], Reply]:
@@ -86,6 +94,39 @@ def test_a_judge_that_cannot_ends_the_run(run: Runner) -> None:
         done = run("generate", "-n", 9, *WHERE, "--parallel", 1, "--host", fake.url)
     check_error(done, 3, "is a valid judgement", "--judge")
     assert records() == []
+
+
+def test_the_judge_proves_itself_first_or_nothing_is_made(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MAGPIE_OLLAMA_UNPROVEN")
+    with FakeOllama(script=saying(lambda text: "good")) as fake:
+        done = run("generate", "-n", 1, *WHERE, "--host", fake.url)
+        check_error(done, 3, "has not proved itself as a judge: quality in English", "--judge", "--unproven")
+        assert records() == []
+        assert run("generate", "-n", 1, "--where", "difficulty=easy", "-q", "--host", fake.url).code == 0, (
+            "no proof of that"
+        )
+    oracle = Oracle("en")
+
+    def script(ask: Ask) -> Reply:
+        return oracle(ask) if "format" in ask.body else default_script(ask)
+
+    with FakeOllama(script=script) as fake:
+        done = run(
+            "generate",
+            "-n",
+            2,
+            *WHERE,
+            "-m",
+            "smollm2:135m",
+            "--server",
+            "ollama",
+            "--host",
+            fake.url,
+            MAGPIE_OLLAMA_DATA_DIR="other",
+        )
+    assert done.code == 0, done.err
+    assert "quality in English: proved, AUC 1.00" in done.err
+    assert "safety" not in done.err, "nobody asked for it"
 
 
 def test_what_cannot_be_meant(run: Runner) -> None:

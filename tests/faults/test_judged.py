@@ -25,7 +25,7 @@ class Judged(Trial):
     """Records that a judge lets pass."""
 
     def arguments(self, count: int, *more: object) -> tuple[object, ...]:
-        return *super().arguments(count), "--where", "quality=good,excellent", *more
+        return *super().arguments(count), "--where", "quality=good,excellent", "--unproven", *more
 
 
 def test_no_record_that_was_not_judged(run: Runner, own_folder: Path) -> None:
@@ -47,7 +47,7 @@ def test_no_record_that_was_not_judged(run: Runner, own_folder: Path) -> None:
 
 def test_responses_and_scores_are_asked_for_once(run: Runner, own_folder: Path) -> None:
     source = corpus(count=20)
-    asked = ("prefer", source, "-k", 2, "--margin", 0.1, "-q", "--parallel", 2)
+    asked = ("prefer", source, "-k", 2, "--margin", 0.1, "-q", "--unproven", "--parallel", 2)
 
     def script(ask: Ask) -> Reply:
         reply = judging(ask)
