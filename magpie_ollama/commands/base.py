@@ -46,7 +46,9 @@ class Command(click.Command):
         except MagpieError:
             if not ctx.resilient_parsing and not {"-h", "--help"} & set(args):
                 raise
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        configuration.keep_together(ctx)
+        return rest
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -15,6 +15,7 @@ from shlex import quote
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from magpie_ollama import prompts
 from magpie_ollama.errors import MagpieError, ModelMissing, NoServer, UnknownLanguage, UsageError
@@ -98,6 +99,20 @@ def defaults(params: Iterable[click.Parameter]) -> dict[str, str]:
     mine = [key for key in KEYS if shared.get(key) == f"MAGPIE_OLLAMA_{key.upper()}"]
     found = read() if mine else {}
     return {key: found[key] for key in mine if key in found}
+
+
+def keep_together(ctx: click.Context) -> None:
+    """Takes back the default model and address where the command line or the environment says another kind of server,
+    and the kind too where a file of weights is given: they are of one server."""
+    own = {
+        name for name in ("server", "host", "model") if ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP
+    }
+    kinds = {ctx.params.get("server"), (ctx.default_map or {}).get("server", registry.AUTO)}
+    if not ctx.params.get("model_path"):
+        own -= own if len(kinds) == 1 or kinds == {registry.AUTO, registry.USUAL} else {"server"}
+    for name in own:
+        ctx.params[name] = registry.AUTO if name == "server" else ""
+        ctx.set_parameter_source(name, ParameterSource.DEFAULT)
 
 
 def in_folder(name: str) -> Path:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_ollama import FakeModel, FakeOllama
+from fake_ollama import FakeModel, FakeOllama, FakeOpenAI
 
 from magpie_ollama.commands import configuration
 
@@ -114,6 +114,24 @@ def test_a_default_that_is_gone(run: Runner) -> None:
         assert named.code == 3 and "stands in" not in named.err, "the command line said it"
     run("config", "set", "host", "127.0.0.1:1")
     check_error(run("template", "show"), 3, "stands in", "config set host VALUE")
+
+
+def test_a_model_and_an_address_are_of_one_server(run: Runner) -> None:
+    """--server embedded means no address of Ollama's, and no model of it."""
+    with FakeOllama(models=[FakeModel("mine")]) as ollama, FakeOpenAI("plain", models=[FakeModel("smollm2")]) as other:
+        run("config", "set", "model", "mine")
+        run("config", "set", "host", ollama.url)
+        for given, model in (
+            ((), "mine:latest"),
+            (("--server", "ollama"), "mine:latest"),
+            (("--server", "openai", "--host", other.url), "smollm2:latest"),
+        ):
+            done = run("generate", "-n", 1, "--dry-run", "--json", *given)
+            assert done.code == 0, done.err
+            assert json.loads(done.out)["model"] == model
+    check_error(run("generate", "--model-path", "none.gguf"), 2, "There is no file none.gguf")
+    run("config", "set", "server", "ollama")
+    check_error(run("generate", "--model-path", "none.gguf"), 2, "There is no file none.gguf")
 
 
 def test_what_an_unset_takes_out_is_whole(run: Runner) -> None:
