@@ -113,7 +113,7 @@ def test_damaged(run: Runner, own_folder: Path, monkeypatch: pytest.MonkeyPatch,
                 said = f"{command} on {damaged[:300]!r}: {done.err}"
                 assert done.code in range(5), said
                 assert "Traceback" not in done.err and "this is a bug" not in done.err, said
-                assert ("error: " in done.err) == ("next: " in done.err), said
+                assert ("error: " in done.err) == ("   next: " in done.err), said
                 check((whole / TARGET).read_bytes(), said)
 
 
