@@ -58,6 +58,8 @@ ARGUMENTS: dict[str, list[list[str]]] = {
         ["show", "--template", "template.toml", "HOST"],
         ["list"],
     ],
+    "config": [[], ["--json"], ["set", "model", EVIL], ["set", EVIL, "x"], ["set", "folder", NAME], ["unset", EVIL]],
+    "completion": [["bash"], [EVIL]],
     "languages": [[], [EVIL], ["it", "--json"]],
     "stats": [["FILE"], ["FILE", "--json"], ["bad.jsonl"], [f"none{NAME}"]],
     "view": [["FILE"], [f"none{NAME}"]],
