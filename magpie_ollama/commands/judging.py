@@ -48,9 +48,9 @@ async def check_proven(
     ServerError where it does not."""
     from magpie_ollama.display.judging import proof_lines
     from magpie_ollama.run import measurements
-    from magpie_ollama.tagging.proof import KINDS, check
+    from magpie_ollama.tagging.proof import check
 
-    wanted = {*scales} & {*KINDS}
+    wanted = {*scales} & {*judging.proven_on}
     if given["unproven"] or not wanted:
         return
     found = await judging.prove(dict.fromkeys(languages, ()), measurements.path(judging.loaded, "judge"))

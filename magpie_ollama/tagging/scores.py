@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from magpie_ollama.corpus.reading import Row
@@ -13,7 +12,6 @@ from magpie_ollama.servers.loaded import LoadedModel
 from magpie_ollama.tagging import scales, scoring
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.judging import Judging, JudgingProgress
-from magpie_ollama.tagging.proof import Proof, Proofs, prove
 from magpie_ollama.tagging.scales import Judgement, Pair
 
 SCALE = "answer"
@@ -38,6 +36,8 @@ class Scores(Judgements):
 class Scoring(Judging):
     """A judge that scores responses on ``SCALE``, with all that was said before them."""
 
+    proven_on: Sequence[str] = (SCALE,)
+
     def __init__(self, model: LoadedModel, parallel: int, progress: JudgingProgress) -> None:
         super().__init__(model, parallel, progress, "--judge")
         self._scored_by = scoring.Scorer(model, progress.notices)
@@ -55,9 +55,5 @@ class Scoring(Judging):
         self._answers.valid = True
         return {"value": score.value, "how": score.how, "judge": self.model}
 
-    async def prove(self, spoken: Mapping[str, Sequence[tuple[str, str]]], kept: Path) -> Proofs:
-        def proven(code: str, own: Sequence[tuple[str, str]]) -> Awaitable[dict[str, Proof]]:
-            rate = self._scored_by.rating((SCALE,), code)
-            return prove(self.loaded, rate, (SCALE,), code, scoring.mark(), kept, self._parallel, own)
-
-        return {code: await proven(code, own) for code, own in spoken.items()}
+    def _ratings(self, tags: Judgement) -> dict[str, float]:
+        return {SCALE: tags["value"]}
