@@ -80,11 +80,11 @@ class DataPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if "/" not in str(path) or path.exists() or (ctx is not None and ctx.resilient_parsing):
+        if "/" not in str(path) or (ctx is not None and ctx.resilient_parsing):
             return path
         from magpie_ollama.curation import hub
 
-        if not hub.is_name(str(path)):
+        if os.path.lexists(path) or not hub.is_name(str(path)):
             return path
         found = hub.fetch(str(path))
         if ctx is not None:

@@ -15,7 +15,6 @@ from magpie_ollama.corpus.reading import Rows
 from magpie_ollama.curation.pages import check, opened
 from magpie_ollama.curation.provenance import Operation, note
 from magpie_ollama.display import consoles
-from magpie_ollama.display.fullscreen import Screen
 from magpie_ollama.display.reviewing import Review
 from magpie_ollama.display.words import counted
 from magpie_ollama.errors import UsageError
@@ -57,6 +56,8 @@ def command(file: Path, order: str, apply: bool, as_json: bool, quiet: bool) -> 
         )
     with opened(file) as lines:
         check(lines, file)
+        from magpie_ollama.display.fullscreen import Screen  # prompt_toolkit takes a third of a second
+
         screen = Screen(console)
         review = Review(lines, file.name, decisions, by_doubt=order == "doubt", stop=screen.stop)
         screen.show(review, review.begin)

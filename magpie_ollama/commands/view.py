@@ -12,7 +12,6 @@ from magpie_ollama.commands.options import debug_option, html_option, option
 from magpie_ollama.corpus.reading import Rows
 from magpie_ollama.curation.pages import check, from_line, opened
 from magpie_ollama.display import consoles, record
-from magpie_ollama.display.fullscreen import Screen
 from magpie_ollama.display.pager import Pager
 from magpie_ollama.errors import UsageError
 
@@ -38,6 +37,8 @@ def command(file: Path, start: int, html: Path | None) -> None:
 
             write(html, of_corpus(file, lines, start))
         elif console.is_interactive and not console.legacy_windows:
+            from magpie_ollama.display.fullscreen import Screen  # prompt_toolkit takes a third of a second
+
             screen = Screen(console)
             pager = Pager(lines, "stdin" if file == Path("-") else file.name, screen.stop)
             screen.show(pager, lambda: pager.jump(start))

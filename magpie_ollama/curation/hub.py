@@ -102,7 +102,7 @@ def is_name(text: str) -> bool:
     """Whether it is OWNER/NAME[:SPLIT], and no path: neither a file's name nor one below a folder that is there."""
     name = text.partition(":")[0]
     path = re.sub(r"\.(gz|zst)$", "", name).endswith((*_ENDINGS, ".txt", ".toml"))
-    return bool(re.fullmatch(_NAME, name, re.ASCII)) and not path and not Path(name).parent.exists()
+    return bool(re.fullmatch(_NAME, name, re.ASCII)) and not path and not os.path.lexists(Path(name).parent)
 
 
 def fetch(text: str) -> Path:

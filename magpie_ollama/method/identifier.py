@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from magpie_ollama.errors import MagpieError
@@ -59,6 +59,7 @@ def _scorer() -> Callable[[str], dict[str, float]]:
     return score
 
 
+@lru_cache(maxsize=1024)  # in several languages, a sentence is scored once for all of them
 def scores(text: str) -> dict[str, float]:
     """Log-likelihood of ``text`` by language of ``SCRIPTS`` (nb is part of no), or nothing; not to be changed.
 
