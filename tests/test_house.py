@@ -80,9 +80,6 @@ def test_only_what_shows_imports_rich() -> None:
             assert not any(name.partition(".")[0] == "rich" for name in names), path.name
 
 
-def test_the_readme_names_every_reason_and_no_other() -> None:
-    text = (PAGE.parent.parent / "README.md").read_text("utf-8")
-    each, both = re.split(r";\s+and\s+of\s+both: ", text.partition("### Screening")[2].partition("`reasoning`")[0])
-    of_both = re.findall("`([a-z_]*[a-z])`", both)
-    named = [*re.findall("`([a-z_]+)`", each), *of_both, *(f"response_{name}" for name in of_both)]
-    assert sorted(named) == sorted(Reason)
+def test_the_page_on_screening_names_every_reason_and_no_other() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", PAGE.with_name("screening.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall("`([a-z_]+)`", row)) == sorted(Reason)

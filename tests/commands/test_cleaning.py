@@ -192,8 +192,12 @@ def test_dedup_keeps_the_first_and_shows_pairs(run: Runner, corpus: Path) -> Non
     assert told["removed"] == {"duplicate": 1}
     assert told["pairs"] == [
         {
-            **{"similarity": 1.0, "kept_line": 2, "removed_line": 4, "reason": "duplicate"},
-            **{"kept": TEXTS[1], "removed": TEXTS[3]},
+            "similarity": 1.0,
+            "kept_line": 2,
+            "removed_line": 4,
+            "reason": "duplicate",
+            "kept": TEXTS[1],
+            "removed": TEXTS[3],
         }
     ]
 
