@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rich.text import Text
+
 from magpie_ollama.commands.options import server_choice
 from magpie_ollama.corpus import files, lines
 from magpie_ollama.corpus.appender import failure
@@ -59,7 +61,13 @@ def embedded(file: Path, given: Mapping[str, Any]) -> Embedded:
         async with showing(progress, console, live.mode(console, quiet=given["quiet"], plain=False)):
             return await embed(file, server_choice(given), texts, progress)
 
-    vectors, model = run(made())
+    try:
+        vectors, model = run(made())
+    except KeyboardInterrupt:
+        if not given["quiet"]:
+            left = f"{progress.total - progress.done:,} are left. " if progress.started else ""
+            consoles.say(console, Text(f"Stopped. {left}The same command continues."))
+        raise
     return Embedded({text: row for row, text in enumerate(texts)}, vectors, model)
 
 

@@ -43,8 +43,10 @@ async def embed(
             progress.total, progress.started = len(missing), time.monotonic()
             left = iter(missing)
             while batch := list(islice(left, TOGETHER)):
+                progress.in_flight = len(batch)
                 vectors.add(batch, await _vectors(model, batch, asked_before=progress.judged > 0))
                 progress.judged += len(batch)
+                progress.in_flight = 0
             return vectors.of(texts), model.name
 
 
