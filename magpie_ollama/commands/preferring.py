@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.text import Text
 
 from magpie_ollama.asking.opening import ENGLISH, opened
@@ -87,9 +88,17 @@ async def prefer(
             return 0
         there = corpus.records
     asked = {question.key for question in questions.asked}
-    rows = [row for row in Rows(path) if answered(row.line) in asked] if there else []
+    rows = [_last(row) for row in Rows(path) if answered(row.line) in asked] if there else []
     scores = await _scored(path, rows, choice, given)
     return INTERRUPTED if scores is None else _written(rows, scores, output, given)
+
+
+def _last(row: Row) -> Row:
+    """With its last answer as the response, and all before it as the instruction: that is what is scored, and a score
+    is kept by the two."""
+    *before, answer = row.said.turns
+    asked = "\n\n".join(turn.text for turn in before)
+    return replace(row, said=msgspec.structs.replace(row.said, instruction=asked, response=answer.text))
 
 
 async def _planned(given: dict[str, Any], session: Answering) -> Callable[[], None]:

@@ -174,6 +174,19 @@ def test_what_cannot_be_meant(run: Runner) -> None:
         assert not writing(fake)
 
 
+def test_a_conversation_is_preferred_by_its_last_answer(run: Runner) -> None:
+    talk = [{"role": "user", "content": "Hello there."}, {"role": "assistant", "content": "Hello."}]
+    last = [{"role": "user", "content": "How do I bake bread?"}, {"role": "assistant", "content": "With flour."}]
+    Path("it.jsonl").write_text(json.dumps({"messages": talk + last}) + "\n", "utf-8")
+    with FakeOllama(script=judging) as fake:
+        assert run("prefer", "it.jsonl", "-k", 4, "-q", "--length-ratio", 0, "--host", fake.url).code == 0
+    (pair,) = records("it-preferred.jsonl")
+    assert pair["prompt"] == [*talk, last[0]]
+    for side in ("chosen", "rejected"):
+        assert pair[f"score_{side}"] == worth(pair[side][0]["content"]), "its own score"
+    assert len(records(SCORES)) == 4
+
+
 def test_a_dry_run_shows_what_would_be_asked_and_makes_nothing(run: Runner) -> None:
     with FakeOllama() as fake:
         done = run("prefer", corpus(), "-k", 3, "--dry-run", "--json", "--host", fake.url)
