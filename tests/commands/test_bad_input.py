@@ -19,6 +19,8 @@ from fake_ollama.openai import FakeOpenAI
 from run.support import generating
 from servers.support import MODEL, canned
 
+from magpie_ollama.servers import connections
+
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, devices and permissions")
 
 
@@ -309,12 +311,15 @@ def test_a_bug_is_told_as_one(run: Runner, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     "wrong", [{"ALL_PROXY": "socks5h://127.0.0.1:1"}, {"all_proxy": "nonsense://x"}, {"NO_PROXY": "localhost,fd00::/8"}]
 )
-def test_proxies_that_cannot_be_used(wrong: dict[str, str]) -> None:
+def test_proxies_that_cannot_be_used(run: Runner, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]) -> None:
     """A server on this machine needs none; for another one they are named."""
     with FakeOllama() as fake:
         local = finished(process("template", "show", "-m", MODEL, "--host", fake.url, environment=wrong))
         assert local.code == 0, local.err
-    far = finished(process("template", "show", "-m", MODEL, "--host", "ollama.invalid", environment=wrong))
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    connections._check_proxies.cache_clear()
+    far = run("template", "show", "-m", MODEL, "--host", "ollama.invalid")
     check_error(far, 2, "The proxy in the environment cannot be used", "unset", "ALL_PROXY")
 
 
