@@ -33,9 +33,10 @@ pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium a
 
 
 class Browser:
-    def __init__(self, driver: Any, url: str) -> None:
+    def __init__(self, driver: Any, url: str, fake: FakeOllama) -> None:
         self.driver = driver
         self.url = url
+        self.fake = fake
 
     def open(self, path: str, width: int = 1280, dark: bool = False) -> None:
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -94,7 +95,7 @@ def browser(folder: Path) -> Iterator[Browser]:
         thread.start()
         driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
         try:
-            yield Browser(driver, f"http://127.0.0.1:{listening.getsockname()[1]}")
+            yield Browser(driver, f"http://127.0.0.1:{listening.getsockname()[1]}", fake)
         finally:
             driver.quit()
             server.should_exit = True
@@ -155,6 +156,18 @@ def test_a_model_is_tried_and_what_it_writes_kept(browser: Browser, folder: Path
         browser.driver.find_element(By.CSS_SELECTOR, f".attempt [data-keep={action}]").send_keys(Keys.ENTER)
         browser.until(lambda action=action: browser.all(f".attempt [data-keep={action}]:disabled"))  # type: ignore[misc]
     browser.until(lambda: (folder / "tried.jsonl").is_file() and (folder / "tried-kto.jsonl").is_file())
+
+
+def test_stopping_frees_the_servers_slot(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser.fake, "script", lambda ask: Reply(" word" * 2000, delay=0.02))
+    browser.open("/try")
+    browser.driver.find_element(By.ID, "go").send_keys(Keys.ENTER)
+    browser.until(lambda: "word word" in browser.all(".attempt .instruction")[0].text)
+    writing = [one for one in browser.fake.requests if one.generation >= 0][-1]
+    assert not writing.cancelled
+    browser.driver.find_element(By.ID, "stop").send_keys(Keys.ENTER)
+    browser.fake.wait_until(lambda: writing.cancelled)
+    browser.until(lambda: browser.all(".verdict")[0].text == "Stopped.")
 
 
 @pytest.fixture(scope="module")

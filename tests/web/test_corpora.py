@@ -172,19 +172,37 @@ def test_files_that_are_no_corpus_are_shown_as_what_they_are(tmp_path: Path) -> 
     assert (tmp_path / "it.jsonl").read_bytes() == b'{"a": 1}\n\n[1, 2]\n' + b"\xff\xfe\n" + b'{"id": 7, "text": "x"}'
 
 
+VECTORS = (
+    *("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg onload=alert(1)>", "<iframe src=//x.example>"),
+    *("<style>*{display:none}</style>", "<base href=//x.example>", "<meta http-equiv=refresh content=0>"),
+    *("<form action=//x.example><button>", "<a href=javascript:alert(1)>x</a>", "<math><mtext><script>alert(1)"),
+)
+CONTEXTS = ("{}", '">{}', "'>{}", "</p>{}", "</textarea>{}", "</title>{}", "<!-- --!>{}", "]]>{}")
+"""What may stand in front, so that what was open is closed."""
+
 NASTY = [
-    *("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "' onclick='alert(1)"),
+    *(context.format(vector) for vector in VECTORS for context in CONTEXTS),
     *(
-        "</textarea><script>",
-        "</title><script>",
-        "<!-- --!><script>",
-        "]]><script>",
+        "' onclick='alert(1)",
+        '" onfocus="alert(1)" autofocus="',
         "{{ 777*777 }}",
         "{% raw %}",
         "${777*777}",
+        "#{777*777}",
     ),
-    *("javascript:alert(1)", "data:text/html,<script>", "&lt;script&gt;", "\x00\x01\x1b[2J", "\u202eevil", "\u2066x"),
-    *("\ud83d", "a" * 5000, "<" * 1500, "\n" * 50, "\u0000", "\\u003cscript\\u003e", "<style>*{display:none}</style>"),
+    *("javascript:alert(1)", "data:text/html,<script>", "&lt;script&gt;", "&#60;script&#62;", "\\u003cscript\\u003e"),
+    *(
+        "\x00\x01\x1b[2J",
+        "\u202eevil",
+        "\u2066x",
+        "\u200b",
+        "\ud83d",
+        "a" * 5000,
+        "<" * 1500,
+        "\n" * 50,
+        "\u2028<script>",
+    ),
+    *("+ADw-script+AD4-", "%3Cscript%3E", "../../etc/passwd", "constructor", "__proto__", "null", "-1", " ", "", "\\"),
 ]
 
 
@@ -194,8 +212,9 @@ def test_a_nasty_text_in_any_field_is_a_text(tmp_path: Path) -> None:
     for text in NASTY:
         made = dict.fromkeys(keys, text) | {text or "k": text, "tags": {"quality": text, text: text}}
         turns = [{"role": role, "content": f"{text} {role}"} for role in (text, "system", "user", "assistant")]
-        rows += [made | {"messages": turns[1:], "reasoning": text}, made | {"messages": turns}]
-        rows += [{"instruction": text, "output": text, "input": f"{text}!"}, {text or "k": text}]
+        rows.append(made | {"messages": turns[1:], "reasoning": text})
+        rows.append({"instruction": text, "output": text, "input": f"{text}!"} if len(rows) % 4 == 1 else made)
+    assert len(NASTY) >= 100
     (tmp_path / "it.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with opened(tmp_path) as client:
         paths = [f"?at={at}" for at in range(0, len(rows), 20)]
@@ -203,7 +222,17 @@ def test_a_nasty_text_in_any_field_is_a_text(tmp_path: Path) -> None:
             page = client.get(f"{ROOM}{path}")
             assert page.status_code == 200, path
             body = page.text.replace('<script type="module" src="/static/page.js"></script>', "")
-            for tag in ("<script", "<img src=x", "<style", "<svg onload", "<textarea", "onclick='", "<b>", "603729"):
+            for tag in (
+                "<script",
+                "<img src=x",
+                "<style",
+                "<svg onload",
+                "<iframe",
+                "<base",
+                "onclick='",
+                "<b>",
+                "603729",
+            ):
                 assert tag not in body, (tag, path)
             assert not any(char in body for char in "\x00\x1b\u202e\u2066"), path
             assert 'href="javascript:' not in body
