@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import platform
 import socket
 import webbrowser
 from pathlib import Path
@@ -52,7 +53,8 @@ def command(folder: Path, address: str, port: int, no_browser: bool, quiet: bool
     access = Access.to(address)
     listening = _listen(address, port)
     found = listening.getsockname()[1]
-    shown = f"[{address}]" if ":" in address else address
+    everywhere = address in ("0.0.0.0", "::")  # which nobody can open
+    shown = platform.node() if everywhere else f"[{address}]" if ":" in address else address
     url = f"http://{shown}:{found}/{opens}" + (f"?token={access.token}" if access.token else "")
     out = consoles.stdout()
     if not quiet and found != port:

@@ -309,14 +309,18 @@ def parts(prompt: str, bare: str) -> list[tuple[str, str]]:
     >>> parts("<|im_start|>user\\nspanish:", "<|im_start|>user\\n")
     [('template', '<|im_start|>user\\n'), ('steering', 'spanish:')]
     """
-    if prompt.startswith(bare):
-        pieces = [("template", bare), ("steering", prompt[len(bare) :])]
-    else:
-        pieces, at = [], 0
-        for found in _TEMPLATE.finditer(prompt):
-            pieces += [("steering", prompt[at : found.start()]), ("template", found[0])]
-            at = found.end()
-        pieces.append(("steering", prompt[at:]))
+    header = bare.rstrip("\n")
+    start = max((found.start() for found in CONTROL.finditer(header)), default=0)
+    front, own, rest = prompt.rpartition(header[start:])  # of the turn that the model goes on with
+    steering = rest.lstrip("\n")
+    own += rest[: len(rest) - len(steering)]
+    if front == header[:start]:
+        front, own = "", front + own
+    pieces, at = [], 0
+    for found in _TEMPLATE.finditer(front):
+        pieces += [("steering", front[at : found.start()]), ("template", found[0])]
+        at = found.end()
+    pieces += [("steering", front[at:]), ("template", own), ("steering", steering)]
     return [(kind, text) for kind, text in pieces if text]
 
 

@@ -112,5 +112,23 @@ def test_search(text: str, found: bool, ascii_only: bool) -> None:
     assert Search(text).finds(1, line(value, ensure_ascii=ascii_only)) is found
 
 
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_words_are_found_whatever_stands_between_them(ascii_only: bool) -> None:
+    between = {
+        " ": True,
+        "\n": True,
+        "\t \r\n": True,
+        "\u00a0": True,
+        "\u3000": True,
+        " and ": False,
+        "": False,
+        "n": False,
+    }
+    for space, found in between.items():
+        value = line({"instruction": f"Why SNOW{space}falls on roads?", "output": "So."}, ensure_ascii=ascii_only)
+        assert Search("snow falls").finds(1, value) is found, repr(space)
+        assert Search("falls on roads").finds(1, value), repr(space)
+
+
 def test_a_huge_line_has_one_constant() -> None:
     assert pages.LONGEST == reading.LONGEST

@@ -126,13 +126,26 @@ def test_a_browser_that_goes_away_frees_the_servers_slot(fake: FakeOllama, tmp_p
     fake.wait_until(lambda: writing[-1].cancelled)
 
 
-def test_a_prompt_is_told_in_its_parts() -> None:
-    bare = "<|im_start|>user\n"
-    assert parts(bare, bare) == [("template", bare)]
-    system = "<|im_start|>system\nScrivi.<|im_end|>\n<|im_start|>user\nCome"
-    assert parts(system, bare) == [
-        ("template", "<|im_start|>system\n"),
-        ("steering", "Scrivi."),
-        ("template", "<|im_end|>\n<|im_start|>user\n"),
-        ("steering", "Come"),
-    ]
+@pytest.mark.parametrize(
+    ("bare", "prompt"),
+    [
+        ("<|im_start|>user\n", "[<|im_start|>user\n]"),
+        ("<|im_start|>user\n", "[<|im_start|>user]italian: Come"),
+        ("<|im_start|>user\n", "[<|im_start|>system\n]Scrivi.[<|im_end|>\n][<|im_start|>user\n]Come"),
+        (
+            "<|im_start|>system\nYou.<|im_end|>\n<|im_start|>user\n",
+            "[<|im_start|>system\nYou.<|im_end|>\n<|im_start|>user\n]Come",
+        ),
+        (
+            "<|im_start|>system\nYou.<|im_end|>\n<|im_start|>user\n",
+            "[<|im_start|>system\n]Tu.[<|im_end|>\n][<|im_start|>user\n]",
+        ),
+        ("<|h|>user<|/h|>\n\n", "[<|h|>system<|/h|>\n\n]users like it[<|e|><|h|>user][<|/h|>\n\n]Come"),
+        ("### User:\n", "[### User:\n]Come"),
+        ("### User:\n", "Scrivi.\n[### User:\n]Come"),
+    ],
+)
+def test_a_prompt_is_told_in_its_parts(bare: str, prompt: str) -> None:
+    """What is of the template stands in brackets."""
+    told = parts(prompt.replace("[", "").replace("]", ""), bare)
+    assert "".join(f"[{text}]" if kind == "template" else text for kind, text in told) == prompt
