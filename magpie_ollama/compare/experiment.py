@@ -40,9 +40,6 @@ from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.servers.base import Completion, Model, ServerChoice
 
 PROBE_TOKENS = 24
-LATER = {"digest", "temperature", "prompt_tokens", "worth"}
-"""Keys that files of earlier versions are without."""
-
 ATTEMPT_TOKENS = 70
 """Tokens of an attempt, for the estimate of the time: 50 to 90, measured in five languages on SmolLM2-135M."""
 

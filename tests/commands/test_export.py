@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -198,33 +199,32 @@ def lay(*rows: Any, path: str = "it.jsonl") -> Path:
     return Path(path)
 
 
-@pytest.mark.parametrize("rows", [MIXED, MIXED[::-1]], ids=["late", "first"])
-@pytest.mark.parametrize("where", ["auto", "key", "inline", "drop"])
-def test_reasoning_is_kept_in_every_form_with_one_set_of_keys(
-    run: Runner, own_folder: Path, rows: list[Any], where: str
-) -> None:
-    source = lay(*rows)
+def test_reasoning_is_kept_in_every_form_with_one_set_of_keys(run: Runner, own_folder: Path) -> None:
+    cases: list[tuple[str, str, str]] = []
     files: list[str] = []
-    forms = [form for form in SCHEMAS if where != "key" or form not in ("alpaca", "sharegpt")]
-    for form in forms:
-        done = run("export", source, "--to", form, "--reasoning", where)
-        assert done.code == 0, done.err
-        assert "note: The reasoning of 1 record is " in done.err
-        files += ["parquet", "it.parquet"] if form == "parquet" else ["json", f"it-{form}.jsonl"]
+    for where, (order, rows) in product(("auto", "key", "inline", "drop"), (("late", MIXED), ("first", MIXED[::-1]))):
+        source = lay(*rows, path=f"{order}-{where}.jsonl")
+        for form in [form for form in SCHEMAS if where != "key" or form not in ("alpaca", "sharegpt")]:
+            done = run("export", source, "--to", form, "--reasoning", where)
+            assert done.code == 0, done.err
+            assert "note: The reasoning of 1 record is " in done.err
+            parquet = form == "parquet"
+            files += ["parquet", f"{source.stem}.parquet"] if parquet else ["json", f"{source.stem}-{form}.jsonl"]
+            cases.append((order, where, form))
     command = [sys.executable, "-c", LOAD, str(own_folder / "cache"), *files]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    for form, line in zip(forms, loaded, strict=True):
+    for (order, where, form), line in zip(cases, loaded, strict=True):
         found = json.loads(line)["rows"]
-        assert len(found) == 4
+        assert len(found) == 4, (order, where, form)
         key = form not in ("alpaca", "sharegpt") and where in ("auto", "key")
         schema: Any = SCHEMAS[form]
         if key:
             schema = {name: [{**MESSAGE, "reasoning_content": str}] for name in schema}
-        assert all(has_schema(row, schema) for row in found), form
+        assert all(has_schema(row, schema) for row in found), (order, where, form)
         text = json.dumps(found)
         inline = where == "inline" or (where == "auto" and not key)
-        assert text.count("Mah.") == (where != "drop")
-        assert ("<think>\\nMah.\\n</think>\\n\\nIo." in text) == inline
+        assert text.count("Mah.") == (where != "drop"), (order, where, form)
+        assert ("<think>\\nMah.\\n</think>\\n\\nIo." in text) == inline, (order, where, form)
 
 
 def test_reasoning_that_comes_late_in_a_stream_is_no_silent_loss(
