@@ -24,13 +24,15 @@ from magpie_ollama.method.reasons import EXPLANATIONS, Reason, Stage
 from magpie_ollama.method.steering import AUTO, default_steering
 from magpie_ollama.method.template import CONTROL, Template, leading_bos, load_preset, preset_for
 from magpie_ollama.records import KEPT, Message
-from magpie_ollama.run.choosing import AUTO_STEERINGS, PRIOR_ATTEMPTS
+from magpie_ollama.run.choosing import AUTO_STEERINGS
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.servers import registry
 from magpie_ollama.servers.base import Completion, Sampling, Watch
 
 PROBE_TOKENS = 24
 RESPONSES = 2
+PRIOR_ATTEMPTS = 0.5
+"""How many samples auto's expectation counts for: one sample says more of a model than another model does."""
 LONG_SECONDS = 20.0
 """A response that took longer is the only one that is measured."""
 

@@ -16,41 +16,41 @@ from magpie_ollama.method.reasons import Reason, Stage
 from magpie_ollama.records import DROPPED, KEPT, UNWANTED, Attempt
 
 AUTO_STEERINGS: Mapping[str, float] = {
-    "exemplar+opener": 0.7,
-    "exemplar": 0.5,
+    "exemplar+opener": 0.4,
+    "exemplar": 0.35,
     "system+opener": 0.25,
-    "opener": 0.15,
-    "prefix+system": 0.1,
-    "system": 0.2,
-    "none": 0.2,
-    "prefix": 0.1,
+    "opener": 0.25,
+    "prefix+system": 0.2,
+    "system": 0.25,
+    "none": 0.25,
+    "prefix": 0.2,
 }
 """The steerings that auto tries, each with the share of useful instructions that it is expected to have before
 anything is measured: the order that they had on SmolLM2-135M in five languages (docs/steering.md), with a good
 chance left to those that need a better model."""
 
-PRIOR_ATTEMPTS = 0.5
-"""How many attempts the shipped expectation counts for. A steering works with a model or does not, and one attempt says
-more of it than another model does."""
+MODELS, WAYS, WARMTH, SINGLE = 1.5, 1.5, 1.0, 0.25
+"""How far what an arm keeps may lie from that expectation, before anything is measured: standard deviations, in
+log-odds, that all arms share, those of a steering, those of a temperature, and what an arm has of its own."""
 
 EARLIER_ATTEMPTS = 30.0
 """At most so many attempts do earlier measurements of a model and language count for: prompts and data change."""
 
 PRIOR_TOKENS = 60.0
-"""Expected tokens of an instruction, before any is written."""
+"""Expected tokens of an instruction, before any is written: as of one attempt."""
 
 KINSHIP = 0.3
-"""An attempt counts so much for the other temperatures of its steering."""
+"""What an attempt cost, and what it was worth, counts so much for the other temperatures of its steering."""
 
-HASTE = 5.0
-"""Each attempt counts for so many, in the draws only. Plain Thompson sampling (1.0) is made for the long run: it spends
-most of the first 200 attempts on finding out. A first attempt alone decides nothing, and counts for half as many."""
+HASTE = 8.0
+"""Each attempt counts for so many. Plain Thompson sampling (1.0) is made for the long run: it spends most of the first
+200 attempts on finding out."""
 
-MEMORY = 0.96
-"""What an arm's evidence is worth after one more attempt with it: the last 25 or so decide, and an arm that dries
+MEMORY = 0.95
+"""What an arm's evidence is worth after one more attempt with it: the last 20 or so decide, and an arm that dries
 up is left. What is not drawn does not fade: to find out once more costs as much as the first time."""
 
-FLOOR = 0.02
+FLOOR = 0.015
 """Share of the draws that goes to an arm at random, so that none that yields is shut out for ever."""
 
 PROMPT_TOKEN = 0.2
@@ -59,13 +59,16 @@ PROMPT_TOKEN = 0.2
 ALIKE = 3.0
 """So many kept instructions of its own say as much of the worth of an arm's as those of all arms do."""
 
-SAMENESS = 0.05
+SAMENESS = 0.1
 """What a steering makes looks alike: it counts for so much less where all of the last ``LATELY`` attempts had it. So
 steerings that are as good as each other take turns, and one that is clearly better does without them."""
 
 LATELY = 100
 
 SHARE_DRAWS = 100
+
+STEP, CLOSE = 2.0, 1e-6
+"""Newton's steps to the most plausible log-odds go so far at most, and end below this."""
 
 
 class Arm(NamedTuple):
@@ -158,7 +161,7 @@ class FixedSteering:
 
 
 class AutoSteering:
-    """Thompson sampling (Thompson 1933) on what is kept per token of work.
+    """Thompson sampling (Thompson 1933) on what is kept per token of work, over arms that tell of one another.
 
     An arm's value is worth / (record + (lost + prompt) / kept): ``kept`` is the chance that an attempt ends as a
     record, and ``worth`` the mean of those (see ``method.variety``); ``lost`` is what an attempt generates on the mean
@@ -166,7 +169,10 @@ class AutoSteering:
     ``record`` is the price of a kept record, instruction and response, and is that of all arms together: an arm whose
     records are short is no cheaper for it, since what is saved of them is missing from the corpus.
 
-    Of each arm, the chance is Beta distributed, and its losses are known up to the noise of so many draws.
+    The log-odds of the arms' chances are a Gaussian process over steerings and temperatures: an attempt tells of the
+    arms with the same steering, or the same temperature, too. What is drawn from is its Laplace approximation
+    (Rasmussen and Williams 2006, 3.4; for clicks Chapelle and Li 2011). Losses are known up to the noise of so many
+    draws.
     """
 
     def __init__(self, arms: Sequence[Arm], seed: int, earlier: Mapping[Arm, Tally] | None = None) -> None:
@@ -180,7 +186,10 @@ class AutoSteering:
         self._kinship = np.array(
             [[1.0 if one == arm else KINSHIP * (one.steering == arm.steering) for one in arms] for arm in arms]
         )
-        self._prior = PRIOR_ATTEMPTS * np.array([AUTO_STEERINGS.get(arm.steering, 0.3) for arm in arms])
+        expected = np.array([AUTO_STEERINGS.get(arm.steering, 0.3) for arm in arms])
+        self._prior = np.log(expected / (1 - expected))
+        self._odds = self._prior.copy()
+        self._precision = np.linalg.inv([[_covariance(one, arm) for one in arms] for arm in arms])
         self._lately: deque[str] = deque(maxlen=LATELY)
         self._since_shares = 0
         self._shares: dict[str, float] = {}
@@ -229,19 +238,36 @@ class AutoSteering:
         record, typical = (all_tokens + PRIOR_TOKENS) / (all_kept + 1), (all_worth + 1) / (all_kept + 1)
         attempts, kept, worth, _, lost, prompt = (self._kinship @ self._own).T
         failed = np.maximum(attempts - kept, 0.0)
-        haste = HASTE * attempts / (attempts + 1)
-        prior, prior_failed = self._prior, PRIOR_ATTEMPTS - self._prior
-        chance = draw.beta(haste * kept + prior + 0.01, haste * failed + prior_failed + 0.01, (draws, len(self._arms)))
+        chance = self._chances(draw, draws)
         # The mean of so many draws of a quantity about as wide as its mean (lengths are): a gamma variate.
-        shape = HASTE * (failed + prior_failed) + 1
-        losses = (lost + prior_failed * PRIOR_TOKENS) / (failed + prior_failed)
-        losses = losses * draw.gamma(shape, 1 / shape, (draws, len(self._arms)))
-        read = PROMPT_TOKEN * prompt / (attempts + PRIOR_ATTEMPTS)
+        shape = HASTE * failed + 2
+        losses = (lost + PRIOR_TOKENS) / (failed + 1) * draw.gamma(shape, 1 / shape, chance.shape)
+        read = PROMPT_TOKEN * prompt / (attempts + 1)
         worth = (worth + ALIKE * typical) / (kept + ALIKE)
         same = np.array([self._lately.count(arm.steering) for arm in self._arms]) / LATELY
         value = chance * worth * (1 - SAMENESS * same) / (chance * record + (1 - chance) * losses + read + 1)
         found: NDArray[np.intp] = value.argmax(axis=1)
         return found
+
+    def _chances(self, draw: np.random.Generator, draws: int) -> NDArray[np.float64]:
+        """Plausible chances that an attempt is kept: a row a draw, a column an arm."""
+        attempts, kept = HASTE * self._own[:, 0], HASTE * self._own[:, 1]
+        step = np.full_like(kept, STEP)
+        while np.abs(step).max() > CLOSE:
+            chance = 1 / (1 + np.exp(-self._odds))
+            precision = self._precision + np.diag(attempts * chance * (1 - chance))
+            slope = kept - attempts * chance - self._precision @ (self._odds - self._prior)
+            step = np.clip(np.linalg.solve(precision, slope), -STEP, STEP)
+            self._odds += step
+        noise = np.linalg.solve(np.linalg.cholesky(precision).T, draw.standard_normal((len(kept), draws)))
+        drawn: NDArray[np.float64] = 1 / (1 + np.exp(-(self._odds[:, None] + noise).T))
+        return drawn
+
+
+def _covariance(one: Arm, other: Arm) -> float:
+    same_steering, same_temperature = one.steering == other.steering, one.temperature == other.temperature
+    shared = MODELS**2 + WAYS**2 * same_steering + WARMTH**2 * same_temperature
+    return shared + SINGLE**2 * (one == other)
 
 
 def _arm(attempt: Attempt) -> Arm:
