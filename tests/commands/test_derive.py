@@ -56,7 +56,7 @@ def test_pairs_after_a_second_try(run: Runner, own_folder: Path) -> None:
 @pytest.mark.parametrize("to", ["kto", "dpo", "pairs"])
 def test_what_cannot_be_derived_is_said_with_the_next_command(run: Runner, own_folder: Path, to: str) -> None:
     corpus = make(run, "--keep-rejected", 0)
-    check_error(run("derive", corpus, "--to", to), 1, "No rejected responses lie beside", "the command that made en.jsonl")
+    check_error(run("derive", corpus, "--to", to), 1, "No rejected responses", "the command that made en.jsonl")
     rejections.path_beside(corpus).write_bytes(b'{"torn')
     check_error(run("derive", corpus, "--to", to), 1, "No response is in", "the command that made en.jsonl")
     check_error(run("derive", "-", "--to", to), 2, "stream", "name a file")
