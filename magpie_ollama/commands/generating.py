@@ -136,7 +136,7 @@ async def _opened(
             judging = Judging(judge, settings.parallel or USUAL, JudgingProgress(notices=progress.notices), "--judge")
             judgements = stack.enter_context(Judgements(corpus.path, judging.judge, judging.model))
             if not given["dry_run"]:
-                progress.enter("Proving the judge")
+                progress.enter("Proving the judge, once a model and language")
                 names, code = [name for name, _ in wanted], settings.language.code
                 await check_proven(judging, names, [code], progress.notices, given)
                 progress.enter("")

@@ -51,6 +51,8 @@ async def check_proven(
     from magpie_ollama.tagging.proof import check
 
     wanted = {*scales} & {*judging.proven_on}
+    if wanted and given["unproven"]:
+        notices.append(f"{judging.model} was not asked to prove that it can judge (--unproven).")
     if given["unproven"] or not wanted:
         return
     found = await judging.prove(dict.fromkeys(languages, ()), measurements.path(judging.loaded, "judge"))

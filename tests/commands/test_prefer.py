@@ -106,6 +106,7 @@ def test_another_judge_scores_anew_and_is_not_told_of_its_own_words(run: Runner)
         own = run(*asked, "-o", "a.jsonl")
         assert own.code == 0, own.err
         assert "writes:1b judges what it wrote itself" in own.err
+        assert "writes:1b was not asked to prove that it can judge" in own.err
         other = run(*asked, "--judge", "judges:8b", "-o", "b.jsonl")
         assert "judges what it wrote itself" not in other.err
         assert Counter(line["judge"] for line in records(SCORES)) == {"writes:1b": 12, "judges:8b": 12}
