@@ -62,7 +62,7 @@ class Browser:
             try:
                 if condition():
                     return
-            except WebDriverException:
+            except (WebDriverException, IndexError):
                 pass  # the page is being replaced
             assert time.monotonic() < end, self.driver.page_source[-3000:]
             time.sleep(0.02)
