@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from magpie_ollama.corpus.history import PastRun
 from magpie_ollama.curation.statistics import Statistics, Unit, bins
+from magpie_ollama.display import variety
 from magpie_ollama.method import languages
 from magpie_ollama.records import KEPT
 
@@ -29,6 +30,8 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
+    """Without bars, the note is all there is to tell."""
+
     title: str
     note: str
     bars: Sequence[Bar]
@@ -62,7 +65,8 @@ def of(found: Statistics, runs: Sequence[PastRun] = ()) -> list[Chart]:
     charts += [_ranked(name.capitalize(), counts) for name, counts in found.tags.items() if name != "judge"]
     turns = [(f"{count} {'turn' if count == 1 else 'turns'}", n) for count, n in sorted(found.turns.items())]
     charts.append(_in_order("Turns of the user", turns if len(turns) > 1 else [], ""))
-    return [chart for chart in charts if chart.bars]
+    various = [Chart("Variety of the instructions", told, ())] if (told := variety.told(found.variety)) else []
+    return [chart for chart in charts if chart.bars] + various
 
 
 def intervals(rows: Iterable[tuple[str, float, tuple[float, float], bool]]) -> list[Bar]:

@@ -60,6 +60,7 @@ def test_statistics_as_one_page(run: Runner) -> None:
     assert done.code == 0
     assert _Parsed(done.out).fetched == [] and "<b>" not in done.out
     assert done.out.count("<figure") >= 4 and "Italian" in done.out
+    assert "Variety of the instructions" in done.out and "as various as" in done.out
     assert "2 (66.7 %)" in done.out, "both between 0.3 and 0.4"
 
 
