@@ -253,7 +253,7 @@ def test_the_keywords_have_the_defaults_of_the_settings() -> None:
 def test_the_keywords_are_the_options_of_the_command(name: str) -> None:
     command = importlib.import_module(f"magpie_ollama.commands.{name}").command
     screen = {"as_json", "quiet", "no_progress", "dry_run", "sync", "debug", "only_instructions"}
-    screen |= {"total", "where", "judge", "prefer", "preview"}  # of judges, and of a look
+    screen |= {"total", "where", "judge", "unproven", "prefer", "preview"}  # of judges, and of a look
     options = {one.name for one in command.params if one.expose_value} - screen
     keywords = {{"n": "count"}.get(one, one) for one in signature(getattr(magpie_ollama, name)).parameters}
     assert keywords == options
