@@ -11,18 +11,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from magpie_ollama.api.making import aconverse as aconverse
+    from magpie_ollama.api.making import agenerate as agenerate
+    from magpie_ollama.api.making import arespond as arespond
+    from magpie_ollama.api.making import converse as converse
+    from magpie_ollama.api.making import generate as generate
+    from magpie_ollama.api.making import respond as respond
     from magpie_ollama.errors import MagpieError as MagpieError
     from magpie_ollama.records import Record as Record
-    from magpie_ollama.run.api import aconverse as aconverse
-    from magpie_ollama.run.api import agenerate as agenerate
-    from magpie_ollama.run.api import arespond as arespond
-    from magpie_ollama.run.api import converse as converse
-    from magpie_ollama.run.api import generate as generate
-    from magpie_ollama.run.api import respond as respond
 
 __all__ = ["MagpieError", "Record", "aconverse", "agenerate", "arespond", "converse", "generate", "respond"]
 
-_HOMES = dict.fromkeys(__all__, "run.api") | {"MagpieError": "errors", "Record": "records"}
+_HOMES = dict.fromkeys(__all__, "api.making") | {"MagpieError": "errors", "Record": "records"}
 
 
 def __dir__() -> list[str]:

@@ -20,16 +20,15 @@ from typing import Any
 import pytest
 from corpus.support import python
 from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply
+from run.support import read, until
 
 import magpie_ollama
 from magpie_ollama import MagpieError, Record, aconverse, agenerate, arespond, converse, generate, respond
+from magpie_ollama.api import making
 from magpie_ollama.asking.said import SETTINGS
 from magpie_ollama.corpus import Corpus
 from magpie_ollama.errors import ShortOfTarget, UsageError
 from magpie_ollama.method.topics import load
-from magpie_ollama.run import api
-
-from .support import read, until
 
 
 def test_an_iterator_of_records(tmp_path: Path) -> None:
@@ -198,10 +197,10 @@ def test_what_it_notes_is_a_warning(tmp_path: Path) -> None:
 def test_a_thread_that_is_amid_it_does_not_hinder_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def running() -> Iterator[None]:
         yield
-        api._close()  # as at the end of the process, while a daemon thread is here
+        making._close()  # as at the end of the process, while a daemon thread is here
 
     records = running()
-    monkeypatch.setattr(api, "_begun", {records})
+    monkeypatch.setattr(making, "_begun", {records})
     next(records)
     assert next(records, None) is None
 

@@ -17,6 +17,7 @@ from weakref import WeakSet
 from anyio import create_memory_object_stream
 from anyio.from_thread import start_blocking_portal
 
+from magpie_ollama.api.keywords import Conversing, File, Generating, Responding, choice_of, explicit
 from magpie_ollama.asking.said import Turns
 from magpie_ollama.asking.settings import settings_of
 from magpie_ollama.corpus import Corpus, MemoryCorpus
@@ -28,7 +29,6 @@ from magpie_ollama.records import Record
 from magpie_ollama.run import extending
 from magpie_ollama.run.answering import Job, answer_language, answer_steering, open_answering
 from magpie_ollama.run.asked import generating
-from magpie_ollama.run.keywords import Conversing, File, Generating, Responding, choice_of, explicit
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.run.session import Session, open_session
 
