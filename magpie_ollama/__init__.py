@@ -17,12 +17,30 @@ if TYPE_CHECKING:
     from magpie_ollama.api.making import converse as converse
     from magpie_ollama.api.making import generate as generate
     from magpie_ollama.api.making import respond as respond
+    from magpie_ollama.api.reading import read as read
+    from magpie_ollama.api.reading import to_dataset as to_dataset
     from magpie_ollama.errors import MagpieError as MagpieError
     from magpie_ollama.records import Record as Record
 
-__all__ = ["MagpieError", "Record", "aconverse", "agenerate", "arespond", "converse", "generate", "respond"]
+_HOMES = {
+    **dict.fromkeys(("aconverse", "agenerate", "arespond", "converse", "generate", "respond"), "api.making"),
+    **dict.fromkeys(("read", "to_dataset"), "api.reading"),
+    "MagpieError": "errors",
+    "Record": "records",
+}
 
-_HOMES = dict.fromkeys(__all__, "api.making") | {"MagpieError": "errors", "Record": "records"}
+__all__ = [
+    "MagpieError",
+    "Record",
+    "aconverse",
+    "agenerate",
+    "arespond",
+    "converse",
+    "generate",
+    "read",
+    "respond",
+    "to_dataset",
+]
 
 
 def __dir__() -> list[str]:

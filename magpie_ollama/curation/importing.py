@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, get_type_hints
 
@@ -29,7 +29,7 @@ EXPLANATIONS = {
 _NOTHING: dict[Any, Any] = {str: "", int: 0, float: 0.0}
 _OTHERS = {key: _NOTHING[kind] for key, kind in get_type_hints(Record).items() if kind in _NOTHING and key != "schema"}
 _OTHERS["server"] = IMPORT
-"""What another tool's record does not say; one of ours keeps its own. Its run is left behind with its corpus."""
+"""What another tool's record does not say; one of ours keeps its own."""
 
 _READ = {*FIRST, "model_name", *names.REASONING}
 """Keys that nothing is lost of, beside the columns that were read."""
@@ -57,21 +57,14 @@ class Importer:
         language = self._language(row)
         if language in EXPLANATIONS:
             return language
-        own = row.data if row.data.keys() >= set(FIRST) else {}
-        kept = {key: _like(default, own.get(key)) for key, default in _OTHERS.items()}
-        kept["confidence"] = row.confidence if own else 0.0
-        return Record(
-            **{
-                **kept,
-                "id": kept["id"] or new_id(),
-                "messages": [{"role": turn.role, "content": turn.text} for turn in row.said.turns],
-                "language": language,
-                "model": self.model or row.model,
-                "run": "",
-                "reasoning": row.said.reasoning,
-                "tags": tags(_judged(row)),
-                "created_at": kept["created_at"] or datetime.now(UTC).isoformat(timespec="seconds"),
-            }
+        found = as_record(row)
+        return replace(
+            found,
+            id=found.id or new_id(),
+            language=language,
+            model=self.model or found.model,
+            run="",
+            created_at=found.created_at or datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
     def take_note(self, row: Row, keys: Collection[str] = KEYS) -> None:
@@ -101,6 +94,22 @@ class Importer:
         if check(row.instruction, named) is Verdict.NO:
             return "wrong_language"
         return "response_wrong_language" if check(row.response, named) is Verdict.NO else named
+
+
+def as_record(row: Row) -> Record:
+    """What a row says, with "" and 0 for the rest. Where nobody answers, or the answer is labelled as one that is not
+    wanted, the messages are those up to the last question."""
+    own = row.data if row.data.keys() >= set(FIRST) else {}
+    kept = {key: _like(default, own.get(key)) for key, default in _OTHERS.items()}
+    given = {
+        "messages": [{"role": turn.role, "content": turn.text} for turn in row.said.turns or row.said.asked],
+        "language": language_code(row.text("language")) or row.text("language"),
+        "model": row.model,
+        "confidence": row.confidence if own else 0.0,
+        "reasoning": row.said.reasoning,
+        "tags": tags(_judged(row)),
+    }
+    return Record(**{**kept, **given})
 
 
 def _judged(row: Row) -> dict[str, str]:
