@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from magpie_ollama.api.making import respond as respond
     from magpie_ollama.api.reading import read as read
     from magpie_ollama.api.reading import to_dataset as to_dataset
+    from magpie_ollama.api.tagging import atag as atag
+    from magpie_ollama.api.tagging import tag as tag
     from magpie_ollama.errors import MagpieError as MagpieError
     from magpie_ollama.records import Record as Record
 
 _HOMES = {
     **dict.fromkeys(("aconverse", "agenerate", "arespond", "converse", "generate", "respond"), "api.making"),
     **dict.fromkeys(("read", "to_dataset"), "api.reading"),
+    **dict.fromkeys(("atag", "tag"), "api.tagging"),
     "MagpieError": "errors",
     "Record": "records",
 }
@@ -35,10 +38,12 @@ __all__ = [
     "aconverse",
     "agenerate",
     "arespond",
+    "atag",
     "converse",
     "generate",
     "read",
     "respond",
+    "tag",
     "to_dataset",
 ]
 

@@ -3,7 +3,7 @@ that are settings have their defaults and words in ``asking.said``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
@@ -24,6 +24,9 @@ class Said(NamedTuple):
 
 File = str | Path | None
 
+STEERINGS = "prefix,system,system+opener,exemplar,exemplar+opener"
+"""Those that ``compare`` measures if it is not told."""
+
 _NUMBERS = {
     "n": Setting("n", "", 20, "Records to make.", 1),
     "num_ctx": Setting("num_ctx", "", None, "Context in tokens; the server's.", 256),
@@ -33,19 +36,28 @@ _NUMBERS = {
 _KNOWN = {**BY_NAME, **_NUMBERS}
 
 
-class Common(TypedDict, total=False):
-    """What ``generate``, ``respond`` and ``converse`` take."""
+class Serving(TypedDict, total=False):
+    """Which server and model."""
 
-    output: Annotated[File, Said(None, "The corpus, a JSONL file; without one, records are yielded alone.")]
     model: Annotated[str, Said("", "The model's name on the server; the only one there is.")]
     server: Annotated[str, Said("auto", "Kind of server: auto, ollama, openai, embedded.")]
     host: Annotated[str, Said("", "Address of the server; OLLAMA_HOST for Ollama.")]
     model_path: Annotated[File, Said(None, "A GGUF file for the embedded engine.")]
-    template: Annotated[str, Said("", "A preset or TOML file instead of the model's own chat template.")]
     options: Annotated[Mapping[str, Any] | None, Said(None, "Further ones of the server by their own names.")]
     num_ctx: int | None
     keep_alive: Annotated[str | int, Said("", "How long Ollama keeps the model after a request: 5m, -1.")]
     pull: Annotated[bool, Said(False, "Fetch the model into Ollama if it is not there.")]
+    parallel: int
+
+
+class Templated(Serving, total=False):
+    template: Annotated[str, Said("", "A preset or TOML file instead of the model's own chat template.")]
+
+
+class Common(Templated, total=False):
+    """What ``generate``, ``respond`` and ``converse`` take."""
+
+    output: Annotated[File, Said(None, "The corpus, a JSONL file; without one, records are yielded alone.")]
     system: str
     response_temperature: float
     response_top_p: float
@@ -57,7 +69,6 @@ class Common(TypedDict, total=False):
     keep_truncated: bool
     keep_rejected: int
     seed: int | None
-    parallel: int
 
 
 class Asking(Common, total=False):
@@ -116,6 +127,31 @@ class Conversing(Asking, OfAFile, total=False):
     openers: Annotated[bool, Said(False, "Begin the user's turns by the language's words for going on.")]
 
 
+class Tagging(Serving, total=False):
+    output: Annotated[File, Said(None, "The tagged file, a new one, written at the end.")]
+    in_place: Annotated[bool, Said(False, "Replace ``file`` at the end; the old one is kept as FILE.bak.")]
+    force: Annotated[bool, Said(False, "Replace the file of ``output``.")]
+    skip_bad: Annotated[bool, Said(False, "Pass over lines that are no records.")]
+    add: Annotated[Sequence[str], Said((), "Judge these too: language, intent, knowledge, other_categories.")]
+    explain: Annotated[bool, Said(False, "Have the judge give a reason, kept in FILE.magpie/tags.jsonl.")]
+    guard: Annotated[str, Said("", "A guard model of the same server that tells the safety.")]
+    reward: Annotated[str, Said("", "A reward model that scores the response (vLLM's /score).")]
+    reward_host: Annotated[str, Said("", "Its server's address; the same.")]
+    unproven: Annotated[bool, Said(False, "Take the judge's word without the proof.")]
+
+
+class Comparing(Templated, total=False):
+    steering: Annotated[str, Said(STEERINGS, "Steerings, separated by commas; auto is one too.")]
+    output: Annotated[str, Said("compare", "NAME.jsonl, where every instruction is written and found again.")]
+    language_file: Annotated[File, Said(None, "A language of your own (a TOML file).")]
+    with_responses: Annotated[bool, Said(False, "Ask for the responses of useful instructions too.")]
+    temperature: Annotated[str, Said("", "Of instructions; 1.0; several, separated by commas, are cells each.")]
+    system: str
+    exemplars: int
+    max_instruction_tokens: int
+    seed: int | None
+
+
 def explicit(keywords: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A function whose ``**given`` are these ``keywords`` shows each of them in its signature and its help, takes no
     other, and is given all: those that the caller leaves out with their defaults. A number that is none, or out of
@@ -169,7 +205,7 @@ def choice_of(given: Mapping[str, Any]) -> ServerChoice:
         given["host"],
         given["model"],
         Path(given["model_path"]) if given["model_path"] else None,
-        given["template"],
+        given.get("template", ""),
         {**(given["options"] or {}), **more},
         given["pull"],
     )

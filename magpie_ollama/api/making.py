@@ -121,21 +121,21 @@ async def _records(
             job = asyncio.create_task(session.generate(give.send))
             job.add_done_callback(lambda _: give.close())
             try:
-                told = _warn(notices, told)
+                told = warn(notices, told)
                 async for record in made:
-                    told = _warn(notices, told)
+                    told = warn(notices, told)
                     yield record
                 await job
             finally:
                 job.cancel()
                 await asyncio.gather(job, return_exceptions=True)
-                _warn(notices, told)
+                warn(notices, told)
 
 
 _begun: WeakSet[Generator[Record, None, None]] = WeakSet()
 
 
-def _without_async(make: Callable[P, AsyncGenerator[Record, None]]) -> Callable[P, Generator[Record, None, None]]:
+def without_async(make: Callable[P, AsyncGenerator[Record, None]]) -> Callable[P, Generator[Record, None, None]]:
     @functools.wraps(make)
     def iterate(*args: P.args, **given: P.kwargs) -> Generator[Record, None, None]:
         records = _iterate(make(*args, **given))
@@ -149,9 +149,9 @@ def _without_async(make: Callable[P, AsyncGenerator[Record, None]]) -> Callable[
     return iterate
 
 
-generate = _without_async(agenerate)
-respond = _without_async(arespond)
-converse = _without_async(aconverse)
+generate = without_async(agenerate)
+respond = without_async(arespond)
+converse = without_async(aconverse)
 """``agenerate``, ``arespond`` and ``aconverse`` without async, in a notebook too: the work goes on in a thread of its
 own while you iterate.
 
@@ -199,7 +199,7 @@ def _iterate(records: AsyncGenerator[Record, None]) -> Generator[Record, None, N
             portal.call(end, job)
 
 
-def _warn(notices: list[str], told: int) -> int:
+def warn(notices: list[str], told: int) -> int:
     """Those behind the first ``told``. Returns how many there are."""
     for notice in notices[told:]:
         warnings.warn(notice, stacklevel=3)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +10,24 @@ import click
 import msgspec
 from rich.text import Text
 
-from magpie_ollama.asking.opening import ENGLISH
+from magpie_ollama.api.tagging import IN_FLIGHT, check_asked, judge_of, proofs_of, untagged
 from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.judging import unproven_option
 from magpie_ollama.commands.options import OutputPath, model_options, option, output_options, parallel, server_choice
-from magpie_ollama.corpus.reading import Row, Rows, free_name, is_stream
-from magpie_ollama.corpus.rewriting import Output, check_new, in_place, new_file, same_file
-from magpie_ollama.curation.provenance import Operation, carrying, note
+from magpie_ollama.curation.tagged import write_tagged
 from magpie_ollama.display import consoles, ending, live
 from magpie_ollama.display.judging import proof_lines, show_tags, showing
 from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.display.words import counted
-from magpie_ollama.errors import INTERRUPTED, CorpusError, UsageError
-from magpie_ollama.run import measurements
+from magpie_ollama.errors import INTERRUPTED, UsageError
 from magpie_ollama.run.interrupts import on_interrupt, run
 from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.tagging import scales
 from magpie_ollama.tagging.judgements import Judgements
-from magpie_ollama.tagging.judging import Judging, JudgingProgress, open_judge
-from magpie_ollama.tagging.planted import MOST_GOOD
+from magpie_ollama.tagging.judging import Judging, JudgingProgress
 from magpie_ollama.tagging.proof import Proofs, check
 
 STREAM = Path("-")
-
-IN_FLIGHT = 4
 
 
 @click.command(cls=Command, examples=("tag it.jsonl --in-place", "tag it.jsonl -m qwen2.5:7b -o tagged.jsonl"))
@@ -77,15 +67,7 @@ def command(file: Path, **given: Any) -> int:
     output: Path | None = given["output"]
     if (output is None) != given["in_place"]:
         raise UsageError("Say where the tagged records go", "add either -o FILE or --in-place")
-    if given["reward_host"] and not given["reward"]:
-        raise UsageError("--reward-host is for a reward model", "name it: --reward MODEL")
-    if is_stream(file):
-        raise UsageError("Tag reads its file more than once, and stdin or a pipe can be read once", "give it a file")
-    if output is not None and output != STREAM:
-        if same_file(output, file):
-            raise UsageError(f"{output} is the input itself", "change it with --in-place, which keeps the old one")
-        check_new(output, given["force"])  # now, and not after hours
-    Rows(file)  # is it there, and of the right kind
+    check_asked(file, output, given)
     return run(_tag(file, server_choice(given), given))
 
 
@@ -93,13 +75,11 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
     console = consoles.stderr()
     mode = live.mode(console, quiet=given["quiet"], plain=given["no_progress"])
     progress = JudgingProgress()
-    wanted = (("explanation",) if given["explain"] else ()) + given["add"]
-    words = tuple(key for key in scales.WORDS if key in wanted)
-    parallel = given["parallel"] or IN_FLIGHT
-    reward = choice.beside(given["reward"], "openai", given["reward_host"]) if given["reward"] else None
-    opening = open_judge(choice, parallel, progress, words, "language" in given["add"], given["guard"], reward)
+    opening = judge_of(choice, given, progress)
     async with showing(progress, console, mode), opening as judging:
-        proofs = await _proofs(file, judging, progress, given)
+        proofs = await proofs_of(file, judging, given)
+        progress.notices += proof_lines(proofs)
+        check(judging.model, proofs, "--unproven")
 
         def stop() -> None:
             judging.stop()
@@ -108,7 +88,7 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
 
         with Judgements(file, judging.judge, judging.model) as judgements, on_interrupt(stop):
             try:
-                await judging.run(lambda: _untagged(file, given["skip_bad"]), judgements)
+                await judging.run(lambda: untagged(file, given["skip_bad"]), judgements)
             except asyncio.CancelledError:
                 if not judging.stopped:
                     raise
@@ -120,36 +100,6 @@ async def _tag(file: Path, choice: ServerChoice, given: dict[str, Any]) -> int:
         return INTERRUPTED
     _finish(file, judgements, judging, progress, given, proofs)
     return 0
-
-
-async def _proofs(file: Path, judging: Judging, progress: JudgingProgress, given: dict[str, Any]) -> Proofs:
-    """The judge's proofs, each told as a notice. Raises ServerError where it does not hold."""
-    spoken: dict[str, list[tuple[str, str]]] = {}
-    answers = False
-    for row in _untagged(file, given["skip_bad"]):
-        answers = answers or bool(row.response.strip())
-        own = spoken.setdefault(row.text("language") or ENGLISH, [])
-        if len(own) < MOST_GOOD:
-            own.append((row.instruction, row.response))
-    if spoken and not answers and "language" in given["add"]:
-        write = shlex.join(["magpie-ollama", "respond", str(file), "-o", str(free_name(file, "answered"))])
-        raise CorpusError(
-            f"No record of {file} has a response whose language could be judged",
-            f"have them written first: {write}; or leave --add language out",
-        )
-    if given["unproven"]:
-        return {}
-    proofs = await judging.prove(spoken, measurements.path(judging.loaded, "judge"))
-    progress.notices += proof_lines(proofs)
-    check(judging.model, proofs, "--unproven")
-    return proofs
-
-
-def _untagged(file: Path, skip_bad: bool) -> Iterator[Row]:
-    """The rows, of which none has tags that would be lost."""
-    for row in Rows(file, skip_bad=skip_bad):
-        scales.check_no_other_tags(row, file)
-        yield row
 
 
 def _finish(
@@ -164,29 +114,9 @@ def _finish(
     model = judging.model
     output: Path | None = given["output"]
     quiet = given["quiet"]
-    keys = (*scales.KEYS, *(key for key in judging.more if key == "language"))
-    counts: dict[str, Counter[str]] = {key: Counter() for key in keys}
-    with (
-        nullcontext() if output is None else carrying(file, output) as carrier,
-        _target(file, given) as target,  # the outer one: nothing takes its name where there were no rows
-        reading_rows(file, skip_bad=given["skip_bad"], quiet=quiet or output == STREAM) as rows,
-    ):
-        changed, runs, example = False, set(), None
-        for row in rows:
-            runs.add(row.text("run"))
-            tags = judgements.tags(scales.key(row)) or scales.unjudged(model, judging.more)
-            line = scales.tagged(row, tags)
-            target.write(line)
-            changed = changed or line is not row.line
-            for key in keys:
-                counts[key][tags[key] or "unjudged"] += 1
-            example = example or (row.instruction, ", ".join(f"{key} {tags[key]}" for key in scales.KEYS if tags[key]))
-        target.unchanged = given["in_place"] and not changed
-        done = Operation.now("tag", f"--model {model}", rows.count, rows.count, {})
-        if carrier is not None:
-            carrier.take(runs, done)
-    if target.backup:
-        note(file, done)
+    reading = reading_rows(file, skip_bad=given["skip_bad"], quiet=quiet or output == STREAM)
+    written = write_tagged(file, output, reading, judgements, judging.more, force=given["force"])
+    counts, example = written.counts, written.example
     unjudged = counts["quality"]["unjudged"]
     if unjudged and not quiet:
         again = "" if given["in_place"] or output == STREAM else ", with --force,"
@@ -196,7 +126,7 @@ def _finish(
         facts = {
             "input": str(file),
             "output": str(output or file),
-            "backup": str(target.backup or ""),
+            "backup": str(written.backup or ""),
             "judge": model,
             "judged": progress.judged,
             "unjudged": unjudged,
@@ -210,7 +140,7 @@ def _finish(
         console = consoles.stderr() if output == STREAM else consoles.stdout()
         show_tags(counts, progress, model, console)
         if output is None:
-            change = f"tagged; what it was is kept as {target.backup}" if target.backup else "as it was"
+            change = f"tagged; what it was is kept as {written.backup}" if written.backup else "as it was"
             consoles.say(console, Text(f"{file} is {change}."))
         elif output != STREAM:
             consoles.say(console, Text(f"Written to {output}."))
@@ -219,7 +149,3 @@ def _finish(
             good = str(there.with_name(f"{there.stem}.good.jsonl"))
             words = ("filter", str(there), "--tag", "quality=good,excellent", "-o", good)
             ending.show(consoles.stderr(), example, *words)
-
-
-def _target(file: Path, given: dict[str, Any]) -> AbstractContextManager[Output]:
-    return in_place(file) if given["in_place"] else new_file(given["output"], force=given["force"])

@@ -23,7 +23,18 @@ from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply
 from run.support import read, until
 
 import magpie_ollama
-from magpie_ollama import MagpieError, Record, aconverse, agenerate, arespond, converse, generate, respond
+from magpie_ollama import (
+    MagpieError,
+    Record,
+    aconverse,
+    agenerate,
+    arespond,
+    atag,
+    converse,
+    generate,
+    respond,
+    tag,
+)
 from magpie_ollama.api import making
 from magpie_ollama.asking.said import SETTINGS
 from magpie_ollama.corpus import Corpus
@@ -227,7 +238,7 @@ def test_a_number_out_of_range_is_refused_at_once(call: Any, given: dict[str, An
     assert name in caught.value.remedy
 
 
-@pytest.mark.parametrize("call", [generate, agenerate, respond, arespond, converse, aconverse])
+@pytest.mark.parametrize("call", [generate, agenerate, respond, arespond, converse, aconverse, tag, atag])
 def test_help_shows_each_keyword_with_its_words(call: Any) -> None:
     told = render_doc(call, renderer=plaintext)
     assert f"\n{call.__name__}(" in told
@@ -248,11 +259,12 @@ def test_the_keywords_have_the_defaults_of_the_settings() -> None:
     assert {name: keywords.get(name, "missing") for name in settings} == settings
 
 
-@pytest.mark.parametrize("name", ["generate", "respond", "converse"])
+@pytest.mark.parametrize("name", ["generate", "respond", "converse", "tag"])
 def test_the_keywords_are_the_options_of_the_command(name: str) -> None:
     command = importlib.import_module(f"magpie_ollama.commands.{name}").command
     screen = {"as_json", "quiet", "no_progress", "dry_run", "sync", "debug", "only_instructions"}
-    screen |= {"total", "where", "judge", "unproven", "prefer", "preview"}  # of judges, and of a look
+    screen |= {"total", "where", "judge", "prefer", "preview"}  # of judges, and of a look
+    screen |= {"unproven"} if name == "generate" else set()  # of its judge too
     options = {one.name for one in command.params if one.expose_value} - screen
     keywords = {{"n": "count"}.get(one, one) for one in signature(getattr(magpie_ollama, name)).parameters}
     assert keywords == options
