@@ -15,10 +15,7 @@ async def _always(draft: Draft) -> bool:
 
 
 async def attempt(
-    asker: Asker,
-    draft: Draft,
-    may_go_on: Callable[[Draft], Awaitable[bool]] = _always,
-    until: Stage | None = None,
+    asker: Asker, draft: Draft, may_go_on: Callable[[Draft], Awaitable[bool]] = _always, until: Stage | None = None
 ) -> str:
     """Has written what the draft lacks, or only what is of the stage ``until``. What became of it: ``KEPT``, the
     ``Reason`` of the turn that was rejected, or ``DROPPED`` where it may not go on, which is asked before each turn.

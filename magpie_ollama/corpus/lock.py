@@ -49,10 +49,7 @@ class CorpusLock:
         try:
             self._lock.acquire()
         except Timeout:
-            raise CorpusLocked(
-                self._holder(),
-                "wait until it is done, or write to another file with -o",
-            ) from None
+            raise CorpusLocked(self._holder(), "wait until it is done, or write to another file with -o") from None
         owner = {"pid": os.getpid(), "host": platform.node(), "started": datetime.now(UTC).isoformat()}
         with contextlib.suppress(OSError):  # a full disk must not keep anyone from reading what is there
             files.write(self._owner, json.dumps(owner).encode(), sync=False)

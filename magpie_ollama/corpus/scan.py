@@ -215,7 +215,6 @@ def _refusal(path: Path, contents: Contents, number: int, error: ValueError) -> 
     wrong = sniffing.fault(error) if isinstance(error, jsonlines.InvalidLineError) else str(error)
     if contents.records:
         return CorpusError(
-            f"Line {number} of {path} {wrong}",
-            f"mend or remove line {number}, or {_OTHER_FILE}; nothing was changed",
+            f"Line {number} of {path} {wrong}", f"mend or remove line {number}, or {_OTHER_FILE}; nothing was changed"
         )
     return NotACorpus(f"{path} is not a corpus: line {number} {wrong}", f"{_OTHER_FILE}; nothing was changed")

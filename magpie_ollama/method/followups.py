@@ -63,12 +63,7 @@ class Phrases:
 
 
 def screen_follow_up(
-    text: str,
-    rules: Rules,
-    steered: Steered,
-    phrases: Phrases,
-    confidence: float = 0.0,
-    own_confidence: float = 0.0,
+    text: str, rules: Rules, steered: Steered, phrases: Phrases, confidence: float = 0.0, own_confidence: float = 0.0
 ) -> Verdicts:
     """As ``screen_instruction``; ``steered`` has the conversation so far as its exemplars."""
     look = Look(text, rules=rules, steered=steered, confidence=confidence, own_confidence=own_confidence)

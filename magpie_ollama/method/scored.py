@@ -8,14 +8,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from magpie_ollama.method import identifier, segments
-from magpie_ollama.method.writing import (
-    ICELANDIC,
-    MISREAD,
-    NEIGHBOURS,
-    OWN_WORDS,
-    SCRIPTS,
-    letters_by_script,
-)
+from magpie_ollama.method.writing import ICELANDIC, MISREAD, NEIGHBOURS, OWN_WORDS, SCRIPTS, letters_by_script
 
 ACCEPTED: dict[str, frozenset[str]] = {
     "no": frozenset({"no", "nn"}),

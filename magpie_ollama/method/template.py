@@ -268,15 +268,11 @@ def _preset(data: dict[str, Any], path: Path) -> Preset:
     texts = {"bos": "", "default_system": "", "system": "", "system_in_user": "{system}\n\n{content}"} | data
     for key in ("bos", "default_system", "system", "system_in_user", "user", "assistant", "reply"):
         if not isinstance(texts.get(key), str):
-            raise UsageError(
-                f"{path}: the key {key!r} is missing or no text.",
-                as_in,
-            )
+            raise UsageError(f"{path}: the key {key!r} is missing or no text.", as_in)
     for key, place in _PLACES:
         if (texts[key] or key in ("user", "assistant")) and texts[key].count(place) != 1:
             raise UsageError(
-                f"{path}: {key!r} must have the place {place} exactly once, where those words stand.",
-                as_in,
+                f"{path}: {key!r} must have the place {place} exactly once, where those words stand.", as_in
             )
     matches = texts.get("matches", [])
     if not isinstance(matches, list) or not all(isinstance(pattern, str) for pattern in matches):

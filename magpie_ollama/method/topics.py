@@ -77,7 +77,7 @@ def mix(said: str) -> Mixture:
     said = said.strip()
     if said in prompts.names("mixtures"):
         return _mixture_file(prompts.folder("mixtures") / f"{said}.toml")
-    if said.endswith(".toml") and "," not in said and _is_mixture(Path(said)):
+    if said.endswith(".toml") and "," not in said and "weights" in prompts.read(Path(said)):
         return _mixture_file(Path(said))
     weights: dict[str, Any] = {}
     for part in filter(str.strip, said.split(",")) if said.strip(", ") else [said]:
@@ -140,10 +140,6 @@ def load_file(path: Path) -> Topic:
     if not voices:
         raise reading.wrong("en", "is missing: a topic needs the table of one language at least")
     return Topic(path.stem, reading.text(data, "category"), **rules, voices=voices)
-
-
-def _is_mixture(path: Path) -> bool:
-    return "weights" in prompts.read(path)
 
 
 def _mixture_file(path: Path) -> Mixture:

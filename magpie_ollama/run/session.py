@@ -166,7 +166,8 @@ class Session(Prepared):
             if run.kept >= run.target:  # also where the caller left with the last record in hand
                 status = self.at_target
             progress.notices += self.corpus.notices[self._told :]
-            run.update(funnel=progress.funnel.to_dict(), seconds=self._seconds(run))
+            seconds = round(float(run.manifest.get("seconds", 0.0)) + progress.seconds, 1)
+            run.update(funnel=progress.funnel.to_dict(), seconds=seconds)
             run.finish(status)
 
     def stop(self) -> int:
@@ -320,9 +321,6 @@ class Session(Prepared):
             "system_multi_turn": next((message["content"] for message in front), ""),
             "system": next((message["content"] for message in messages if message["role"] == "system"), ""),
         }
-
-    def _seconds(self, run: Run) -> float:
-        return round(float(run.manifest.get("seconds", 0.0)) + self.progress.seconds, 1)
 
 
 async def _holds(model: LoadedModel) -> bool:

@@ -184,7 +184,8 @@ class Connections:
                 on_line(tail)
 
     def unreadable(self, path: str, content: bytes, why: str = "") -> NotThisServer:
-        what = why or f"something that is no JSON object: {_start(content)}"
+        start = " ".join(content[:200].decode("utf-8", "replace").split())[:60]
+        what = why or f"something that is no JSON object: {start!r}"
         return NotThisServer(f"{self.base_url}{path} answered with {what}.", "check --host, OLLAMA_HOST and --server")
 
     async def close(self) -> None:
@@ -285,8 +286,3 @@ def _is_for_want_of_files(error: BaseException | None) -> bool:
 def _compressed_twice(response: httpx.Response) -> bool:
     """Once makes at most a thousand bytes of one, twice a million."""
     return "," in response.headers.get("Content-Encoding", "")
-
-
-def _start(content: bytes) -> str:
-    text = " ".join(content[:200].decode("utf-8", "replace").split())
-    return repr(text[:60])

@@ -128,7 +128,7 @@ class OpenAIServer(Server):
     async def describe(self, model: str) -> Model:
         entry = next((entry for entry in await self._listed() if entry.id == model), None)
         if entry is None:
-            raise self._missing(model)
+            raise ModelMissing(f"{self.address} has no model {model!r}.", "choose one of those it lists at /v1/models")
         properties = None
         if self._engine == "llama-server":
             path = f"/props?model={quote(model, safe='')}" if self._router else "/props"
@@ -315,9 +315,6 @@ class OpenAIServer(Server):
             if body is not None and (aloud or self._renders) and not ABSENT.search(error.cause):
                 raise RequestRefused(error.cause, error.remedy) from error
             return None
-
-    def _missing(self, model: str) -> ModelMissing:
-        return ModelMissing(f"{self.address} has no model {model!r}.", "choose one of those it lists at /v1/models")
 
     def _failure(self, status: int, failure: object) -> MagpieError:
         """The error that an HTTP status means, with what the server says of it, as text or as decoded JSON."""
