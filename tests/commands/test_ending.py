@@ -33,7 +33,7 @@ def test_from_the_first_record_to_the_trainer(run: Runner) -> None:
         assert made[0] == newest[0]["content"] and newest[1]["content"].startswith(made[1].rstrip("…"))
         assert then == ["view", "my set.jsonl"]
         assert run(*then).code == 0
-        made, then = ended(run("tag", "my set.jsonl", "--in-place", "--host", fake.url))
+        made, then = ended(run("tag", "my set.jsonl", "--in-place", "--unproven", "--host", fake.url))
     first = records("my set.jsonl")[0]
     assert made[0] == first["messages"][0]["content"]
     assert made[1].startswith(f"quality {first['tags']['quality']}, difficulty ")

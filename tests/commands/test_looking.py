@@ -359,7 +359,7 @@ def test_a_confidence_that_is_no_share_is_as_if_not_measured(run: Runner) -> Non
     write(*({"instruction": "Chi?", "output": "Io.", "confidence": value} for value in (10**400, 7, 1, 0.5)))
     told = json.loads(run("stats", FILE, "--json").out)
     assert told["languages"][0]["confidence"]["p5"] == 0.5
-    assert run("filter", FILE, "--min-confidence", "0.2").out.startswith("Kept 4 of 4 records.")
+    assert run("filter", FILE, "--min-confidence", "0.2").out.startswith("Would keep 4 of 4 records.")
 
 
 def test_a_table_is_refused_with_the_command_that_makes_lines_of_it(run: Runner, own_folder: Path) -> None:

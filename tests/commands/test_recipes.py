@@ -10,6 +10,7 @@ from pathlib import Path
 from fake_hub import FakeHub
 from fake_ollama import Ask, FakeOllama, Reply, default_script
 from fake_ollama.script import wanted_schema
+from tagging.oracle import Oracle
 
 from .support import Runner, records
 from .test_push import hub  # noqa: F401, a fixture
@@ -26,9 +27,14 @@ def commands(name: str) -> list[list[str]]:
     return [shlex.split(line) for line in re.findall("^    magpie-ollama (.+)$", page, re.MULTILINE)]
 
 
+ORACLE = Oracle("it")
+
+
 def judging(ask: Ask) -> Reply:
-    """Every third record is poor."""
+    """It sees the faults that are planted for its proof; and every third record is poor."""
     if ask.kind == "chat" and wanted_schema(ask.body) is not None:
+        if "very poor" in (told := ORACLE(ask)).text:
+            return told
         quality = ("poor", "good", "excellent")[len(str(ask.messages)) % 3]
         return Reply(json.dumps({"quality": quality, "difficulty": "easy", "category": "Math", "safety": "safe"}))
     return default_script(ask)
