@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from magpie_ollama.api.comparing import acompare as acompare
+    from magpie_ollama.api.comparing import compare as compare
     from magpie_ollama.api.making import aconverse as aconverse
     from magpie_ollama.api.making import agenerate as agenerate
     from magpie_ollama.api.making import arespond as arespond
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(("aconverse", "agenerate", "arespond", "converse", "generate", "respond"), "api.making"),
     **dict.fromkeys(("read", "to_dataset"), "api.reading"),
+    **dict.fromkeys(("acompare", "compare"), "api.comparing"),
     **dict.fromkeys(("atag", "tag"), "api.tagging"),
     "MagpieError": "errors",
     "Record": "records",
@@ -35,10 +38,12 @@ _HOMES = {
 __all__ = [
     "MagpieError",
     "Record",
+    "acompare",
     "aconverse",
     "agenerate",
     "arespond",
     "atag",
+    "compare",
     "converse",
     "generate",
     "read",

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Collection
 from dataclasses import asdict, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import click
@@ -17,9 +15,11 @@ from click.core import ParameterSource
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from magpie_ollama.api.comparing import SHARED, asked_of, listed, name_of, settings_for
+from magpie_ollama.api.keywords import STEERINGS
 from magpie_ollama.asking.opening import check_models, opened
 from magpie_ollama.asking.said import BY_NAME
-from magpie_ollama.asking.settings import HIDDEN, Settings, settings_of, without_secrets
+from magpie_ollama.asking.settings import HIDDEN, Settings, without_secrets
 from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.options import (
     in_flight,
@@ -31,28 +31,21 @@ from magpie_ollama.commands.options import (
     server_options,
     setting_options,
 )
-from magpie_ollama.compare.experiment import Asked, Experiment, Results, Tried, fingerprint
-from magpie_ollama.compare.findings import CellFigures, abilities, findings
+from magpie_ollama.comparison.experiment import Asked, Experiment, Results, Tried, fingerprint
+from magpie_ollama.comparison.findings import CellFigures, abilities, findings
 from magpie_ollama.display import consoles, live
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.findings import LEGEND, next_commands, so_far, table
 from magpie_ollama.display.words import counted, duration
 from magpie_ollama.errors import INTERRUPTED, MagpieError, UsageError
-from magpie_ollama.method import languages
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.screening import prepare
-from magpie_ollama.method.steering import parse_steering
 from magpie_ollama.records import MAX_SEED
 from magpie_ollama.run.interrupts import on_interrupt, run
-from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.prepared import Prepared
 from magpie_ollama.run.progress import Progress
 from magpie_ollama.servers import registry
 from magpie_ollama.web.comparing import page
-
-DEFAULT_STEERINGS = "prefix,system,system+opener,exemplar,exemplar+opener"
-SHARED = ("system", "exemplars", "max_instruction_tokens")
-"""The settings that all cells have in common, and the ``generate`` commands that come of them."""
 
 REFRESH_SECONDS = 0.5
 """Of the table, whose intervals cost up to 0.1 s."""
@@ -73,7 +66,7 @@ REFRESH_SECONDS = 0.5
 @option(
     "-s",
     "--steering",
-    default=DEFAULT_STEERINGS,
+    default=STEERINGS,
     envvar="MAGPIE_OLLAMA_COMPARE_STEERING",
     help="Steerings, separated by commas; auto is one too.",
 )
@@ -110,29 +103,16 @@ def command(**given: Any) -> int:
     -m may name several models, separated by commas. The same command again continues. What it finds
     is used by `generate --steering auto`.
     """
-    own = languages.given("", given["language_file"]) if given["language_file"] is not None else None
-    names = [] if own and not given["spoken"] else _list(given["spoken"], "-l")
-    spoken = [*map(languages.find, names), *([own] if own else [])]
-    asked = Asked(
-        list({language.code: language for language in spoken}.values()),
-        list(dict.fromkeys(parse_steering(steering) for steering in _list(given["steering"], "-s"))),
-        list(dict.fromkeys(_temperature(one) for one in _list(given["temperature"], "--temperature"))),
-        given["count"],
-        given["with_responses"],
-    )
-    server = replace(server_choice(given), model="")
-    said = {name: given[name] for name in (*SHARED, "seed")}
-    settings = settings_of(
-        server, asked.languages[0], asked.steerings[0], asked.attempts, said, given["parallel"] or USUAL
-    )
+    asked, own = asked_of(given["spoken"], given["count"], given)
+    settings = settings_for(server_choice(given), asked, given)
     context = click.get_current_context()
     if context.get_parameter_source("temperature") is not ParameterSource.DEFAULT:
         settings = replace(settings, temperatures=tuple(asked.temperatures))
     source = context.get_parameter_source("output")
-    name = given["output"] = _name(given["output"], chosen=source is not ParameterSource.DEFAULT)
+    name = given["output"] = name_of(given["output"], chosen=source is not ParameterSource.DEFAULT)
     if Path(f"{name}.html").exists() and not Path(f"{name}.jsonl").exists():
         raise UsageError(f"{name}.html is there already, and not from compare", "choose another -o, or remove it")
-    return run(_compare(settings, asked, own, _list(given["model"], "-m") or [""], given))
+    return run(_compare(settings, asked, own, listed(given["model"], "-m") or [""], given))
 
 
 async def _compare(
@@ -269,36 +249,8 @@ def _carried(given: dict[str, Any], server: str) -> list[str]:
     return words
 
 
-def _name(output: str, chosen: bool) -> str:
-    """What both files are called, without their ends. One that was ``chosen`` may be meant for the folder it names."""
-    name = output.removesuffix(".jsonl").removesuffix(".html")
-    if not name or output == "-":
-        instead = "give both files a name, for example -o compare; --json writes the figures to stdout"
-        raise UsageError(f"-o {quote(output)} names no file", instead)
-    meant = chosen and name == output and Path(name).is_dir()
-    if meant or name.endswith(("/", os.sep)) or Path(name).name in ("", ".."):
-        raise UsageError(f"{name} is a folder", f"name a file in it: -o {quote((Path(name) / 'compare').as_posix())}")
-    return name
-
-
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise MagpieError(f"{path} cannot be written: {error.strerror}.", "choose another place with -o") from error
-
-
-def _temperature(text: str) -> float:
-    try:
-        return float(BY_NAME["temperature"].check(float(text)))
-    except (ValueError, UsageError) as error:
-        raise UsageError(
-            f"--temperature {text!r:.20} is no number from 0 to 5.", "give for example --temperature 0.5,0.7,1.0"
-        ) from error
-
-
-def _list(text: str, name: str) -> list[str]:
-    values = [value.strip() for value in text.split(",") if value.strip()]
-    if not values and name != "-m":
-        raise UsageError(f"{name} is empty.", f"give {name} values separated by commas")
-    return values

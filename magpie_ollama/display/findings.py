@@ -10,8 +10,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from magpie_ollama.compare.experiment import Cell, Tried
-from magpie_ollama.compare.findings import CellFigures, best_of
+from magpie_ollama.comparison.experiment import Cell, Tried
+from magpie_ollama.comparison.findings import CellFigures, best_of
 from magpie_ollama.display import variety
 from magpie_ollama.display.words import duration, share
 from magpie_ollama.method import languages

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from magpie_ollama.compare.experiment import Cell, Tried, newest_rows
-from magpie_ollama.compare.findings import CellFigures, abilities, findings
+from magpie_ollama.comparison.experiment import Cell, Tried, newest_rows
+from magpie_ollama.comparison.findings import CellFigures, abilities, findings
 from magpie_ollama.corpus.reading import object_of
 from magpie_ollama.display import variety
 from magpie_ollama.display.findings import LEGEND

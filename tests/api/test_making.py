@@ -26,10 +26,12 @@ import magpie_ollama
 from magpie_ollama import (
     MagpieError,
     Record,
+    acompare,
     aconverse,
     agenerate,
     arespond,
     atag,
+    compare,
     converse,
     generate,
     respond,
@@ -238,11 +240,15 @@ def test_a_number_out_of_range_is_refused_at_once(call: Any, given: dict[str, An
     assert name in caught.value.remedy
 
 
-@pytest.mark.parametrize("call", [generate, agenerate, respond, arespond, converse, aconverse, tag, atag])
+@pytest.mark.parametrize(
+    "call", [generate, agenerate, respond, arespond, converse, aconverse, tag, atag, compare, acompare]
+)
 def test_help_shows_each_keyword_with_its_words(call: Any) -> None:
     told = render_doc(call, renderer=plaintext)
     assert f"\n{call.__name__}(" in told
-    assert ("AsyncGenerator[Record, None]" in told) is call.__name__.startswith("a")
+    given = "list[CellFigures]" if call in (compare, acompare) else "Generator[Record, None"
+    assert given in told
+    assert ("AsyncGenerator[Record, None]" in told) is (call.__name__.startswith("a") and call is not acompare)
     words = " ".join(told.split())
     for name, one in signature(call).parameters.items():
         assert one.kind is not one.VAR_KEYWORD
@@ -259,13 +265,14 @@ def test_the_keywords_have_the_defaults_of_the_settings() -> None:
     assert {name: keywords.get(name, "missing") for name in settings} == settings
 
 
-@pytest.mark.parametrize("name", ["generate", "respond", "converse", "tag"])
+@pytest.mark.parametrize("name", ["generate", "respond", "converse", "tag", "compare"])
 def test_the_keywords_are_the_options_of_the_command(name: str) -> None:
     command = importlib.import_module(f"magpie_ollama.commands.{name}").command
     screen = {"as_json", "quiet", "no_progress", "dry_run", "sync", "debug", "only_instructions"}
     screen |= {"total", "where", "judge", "prefer", "preview"}  # of judges, and of a look
     screen |= {"unproven"} if name == "generate" else set()  # of its judge too
     options = {one.name for one in command.params if one.expose_value} - screen
+    options = {{"spoken": "language"}.get(one, one) for one in options} if name == "compare" else options
     keywords = {{"n": "count"}.get(one, one) for one in signature(getattr(magpie_ollama, name)).parameters}
     assert keywords == options
 

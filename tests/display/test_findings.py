@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from magpie_ollama.compare.experiment import Cell, Tried
-from magpie_ollama.compare.findings import findings
+from magpie_ollama.comparison.experiment import Cell, Tried
+from magpie_ollama.comparison.findings import findings
 from magpie_ollama.display.findings import table
 
 

@@ -15,8 +15,8 @@ from run.support import settings
 
 from magpie_ollama.asking.opening import opened
 from magpie_ollama.asking.settings import Settings
-from magpie_ollama.compare.experiment import Asked, Cell, Experiment, Results, Tried, fingerprint
-from magpie_ollama.compare.findings import best_of, findings
+from magpie_ollama.comparison.experiment import Asked, Cell, Experiment, Results, Tried, fingerprint
+from magpie_ollama.comparison.findings import best_of, findings
 from magpie_ollama.corpus import runs
 from magpie_ollama.errors import CorpusError
 from magpie_ollama.method import languages

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from magpie_ollama.compare.experiment import Cell, Tried
-from magpie_ollama.compare.intervals import differs, interval, resampled_ratios, vocabulary_spread, wilson
+from magpie_ollama.comparison.experiment import Cell, Tried
+from magpie_ollama.comparison.intervals import differs, interval, resampled_ratios, vocabulary_spread, wilson
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.ability import Ability, ability

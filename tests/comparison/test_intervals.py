@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from magpie_ollama.compare.intervals import differs, interval, resampled_ratios, vocabulary_spread, wilson
+from magpie_ollama.comparison.intervals import differs, interval, resampled_ratios, vocabulary_spread, wilson
 from magpie_ollama.method import languages
 
 
