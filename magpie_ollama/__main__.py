@@ -193,6 +193,13 @@ def _run() -> int:
         _tell(f"error: {type(error).__name__}: {' '.join(str(error).split())}")
         _tell("   next: this is a bug; run the same command with --debug and report what it prints")
         return 1
+    finally:
+        if (plugins := sys.modules.get("magpie_ollama.plugins")) and (notices := plugins.notices()):
+            from magpie_ollama.display import consoles
+            from magpie_ollama.display.characters import inline
+
+            for notice in notices:
+                consoles.show_notice(consoles.stderr(), inline(notice))
 
 
 def _wants_files(error: BaseException | None) -> bool:

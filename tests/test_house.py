@@ -12,7 +12,7 @@ from magpie_ollama.servers import registry
 
 PACKAGE = Path(magpie_ollama.__file__).parent
 PAGE = Path(__file__).parent.parent / "docs" / "contributing.md"
-SHARED = {"errors", "loading", "records", "decoding", "prompts"}
+SHARED = {"errors", "loading", "plugins", "records", "decoding", "prompts"}
 """Modules that every room speaks in."""
 
 

@@ -61,7 +61,7 @@ def check(key: str, value: object, said: str) -> None:
         raise UsageError(
             f"{said} is to be a text, not {value!r:.60}", f"magpie-ollama config set {key} VALUE, or unset {key}"
         )
-    if key == "server" and value not in (kinds := [registry.AUTO, *registry.KINDS]):
+    if key == "server" and value not in (kinds := registry.names()):
         near = "".join(f" Did you mean {one}?" for one in get_close_matches(value, kinds, n=1))
         raise UsageError(f"{said} is no kind of server: {value!r}.{near}", f"choose one of {', '.join(kinds)}")
 

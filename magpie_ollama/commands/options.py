@@ -149,13 +149,22 @@ def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return decorated
 
 
+class _Kind(click.Choice[str]):
+    """Kinds of servers. Those of plugins are looked for where none of our own is named: --help is to be quick."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in self.choices or value not in registry.names():
+            return super().convert(value, param, ctx)
+        return value
+
+
 def model_options(auto: str) -> Callable[[F], F]:
     """Which server and model. ``auto`` tells the help what the command takes where --server says nothing."""
     return together(
         option("-m", "--model", default="", help="The model's name on the server. Default: the only one there is."),
         option(
             "--server",
-            type=click.Choice([registry.AUTO, *registry.KINDS]),
+            type=_Kind([registry.AUTO, *registry.KINDS]),
             default=registry.AUTO,
             help=f"Kind of server. auto: {auto}.",
         ),
@@ -190,7 +199,7 @@ def responder_options(command: F) -> F:
         option("--response-model", default="", help="Another model that writes the responses. Default: -m's."),
         option(
             "--response-server",
-            type=click.Choice([*registry.KINDS]),
+            type=_Kind([*registry.KINDS]),
             help="Its kind of server. Default: --server's.",
         ),
         option("--response-host", default="", help="Its server's address. Default: --host's, of the same kind."),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from magpie_ollama import plugins
 from magpie_ollama.method import grounding, turns, unseen, vocabulary
 from magpie_ollama.method.detection import Verdict, check, drifted
 from magpie_ollama.method.duplicates import DuplicateIndex, copies, echoes, normalise
@@ -216,6 +217,10 @@ def _is_not_grounded(look: Look) -> bool:
     return passage != "" and grounding.grounded(look.sample, f"{passage} {look.asked}") < grounding.FLOOR
 
 
+def _plugins_object(look: Look) -> bool:
+    return plugins.object_to(look.text, look.asked, look.rules.language.code)
+
+
 EXTRACTING = (
     Check(Reason.BROKEN_OFF, lambda look: look.finish not in ("stop", "length")),
     Check(Reason.EMPTY, lambda look: not any(map(str.isalnum, look.text))),
@@ -242,6 +247,7 @@ INSTRUCTIONS = (
     Check(Reason.DUPLICATE, lambda look: look.twin == "duplicate"),
     Check(Reason.NEAR_DUPLICATE, lambda look: look.twin == "near_duplicate"),
     Check(Reason.LOW_CONFIDENCE, lambda look: 0.0 < look.confidence < look.rules.min_confidence),
+    Check(Reason.PLUGIN, _plugins_object),
 )
 
 RESPONSES = (
@@ -263,6 +269,7 @@ RESPONSES = (
     Check(Reason.RESPONSE_NOT_GROUNDED, _is_not_grounded),
     Check(Reason.RESPONSE_WRONG_LANGUAGE, _in_another_language, DOUBLED, twice=True),
     Check(Reason.RESPONSE_INVENTED_WORDS, _is_invented, DOUBLED),
+    Check(Reason.RESPONSE_PLUGIN, _plugins_object),
 )
 
 CHECKS = (*EXTRACTING, *INSTRUCTIONS, *RESPONSES)

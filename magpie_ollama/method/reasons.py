@@ -67,6 +67,7 @@ class Reason(StrEnum):
         "the server gave no complete instruction, in several tries",
         "look into the server's log",
     )
+    PLUGIN = "plugin", _ASKED, "a plugin's check objected to the instruction", "look which one: it is told at the end"
     RESPONSE_EMPTY = "response_empty", _ANSWERED, "the response was empty"
     RESPONSE_ALL_REASONING = (
         "response_all_reasoning",
@@ -115,6 +116,12 @@ class Reason(StrEnum):
         _ANSWERED,
         "the response does not rest on its passage of the document: it has too few of its rarer words and numbers",
         "take a larger model, or give a --document that answers what is asked about it",
+    )
+    RESPONSE_PLUGIN = (
+        "response_plugin",
+        _ANSWERED,
+        "a plugin's check objected to the response",
+        "look which one: it is told at the end",
     )
     RESPONSE_TOO_LONG = (
         "response_prompt_too_long",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from magpie_ollama import plugins
 from magpie_ollama.method import unseen, vocabulary
 from magpie_ollama.method.checks import CHECKS, INSTRUCTIONS, QUOTE, RESPONSES, Check, Look, Pace, Verdicts, screened
 from magpie_ollama.method.checks import Rules as Rules
@@ -25,9 +26,10 @@ WAITING = 24
 
 
 def prepare(language: Language) -> str:
-    """Loads the voices' patterns, the language model and the list of words: for a thread, or the first text that is
+    """Loads the voices' patterns, plugins, the model and the list of words: for a thread, or the first text that is
     being written keeps all others waiting for two seconds. What cannot be checked for want of its data, or ``""``."""
     speaks_as_assistant("")
+    plugins.checks()
     check(language.system, language.code, scripts=language.scripts)
     if trouble := vocabulary.trouble(language.code):
         return (

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from magpie_ollama import prompts
+from magpie_ollama import plugins, prompts
 from magpie_ollama.errors import UsageError
 from magpie_ollama.method.languages import OPENER_KINDS, Exemplar, Language, Reading
 
@@ -94,9 +94,9 @@ def load(name: str, folder: Path = Path()) -> Topic:
     """The topic of that name, or of that TOML file, seen from ``folder``."""
     if name.endswith(".toml"):
         return load_file(folder / Path(name).expanduser())
-    known = prompts.names("topics")
-    if name in known:
-        return _shipped(name)
+    if (topic := shipped(name)) is not None:
+        return topic
+    known = [*prompts.names("topics"), *plugins.topic_files()]
     every = [*known, *prompts.names("mixtures")]
     near = difflib.get_close_matches(name.casefold(), every, n=4, cutoff=0.5)
     raise UsageError(
@@ -107,13 +107,17 @@ def load(name: str, folder: Path = Path()) -> Topic:
 
 
 def shipped(name: str) -> Topic | None:
-    """The package's topic that a record's ``topic`` names; None of any other, whose file nobody has."""
-    return _shipped(name) if name in prompts.names("topics") else None
+    """The topic of the package, or of a plugin, that a record's ``topic`` names; None of any other, whose file nobody
+    has."""
+    if name in prompts.names("topics"):
+        return _read(prompts.folder("topics") / f"{name}.toml")
+    path = plugins.topic_files().get(name) if name else None
+    return _read(path) if path else None
 
 
 @cache
-def _shipped(name: str) -> Topic:
-    return load_file(prompts.folder("topics") / f"{name}.toml")
+def _read(path: Path) -> Topic:
+    return load_file(path)
 
 
 def load_file(path: Path) -> Topic:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import cast
 
+from magpie_ollama import plugins
 from magpie_ollama.errors import UsageError
 from magpie_ollama.servers.base import Server
 
@@ -24,9 +25,26 @@ USUAL, STAND_IN = "ollama", "embedded"
 def kind(name: str) -> type[Server]:
     """Raises ``UsageError``."""
     if name not in KINDS:
-        raise UsageError(f"There is no kind of server {name!r}.", f"choose one of: {', '.join([AUTO, *KINDS])}")
+        return _plugin(name)
     module, _, found = KINDS[name].rpartition(".")
     return cast(type[Server], getattr(import_module(module), found))
+
+
+def _plugin(name: str) -> type[Server]:
+    if not (entry := plugins.named("servers").get(name)):
+        raise UsageError(f"There is no kind of server {name!r}.", f"choose one of: {', '.join(names())}")
+    try:
+        return cast(type[Server], entry.load())
+    except Exception as error:  # of any kind: it is another's code
+        raise UsageError(
+            f"The plugin of --server {name}, {entry.value}, cannot be loaded: {type(error).__name__}: {error!s:.200}",
+            "mend that package, or choose another --server",
+        ) from error
+
+
+def names() -> list[str]:
+    """What --server may say, plugins' kinds too: all installed packages are looked through for them."""
+    return [AUTO, *KINDS, *plugins.named("servers")]
 
 
 def kinds() -> list[type[Server]]:

@@ -98,7 +98,9 @@ LATER = {reason for reason in Reason if reason.stage is Stage.FOLLOW_UP}
 """See test_conversations."""
 
 ELSEWHERE = {Reason.DUPLICATE, Reason.NEAR_DUPLICATE, Reason.RESPONSE_NOT_GROUNDED}
-"""The first two are below, the last needs a document: tests/commands/test_voice.py."""
+ELSEWHERE |= {Reason.PLUGIN, Reason.RESPONSE_PLUGIN}
+"""The first two are below, the third needs a document: tests/commands/test_voice.py; the others a
+plugin: tests/commands/test_plugins.py."""
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - LATER - ELSEWHERE))
