@@ -53,7 +53,7 @@ def command(folder: Path, address: str, port: int, no_browser: bool, quiet: bool
     access = Access.to(address)
     listening = _listen(address, port)
     found = listening.getsockname()[1]
-    everywhere = address in ("0.0.0.0", "::")  # which nobody can open
+    everywhere = address in ("", "0.0.0.0", "::")  # which nobody can open
     shown = platform.node() if everywhere else f"[{address}]" if ":" in address else address
     url = f"http://{shown}:{found}/{opens}" + (f"?token={access.token}" if access.token else "")
     out = consoles.stdout()
@@ -81,10 +81,11 @@ def _listen(address: str, port: int) -> socket.socket:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind((address, tried))
             return made
-        except OSError as error:
+        except (OSError, TypeError, ValueError) as error:  # what can be no host's name at all is no OSError
             made.close()
-            if error.errno != errno.EADDRINUSE:
-                raise UsageError(f"{address}:{tried} cannot be listened on: {error.strerror}", _REMEDY) from error
+            if getattr(error, "errno", 0) != errno.EADDRINUSE:
+                why = getattr(error, "strerror", None) or "it is no address"
+                raise UsageError(f"{address}:{tried} cannot be listened on: {why}", _REMEDY) from error
     raise UsageError(f"The ports {port} to {tried} are all in use", "choose another --port")
 
 
