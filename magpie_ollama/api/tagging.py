@@ -26,7 +26,7 @@ from magpie_ollama.tagging import scales
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.judging import Judging, JudgingProgress, open_judge
 from magpie_ollama.tagging.planted import MOST_GOOD
-from magpie_ollama.tagging.proof import Proofs, check
+from magpie_ollama.tagging.proof import Proofs, check, in_short
 
 IN_FLIGHT = 4
 
@@ -115,7 +115,8 @@ async def _tagged(
 ) -> AsyncGenerator[Record, None]:
     progress, told = JudgingProgress(), 0
     async with judge_of(choice, given, progress) as judging:
-        check(judging.model, await proofs_of(file, judging, given), "unproven=True", "model")
+        proofs = await proofs_of(file, judging, given)
+        check(judging.model, proofs, "unproven=True", "model")
         with Judgements(file, judging.judge, judging.model) as judgements:
             rows, any_read = untagged(file, given["skip_bad"]), False
             while some := list(islice(rows, given["parallel"] or IN_FLIGHT)):
@@ -128,7 +129,7 @@ async def _tagged(
                 raise NotACorpus(f"{file} holds no records", "make some with `magpie-ollama generate`")
     if output is not None or given["in_place"]:
         reading = nullcontext(Rows(file, skip_bad=given["skip_bad"]))
-        write_tagged(file, output, reading, judgements, judging.more, force=given["force"])
+        write_tagged(file, output, reading, judgements, judging.more, in_short(proofs), force=given["force"])
 
 
 def _record(row: Row, judgement: scales.Judgement) -> Record:

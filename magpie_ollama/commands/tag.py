@@ -25,7 +25,7 @@ from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.tagging import scales
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.judging import Judging, JudgingProgress
-from magpie_ollama.tagging.proof import Proofs, check
+from magpie_ollama.tagging.proof import Proofs, check, in_short
 
 STREAM = Path("-")
 
@@ -115,7 +115,7 @@ def _finish(
     output: Path | None = given["output"]
     quiet = given["quiet"]
     reading = reading_rows(file, skip_bad=given["skip_bad"], quiet=quiet or output == STREAM)
-    written = write_tagged(file, output, reading, judgements, judging.more, force=given["force"])
+    written = write_tagged(file, output, reading, judgements, judging.more, in_short(proofs), force=given["force"])
     counts, example = written.counts, written.example
     unjudged = counts["quality"]["unjudged"]
     if unjudged and not quiet:

@@ -31,11 +31,13 @@ def write_tagged(
     reading: AbstractContextManager[Rows],
     judgements: Judgements,
     more: Collection[str],
+    proof: str,
     *,
     force: bool,
 ) -> Written:
     """Writes the rows of ``file``, which ``reading`` gives, with their ``judgements``: to ``output``, without one in
-    place. ``more`` is what the judge was asked besides. Raises MagpieError."""
+    place. ``more`` is what the judge was asked besides, ``proof`` what it was worth, for the file's story. Raises
+    MagpieError."""
     keys = (*scales.KEYS, *(key for key in more if key == "language"))
     counts: dict[str, Counter[str]] = {key: Counter() for key in keys}
     with (
@@ -54,7 +56,7 @@ def write_tagged(
                 counts[key][tags[key] or "unjudged"] += 1
             example = example or (row.instruction, ", ".join(f"{key} {tags[key]}" for key in scales.KEYS if tags[key]))
         target.unchanged = output is None and not changed
-        done = Operation.now("tag", f"--model {judgements.model}", rows.count, rows.count, {})
+        done = Operation.now("tag", f"--model {judgements.model} ({proof})", rows.count, rows.count, {})
         if carrier is not None:
             carrier.take(runs, done)
     if target.backup:

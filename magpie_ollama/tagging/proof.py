@@ -170,6 +170,12 @@ def check(model: str, proofs: Proofs, go_on: str, option: str = "-m") -> None:
         )
 
 
+def in_short(proofs: Proofs) -> str:
+    """For the story of a file: "AUC quality en 0.93, safety en 0.96"; "unproven" where there is no proof."""
+    told = [f"{scale} {code} {one.auc:.2f}" for code, scales in proofs.items() for scale, one in scales.items()]
+    return f"AUC {', '.join(told)}" if told else "unproven"
+
+
 def _read(path: Path) -> Proofs:
     try:
         return decode(files.read(path), Proofs)

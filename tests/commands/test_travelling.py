@@ -65,6 +65,7 @@ def test_manifests_judgements_and_operations_travel(run: Runner, corpus: Path, c
     told = stats(run)
     assert told["runs"][0]["kept"] == 6 and told["runs"][0]["there"] == told["records"]
     assert [one["command"] for one in told["operations"]] == ["tag", command]
+    assert told["operations"][0]["rules"] == "--model smollm2:135m (unproven)"
     assert (told["operations"][1]["read"], told["operations"][1]["kept"]) == (6, told["records"])
     assert told["operations"][1]["rules"] == RULES[command]
     assert f"{command} {RULES[command]}: {told['records']} of 6" in " ".join(run("stats", NEW).out.split())

@@ -17,7 +17,7 @@ from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.tagging import scoring
 from magpie_ollama.tagging.judging import JudgingProgress, open_judge
 from magpie_ollama.tagging.planted import ANSWER, GOOD, LANGUAGE, Shown, planted
-from magpie_ollama.tagging.proof import Proofs, auc, check, interval, measured, prove
+from magpie_ollama.tagging.proof import Proofs, auc, check, in_short, interval, measured, prove
 
 SPOKEN: dict[str, list[tuple[str, str]]] = {"en": [], "ja": []}
 
@@ -58,6 +58,7 @@ def test_an_oracle_is_accepted_by_each_kind_and_language(tmp_path: Path) -> None
             assert proofs[code][scale].auc == 1
         assert proofs[code]["safety"].auc == 1
     check("oracle", proofs, "--unproven")
+    assert "quality en 1.00" in in_short(proofs)
 
 
 def test_an_oracle_of_another_server_is_accepted(tmp_path: Path) -> None:
