@@ -32,7 +32,7 @@ LONGEST = 64 * 2**20
 IMPORT = "import"
 """The ``server`` of a record that another tool made."""
 
-_FORMS = "give a JSONL file with messages, conversations, instruction and output, or prompt and completion"
+FORMS = "give a JSONL file with messages, conversations, instruction and output, or prompt and completion"
 
 _STEP = 2**20
 """Bytes between two reports of the progress."""
@@ -52,11 +52,8 @@ _REMEDIES = {
     '[print(json.dumps(row, default=str)) for row in p.read_table(sys.argv[1]).to_pylist()]" {path} > {new}',
     "UTF-16 text, not UTF-8": "convert it: iconv -f UTF-16 -t UTF-8 {path} > {new}",
     "UTF-32 text, not UTF-8": "convert it: iconv -f UTF-32 -t UTF-8 {path} > {new}",
-    **{
-        f"UTF-16 text without a mark ({order}-endian), not UTF-8": f"convert it: iconv -f UTF-16{end} -t UTF-8 "
-        "{path} > {new}"
-        for order, end in (("little", "LE"), ("big", "BE"))
-    },
+    "UTF-16 text without a mark (little-endian), not UTF-8": "convert it: iconv -f UTF-16LE -t UTF-8 {path} > {new}",
+    "UTF-16 text without a mark (big-endian), not UTF-8": "convert it: iconv -f UTF-16BE -t UTF-8 {path} > {new}",
     sniffing.NOT_UTF8: "convert it, if it is in Windows' code page of Western Europe (else name its own): "
     "iconv -f CP1252 -t UTF-8 {path} > {new}",
 }
@@ -244,7 +241,7 @@ class Rows:
             if kind := sniffing.kind(head) or sniffing.layout(head):
                 return NotACorpus(f"{self.path} is {kind}", _remedy(self.path, kind))
         cause = f"{self.path} holds no instruction data: line {number} {wrong}"
-        return NotACorpus(cause, _remedy(self.path, misfit) if misfit else _FORMS)
+        return NotACorpus(cause, _remedy(self.path, misfit) if misfit else FORMS)
 
     def _foreign(self, value: dict[str, Any]) -> CorpusError:
         """What to say of an object that is no record."""
@@ -258,7 +255,7 @@ class Rows:
         if key := shapes.around(value):
             return NotACorpus(cause, _unwrapped(self.path, key))
         guess = shapes.guess(value) or "instruction=question,response=answer"
-        return NotACorpus(cause, f"{_FORMS}; or name its columns to `export` or `import`: --columns {_quote(guess)}")
+        return NotACorpus(cause, f"{FORMS}; or name its columns to `export` or `import`: --columns {_quote(guess)}")
 
 
 class _Source:

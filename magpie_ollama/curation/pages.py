@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import jsonlines
 
 from magpie_ollama.corpus import lines, names, shapes, sniffing
-from magpie_ollama.corpus.reading import LONGEST, object_of
+from magpie_ollama.corpus.reading import FORMS, LONGEST, object_of
 from magpie_ollama.errors import NotACorpus
 
 BLOCK = 4 * 2**20
@@ -207,10 +207,7 @@ def check(lines: Lines, path: Path) -> None:
         if not found.wrong:
             return
         wrong = f"line {found.number} {found.wrong}" if wrong == "it is empty" else wrong
-    raise NotACorpus(
-        f"{path} holds no instruction data: {wrong}",
-        "give a JSONL file with messages, conversations, instruction and output, or prompt and completion",
-    )
+    raise NotACorpus(f"{path} holds no instruction data: {wrong}", FORMS)
 
 
 MEASURES = ("confidence", "known_words", "response_known_words")

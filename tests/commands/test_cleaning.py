@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from commands.support import Runner, check_error, process, records
-from corpus.support import record, without_privileges
+from corpus.support import record
 
 from magpie_ollama.corpus import Corpus, lines
 from magpie_ollama.method import languages
@@ -371,34 +371,6 @@ def test_a_pipe_is_refused_where_stdin_is(run: Runner, args: list[str]) -> None:
     os.mkfifo("pipe")
     check_error(run("filter", "pipe", *args), 2, "a pipe")
     assert [path.name for path in Path().iterdir()] == ["pipe"]
-
-
-READERS = {"stats": [], "view": [], "sample": [], "export": [], "import": ["-o", "new.jsonl"], **COMMANDS}
-
-
-@posix
-@pytest.mark.parametrize("command", READERS)
-def test_files_that_may_not_be_looked_at(run: Runner, own_folder: Path, command: str) -> None:
-    shut = own_folder / "shut"
-    shut.mkdir()
-    write({"instruction": "Chi sei?"}, path=shut / "it.jsonl")
-    shut.chmod(0o000)
-    with without_privileges(shut):
-        done = run(command, shut / "it.jsonl", *READERS[command])
-    shut.chmod(0o700)
-    check_error(done, 2, "it.jsonl cannot be read: Permission denied", "check its rights")
-    check_error(run(command, "n" * 300, *READERS[command]), 2, "cannot be read: File name too long", "check its name")
-
-
-@posix
-@pytest.mark.parametrize("command", ["dedup", "export", "sample"])
-def test_outputs_that_may_not_be_looked_at(run: Runner, corpus: Path, own_folder: Path, command: str) -> None:
-    shut = own_folder / "shut"
-    shut.mkdir(mode=0o000)
-    with without_privileges(shut):
-        done = run(command, corpus, "-o", shut / "new.jsonl")
-    shut.chmod(0o700)
-    check_error(done, 2, "new.jsonl cannot be used: Permission denied", "-o")
 
 
 def test_from_stdin_to_stdout(corpus: Path) -> None:
