@@ -39,6 +39,7 @@ SORTS = {
     "confidence": "least confident first",
     "known_words": "fewest known words first",
     "response_known_words": "fewest known words in the response",
+    "quality": "worst judged first",
 }
 STATES = {
     "": "all",

@@ -35,6 +35,9 @@ FACETS = (
 )
 """By which records are chosen: keys of theirs with few values, and those of their tags."""
 
+QUALITIES = ("very poor", "poor", "average", "good", "excellent")
+_QUALITY = FACETS.index("tags.quality")
+
 _FORMAT = 1
 _BATCH = 2000
 _ENDS = 2**16
@@ -146,13 +149,17 @@ class Index:
             return every, counts
 
     def order(self, mask: Array, by: str) -> Array:
-        """The entries of a mask: by a measure, the lowest first and those without it last; "newest" first; else as they
-        stand."""
+        """The entries of a mask: by a measure or the "quality" that a judge saw, the lowest first and those without it
+        last; "newest" first; else as they stand."""
         entries = np.flatnonzero(mask)
         with self._lock:
             if by in MEASURES:
                 values = self._view(self._measures[MEASURES.index(by)])[entries]
                 return entries[np.argsort(np.where(values > 0, values, np.inf), kind="stable")]
+            if by == "quality":
+                known = self._values[_QUALITY]  # in the order of their codes
+                ranks = np.array([(*QUALITIES, value).index(value) for value in known])
+                return entries[np.argsort(ranks[self._view(self._codes[_QUALITY])[entries]], kind="stable")]
             return entries[::-1] if by == "newest" else entries
 
     def search(self, order: Array, start: int, text: str, want: int, seconds: float) -> tuple[list[int], int]:

@@ -29,6 +29,7 @@ def corpus(tmp_path: Path) -> Path:
         {"id": "d", "language": "ar", "steering": "none", "confidence": 0.0},
     ]
     made[2]["tags"] = {"quality": "poor", "judge": "m"}
+    made[1]["tags"] = {"quality": "excellent", "judge": "m"}
     write(path, *made)
     return path
 
@@ -53,6 +54,7 @@ def test_records_are_chosen_ordered_and_searched(corpus: Path) -> None:
         assert shown(client, "?language=nowhere") == []
         assert shown(client, "?sort=confidence") == ["b", "c", "a", "d"], "what was not measured comes last"
         assert shown(client, "?sort=newest") == ["d", "c", "b", "a"]
+        assert shown(client, "?sort=quality") == ["c", "b", "a", "d"], "what nobody judged comes last"
         assert shown(client, "?q=DOMANDA+2") == ["c"]
         assert shown(client, "?q=domanda&sort=confidence&language=it") == ["b", "a"]
         assert shown(client, "?at=3") == ["d"]
