@@ -4,8 +4,7 @@
     python benchmarks/picture.py --seconds 25 -- -l en -n 20 --server embedded --seed 42
 
 Runs ``magpie-ollama generate`` with what stands behind ``--`` in a terminal of its own, and writes docs/live.svg after
-so many seconds and docs/record.svg, one record as ``sample`` shows it, at the run's end. pyte is the terminal, Rich
-draws the SVG.
+so many seconds and docs/record.svg at its end, with a record in short. pyte is the terminal, Rich draws the SVG.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import sys
 import tempfile
 import termios
 import time
+from itertools import groupby
 from pathlib import Path
 
 import pyte
@@ -42,6 +42,7 @@ class Terminal:
         self.screen = pyte.Screen(COLUMNS, LINES)
         self._stream = pyte.ByteStream(self.screen)
         self._command = words
+        self._folder = f"{folder}/"
         self._child, self._fd = pty.fork()
         if not self._child:
             os.chdir(folder)
@@ -81,12 +82,15 @@ class Terminal:
 
     def _row(self, number: int) -> Text:
         line, text = self.screen.buffer[number], Text()
-        for column in range(COLUMNS):
-            cell = line[column]
-            colour = COLOURS.get(cell.fg, f"#{cell.fg}" if re.fullmatch("[0-9a-f]{6}", cell.fg) else cell.fg)
-            text.append(cell.data, Style(color=colour, bold=cell.bold, italic=cell.italics))
+        for style, cells in groupby((line[column] for column in range(COLUMNS)), _style):
+            text.append("".join(cell.data for cell in cells).replace(self._folder, ""), style)
         text.rstrip()
         return text
+
+
+def _style(cell: pyte.screens.Char) -> Style:
+    colour = COLOURS.get(cell.fg, f"#{cell.fg}" if re.fullmatch("[0-9a-f]{6}", cell.fg) else cell.fg)
+    return Style(color=colour, bold=cell.bold, italic=cell.italics)
 
 
 def main() -> None:
@@ -99,10 +103,7 @@ def main() -> None:
         run.watch(chosen.seconds)
         run.save(DOCS / "live.svg")
         run.watch()
-        (corpus,) = Path(folder).glob("*.jsonl")
-        shown = Terminal(Path(folder), ["sample", corpus.name, "-n", "1", "--seed", "1"])
-        shown.watch()
-        shown.save(DOCS / "record.svg")
+        run.save(DOCS / "record.svg")
 
 
 if __name__ == "__main__":
