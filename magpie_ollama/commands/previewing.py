@@ -62,7 +62,7 @@ def _seconds(progress: Progress, target: int) -> float:
 
 def _estimate(progress: Progress, target: int) -> str:
     if not progress.kept_here:
-        return "Not one pair passed: no run would do better."
+        return f"Not one pair passed of {counted(progress.attempts_here, 'attempt')}."
     told = f"{counted(progress.kept_here, 'record')} in {counted(progress.attempts_here, 'attempt')}"
     took = duration(_seconds(progress, target))
     return f"Without --preview, {counted(target, 'record')} take about {took}: a rough estimate, from {told}."

@@ -66,7 +66,7 @@ def test_three_pairs_and_how_long_a_run_would_take(run: Runner) -> None:
 def test_a_model_that_makes_nothing_is_seen_soon(run: Runner) -> None:
     with FakeOllama(script=lambda ask: Reply("")) as fake:
         done = run("generate", "--preview", "--host", fake.url)
-        assert done.code == 4 and "Not one pair passed" in done.err
+        assert done.code == 4 and "Not one pair passed of 30 attempts" in done.err
         assert "after 30 attempts" in done.err
 
 
