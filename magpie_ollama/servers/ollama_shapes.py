@@ -97,6 +97,7 @@ class Shown(Struct):
     parameters: str | None = None
     template: str | None = None
     modelfile: str | None = None
+    details: Details | None = None
     capabilities: list[str] | None = None
     model_info: dict[str, object] | None = None
 

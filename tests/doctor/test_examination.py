@@ -375,6 +375,14 @@ def test_a_model_that_is_unloaded_at_once() -> None:
     assert (memory.verdict, "keep_alive=5m" in memory.remedy) == ("warning", True)
 
 
+def test_a_model_that_is_listed_by_the_name_of_its_weights() -> None:
+    with FakeOllama(
+        models=[FakeModel("m:1b", base_model()), FakeModel("mine:1b", base_model(), made_of="m:1b")]
+    ) as fake:
+        found = diagnose(fake, model="mine:1b")
+    assert (of(found, "memory").verdict, of(found, "context").text) == ("ok", "4,096 tokens")
+
+
 def test_little_context() -> None:
     with FakeOllama(models=[FakeModel("m:1b", base_model())]) as fake:
         context = of(diagnose(fake, options={"num_ctx": 1024}), "context")

@@ -18,7 +18,8 @@ class FakeModel:
     `adds_bos` says that the server puts a BOS token in front of a raw prompt by itself. `context` is what
     the model was trained with. A model without "completion" among its capabilities only embeds. `on_gpu` is the share
     of its memory that is a GPU's. `renderer` is one that no server here knows. `bare`: the weights bring no template,
-    and the Modelfile names none: the new engine takes ChatML.
+    and the Modelfile names none: the new engine takes ChatML. `made_of` is the model whose weights it has, and whose
+    runner: /api/ps lists that one alone (seen with 0.17.4).
     """
 
     name: str = "smollm2:135m"
@@ -36,6 +37,7 @@ class FakeModel:
     on_gpu: float = 0.0
     renderer: str = ""
     bare: bool = False
+    made_of: str = ""
 
     def __post_init__(self) -> None:
         if ":" not in self.name.rpartition("/")[2]:

@@ -272,15 +272,16 @@ class FakeOllama(FakeServer):
         """The context of the loaded model, which a changed runner option loads anew."""
         context = min(int(job.options.get("num_ctx") or self.default_context), job.model.context)
         runner = (context, *(job.options.get(name) for name in RUNNER[1:]))
-        state = self._loaded.get(job.model.name)
+        listed = job.model.made_of or job.model.name
+        state = self._loaded.get(listed)
         if state is None or state.runner != runner:
             self.loads += 1
             self.reloads += state is not None
             job.load_duration = 600_000_000
-            others = [name for name in self._loaded if name != job.model.name]
+            others = [name for name in self._loaded if name != listed]
             for name in others[: max(0, len(others) + 1 - self.holds)] if self.holds else ():
                 del self._loaded[name]
-            state = self._loaded[job.model.name] = Loaded(runner, context, time.monotonic() + 300)
+            state = self._loaded[listed] = Loaded(runner, context, time.monotonic() + 300)
         if keep is not None:
             state.keep = keep if keep >= 0 else 1e8
         state.expires = time.monotonic() + state.keep  # each request begins the time anew
