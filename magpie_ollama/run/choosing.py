@@ -4,7 +4,7 @@ running."""
 from __future__ import annotations
 
 import operator
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
@@ -29,7 +29,7 @@ AUTO_STEERINGS: Mapping[str, float] = {
 anything is measured: the order that they had on SmolLM2-135M in five languages (docs/steering.md), with a good
 chance left to those that need a better model."""
 
-MODELS, WAYS, WARMTH, SINGLE = 1.5, 1.5, 1.0, 0.25
+MODELS, WAYS, WARMTH, SINGLE = 1.5, 1.5, 1.0, 0.5
 """How far what an arm keeps may lie from that expectation, before anything is measured: standard deviations, in
 log-odds, that all arms share, those of a steering, those of a temperature, and what an arm has of its own."""
 
@@ -42,16 +42,13 @@ PRIOR_TOKENS = 60.0
 KINSHIP = 0.3
 """What an attempt cost, and what it was worth, counts so much for the other temperatures of its steering."""
 
-HASTE = 8.0
-"""Each attempt counts for so many. Plain Thompson sampling (1.0) is made for the long run: it spends most of the first
-200 attempts on finding out."""
+DRAWS = 12
+"""An arm's value is the mean of so many draws. With one, which is Thompson sampling, most of the first 200 attempts go
+to finding out; with very many, nothing is tried that is not expected to be the best, and early failures decide."""
 
 MEMORY = 0.95
 """What an arm's evidence is worth after one more attempt with it: the last 20 or so decide, and an arm that dries
 up is left. What is not drawn does not fade: to find out once more costs as much as the first time."""
-
-FLOOR = 0.015
-"""Share of the draws that goes to an arm at random, so that none that yields is shut out for ever."""
 
 PROMPT_TOKEN = 0.2
 """The work of reading one token of a prompt, in generated ones: a server reads many at once."""
@@ -59,13 +56,14 @@ PROMPT_TOKEN = 0.2
 ALIKE = 3.0
 """So many kept instructions of its own say as much of the worth of an arm's as those of all arms do."""
 
-SAMENESS = 0.1
-"""What a steering makes looks alike: it counts for so much less where all of the last ``LATELY`` attempts had it. So
-steerings that are as good as each other take turns, and one that is clearly better does without them."""
+NEAR = 0.15
+"""An arm whose value is less than this part below the best can hardly be told from it in 20 attempts. What one
+steering makes looks alike, so such steerings take turns, by the last ``LATELY`` attempts."""
 
 LATELY = 100
 
-SHARE_DRAWS = 100
+PLAIN = {"system": 2, "none": 2}
+"""So many turns these have for one of the others: with the least of ours in front, the model writes most as itself."""
 
 STEP, CLOSE = 2.0, 1e-6
 """Newton's steps to the most plausible log-odds go so far at most, and end below this."""
@@ -144,7 +142,7 @@ class Steerings(Protocol):
     def learn(self, attempt: Attempt) -> None: ...
 
     def shares(self) -> dict[str, float]:
-        """The share of the coming draws that each arm would get now, by its name; {} where there is no choice."""
+        """The share of the last attempts that each arm had, by its name; {} where there is no choice."""
 
 
 class FixedSteering:
@@ -161,7 +159,8 @@ class FixedSteering:
 
 
 class AutoSteering:
-    """Thompson sampling (Thompson 1933) on what is kept per token of work, over arms that tell of one another.
+    """The arm that keeps most per token of work, by the mean of a few draws, over arms that tell of one another; those
+    that are near it take turns. One draw were Thompson sampling (Thompson 1933).
 
     An arm's value is worth / (record + (lost + prompt) / kept): ``kept`` is the chance that an attempt ends as a
     record, and ``worth`` the mean of those (see ``method.variety``); ``lost`` is what an attempt generates on the mean
@@ -171,8 +170,7 @@ class AutoSteering:
 
     The log-odds of the arms' chances are a Gaussian process over steerings and temperatures: an attempt tells of the
     arms with the same steering, or the same temperature, too. What is drawn from is its Laplace approximation
-    (Rasmussen and Williams 2006, 3.4; for clicks Chapelle and Li 2011). Losses are known up to the noise of so many
-    draws.
+    (Rasmussen and Williams 2006, 3.4; for clicks Chapelle and Li 2011).
     """
 
     def __init__(self, arms: Sequence[Arm], seed: int, earlier: Mapping[Arm, Tally] | None = None) -> None:
@@ -190,19 +188,18 @@ class AutoSteering:
         self._prior = np.log(expected / (1 - expected))
         self._odds = self._prior.copy()
         self._precision = np.linalg.inv([[_covariance(one, arm) for one in arms] for arm in arms])
-        self._lately: deque[str] = deque(maxlen=LATELY)
-        self._since_shares = 0
-        self._shares: dict[str, float] = {}
+        self._lately: deque[Arm] = deque(maxlen=LATELY)
 
     def choose(self) -> Arm:
-        if self._draw.random() < FLOOR:
-            return self._arms[int(self._draw.integers(len(self._arms)))]
-        return self._arms[int(self._best(self._draw, 1)[0])]
+        value = self._expected()
+        had = Counter(arm.steering for arm in self._lately)
+        turns = np.array([had[arm.steering] / LATELY / PLAIN.get(arm.steering, 1) for arm in self._arms])
+        best = value.max()
+        return self._arms[int(np.where(value >= (1 - NEAR) * best, value / best - turns, -np.inf).argmax())]
 
     def learn(self, attempt: Attempt) -> None:
         if self._count(attempt):
             self._made[self._arms.index(_arm(attempt))] += _values(Tally.of(attempt))
-            self._since_shares += 1
 
     def recall(self, attempts: Iterable[Attempt]) -> None:
         """Learns from the attempts that a run made in an earlier process."""
@@ -210,12 +207,7 @@ class AutoSteering:
             self._count(attempt)
 
     def shares(self) -> dict[str, float]:
-        if self._since_shares >= 8 or not self._shares:
-            self._since_shares = 0
-            # Its own generator: looking at the shares must not change the draws.
-            draws = np.bincount(self._best(np.random.default_rng(0), SHARE_DRAWS), minlength=len(self._arms))
-            self._shares = {str(arm): float(n) / SHARE_DRAWS for arm, n in zip(self._arms, draws, strict=True)}
-        return self._shares
+        return {str(arm): n / len(self._lately) for arm, n in Counter(self._lately).items()}
 
     def tallies(self) -> dict[Arm, Tally]:
         """What each arm has come to in this process."""
@@ -226,32 +218,28 @@ class AutoSteering:
         arm = _arm(attempt)
         if attempt.outcome == DROPPED or arm not in self._arms:
             return False
-        self._lately.append(arm.steering)
+        self._lately.append(arm)
         own = self._own[self._arms.index(arm)]
         own *= MEMORY
         own += _values(Tally.of(attempt))
         return True
 
-    def _best(self, draw: np.random.Generator, draws: int) -> NDArray[np.intp]:
-        """The places of the best arms by so many draws."""
+    def _expected(self) -> NDArray[np.float64]:
+        """What each arm keeps per token of work: the mean of ``DRAWS`` plausible values."""
         _, all_kept, all_worth, all_tokens, _, _ = self._own.sum(axis=0)
         record, typical = (all_tokens + PRIOR_TOKENS) / (all_kept + 1), (all_worth + 1) / (all_kept + 1)
         attempts, kept, worth, _, lost, prompt = (self._kinship @ self._own).T
-        failed = np.maximum(attempts - kept, 0.0)
-        chance = self._chances(draw, draws)
-        # The mean of so many draws of a quantity about as wide as its mean (lengths are): a gamma variate.
-        shape = HASTE * failed + 2
-        losses = (lost + PRIOR_TOKENS) / (failed + 1) * draw.gamma(shape, 1 / shape, chance.shape)
+        losses = (lost + PRIOR_TOKENS) / (np.maximum(attempts - kept, 0.0) + 1)
         read = PROMPT_TOKEN * prompt / (attempts + 1)
         worth = (worth + ALIKE * typical) / (kept + ALIKE)
-        same = np.array([self._lately.count(arm.steering) for arm in self._arms]) / LATELY
-        value = chance * worth * (1 - SAMENESS * same) / (chance * record + (1 - chance) * losses + read + 1)
-        found: NDArray[np.intp] = value.argmax(axis=1)
-        return found
+        chance = self._chances()
+        drawn = chance * worth / (chance * record + (1 - chance) * losses + read + 1)
+        value: NDArray[np.float64] = drawn.mean(axis=0)
+        return value
 
-    def _chances(self, draw: np.random.Generator, draws: int) -> NDArray[np.float64]:
+    def _chances(self) -> NDArray[np.float64]:
         """Plausible chances that an attempt is kept: a row a draw, a column an arm."""
-        attempts, kept = HASTE * self._own[:, 0], HASTE * self._own[:, 1]
+        attempts, kept = self._own[:, 0], self._own[:, 1]
         step = np.full_like(kept, STEP)
         while np.abs(step).max() > CLOSE:
             chance = 1 / (1 + np.exp(-self._odds))
@@ -259,7 +247,7 @@ class AutoSteering:
             slope = kept - attempts * chance - self._precision @ (self._odds - self._prior)
             step = np.clip(np.linalg.solve(precision, slope), -STEP, STEP)
             self._odds += step
-        noise = np.linalg.solve(np.linalg.cholesky(precision).T, draw.standard_normal((len(kept), draws)))
+        noise = np.linalg.solve(np.linalg.cholesky(precision).T, self._draw.standard_normal((len(kept), DRAWS)))
         drawn: NDArray[np.float64] = 1 / (1 + np.exp(-(self._odds[:, None] + noise).T))
         return drawn
 

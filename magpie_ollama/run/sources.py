@@ -33,7 +33,7 @@ class Source(Protocol):
         """One that was kept, once it is in the corpus."""
 
     def shares(self) -> dict[str, float]:
-        """The share of the coming draws that each arm would get now, by its name; {} where there is no choice."""
+        """The share of the last attempts that each arm had, by its name; {} where there is no choice."""
 
 
 class Drawing:

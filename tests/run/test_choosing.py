@@ -152,22 +152,19 @@ def test_a_prior_that_is_wrong_about_everything_is_overruled() -> None:
 
 @pytest.mark.parametrize("table", [MEASURED, REVERSED])
 def test_without_responses_finding_out_costs_more(table: Mapping[str, Rates]) -> None:
-    """Then an attempt in vain costs three useful ones, and 24 arms want to be tried: .85 takes more than 400."""
+    """Then an attempt in vain costs up to four useful ones, and 24 arms want to be tried."""
     found = after(table, 0)
-    assert found[2] >= 0.62 and found[3] >= 0.72, found
+    assert found[2] >= 0.68 and found[3] >= 0.78, found
 
 
 def test_a_strong_model_is_steered_by_turns() -> None:
-    plain, parts = [], []
     for seed in range(8):
         rates = strong(seed)
         steps = simulate(rates, 400, seed, RESPONSE)
         drawn = Counter(step.arm.steering for step in steps)
         assert max(drawn.values()) <= 0.6 * 400
-        plain.append((drawn["system"] + drawn["none"]) / 400)
-        parts.append(part_of_best(steps[:200], rates, RESPONSE))
-    assert statistics.fmean(plain) >= 0.25 and min(plain) >= 0.05, plain
-    assert min(parts) >= 0.95
+        assert drawn["system"] + drawn["none"] >= 0.25 * 400, drawn
+        assert part_of_best(steps[:200], rates, RESPONSE) >= 0.93
 
 
 def test_a_steering_that_dries_up_is_left() -> None:
@@ -180,7 +177,7 @@ def test_a_steering_that_dries_up_is_left() -> None:
             drawn = [step.arm.steering for step in simulate(rates, 750, seed, RESPONSE, (500, dry))]
             assert drawn[400:500].count("exemplar+opener") >= 50
             shares.append(drawn[650:].count("exemplar+opener") / 100)
-        assert statistics.fmean(shares) <= 0.15 and max(shares) <= 0.3, shares
+        assert statistics.fmean(shares) <= 0.1 and max(shares) <= 0.25, shares
 
 
 def test_what_is_worth_more_is_drawn_more() -> None:
@@ -192,11 +189,11 @@ def test_what_is_worth_more_is_drawn_more() -> None:
 
 def test_short_records_are_no_cheaper() -> None:
     """An arm whose instructions and answers are one sentence each wins nothing by that."""
-    short, long = Arm("exemplar", 1.0), Arm("system", 1.0)
+    short, long = Arm("exemplar", 1.0), Arm("opener", 1.0)
     auto = AutoSteering([short, long], 1)
-    for index in range(60):
-        auto.learn(told(short, "kept", 10, 20, index))
-        auto.learn(told(long, "kept", 60, 400, index))
+    for index in range(100):
+        arm = auto.choose()
+        auto.learn(told(arm, "kept", *((10, 20) if arm == short else (60, 400)), index))
     assert 0.3 <= auto.shares()[str(long)] <= 0.7
 
 
@@ -206,21 +203,21 @@ def test_the_prompt_is_work() -> None:
     for index in range(40):
         auto.learn(told(read, "kept", 30, 0, index, prompt_tokens=300))
         auto.learn(told(cached, "kept", 30, 0, index))
-    assert auto.shares()[str(cached)] > 0.9
+    assert [auto.choose() for _ in range(100)].count(cached) >= 90
 
 
 def test_no_arm_is_shut_out_for_ever() -> None:
-    """One that failed fifty times still comes up, and wins when it has become the only one that yields."""
+    """One that failed fifty times is found again where it has become the only one that yields."""
     good, bad = Arm("system", 1.0), Arm("prefix", 1.0)
     auto = AutoSteering([good, bad], 1)
     for index in range(50):
         auto.learn(told(bad, "wrong_language", 90, index=index))
         auto.learn(told(good, "kept", 40, index=index))
-    assert 5 <= [auto.choose() for _ in range(2000)].count(bad) <= 100
-    for index in range(600):
-        auto.learn(told(good, "wrong_language", 90, index=index))
-        auto.learn(told(bad, "kept", 40, index=index))
-    assert [auto.choose() for _ in range(100)].count(bad) >= 90
+    assert [auto.choose() for _ in range(100)].count(good) == 100
+    for index in range(200):
+        arm = auto.choose()
+        auto.learn(told(arm, "kept" if arm == bad else "wrong_language", 90, index=index))
+    assert auto.shares()[str(bad)] >= 0.9
 
 
 def test_responses_weigh_in() -> None:
@@ -230,7 +227,7 @@ def test_responses_weigh_in() -> None:
     for index in range(60):
         auto.learn(told(holds, "kept", 60, 400, index))
         auto.learn(told(fails, "kept" if index % 3 == 0 else "response_wrong_language", 40, 400, index))
-    assert auto.shares()[str(holds)] > 0.9
+    assert [auto.choose() for _ in range(100)].count(holds) >= 90
 
 
 def test_each_reason_is_a_loss() -> None:
@@ -239,15 +236,12 @@ def test_each_reason_is_a_loss() -> None:
         assert tally == Tally(attempts=1, lost_tokens=140)
 
 
-def test_looking_at_the_shares_does_not_change_the_draws() -> None:
-    watched, unwatched = AutoSteering(ARMS, 7), AutoSteering(ARMS, 7)
-    drawn = []
-    for index in range(40):
-        drawn.append((watched.choose(), unwatched.choose()))
-        watched.learn(told(Arm("system", 0.7), "kept", 40, index=index))
-        unwatched.learn(told(Arm("system", 0.7), "kept", 40, index=index))
-        assert sum(watched.shares().values()) == pytest.approx(1.0)
-    assert all(one == other for one, other in drawn)
+def test_shares_are_those_of_the_last_attempts() -> None:
+    auto = AutoSteering(ARMS, 7)
+    assert auto.shares() == {}
+    for index in range(200):
+        auto.learn(told(Arm("none" if index < 100 else "system", 0.5 if index % 4 else 0.7), "kept", 40, index=index))
+    assert auto.shares() == {"system@0.5": 0.75, "system@0.7": 0.25}
 
 
 def test_earlier_measurements_overrule_the_prior() -> None:
