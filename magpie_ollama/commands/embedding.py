@@ -59,7 +59,7 @@ def embedded(file: Path, given: Mapping[str, Any]) -> Embedded:
 
     async def made() -> tuple[NDArray[np.float32], str]:
         async with showing(progress, console, live.mode(console, quiet=given["quiet"], plain=False)):
-            return await embed(file, server_choice(given), texts, progress)
+            return await embed(file, server_choice(given, writes=False), texts, progress)
 
     try:
         vectors, model = run(made())

@@ -206,10 +206,15 @@ def responder_options(command: F) -> F:
     )(command)
 
 
-def server_choice(given: Mapping[str, Any]) -> ServerChoice:
-    """What ``server_options`` or ``model_options`` were given."""
+def server_choice(given: Mapping[str, Any], *, writes: bool = True) -> ServerChoice:
+    """What ``server_options`` or ``model_options`` were given. ``writes``: the model is asked for text, and not for
+    vectors."""
     from magpie_ollama.servers.base import ServerChoice  # here: `languages` shares this module and needs no servers
 
+    if given["server"] == registry.STAND_IN and writes:
+        from magpie_ollama.commands.offering import offer
+
+        offer(given)
     kept_alive = [f"keep_alive={given['keep_alive']}"] if given["keep_alive"] else []
     return ServerChoice(
         kind=given["server"],

@@ -16,7 +16,7 @@ from magpie_ollama.commands.base import Command
 from magpie_ollama.commands.options import debug_option, option, quiet_option, server_choice, server_options
 from magpie_ollama.display import consoles
 from magpie_ollama.display.characters import inline
-from magpie_ollama.errors import UsageError
+from magpie_ollama.errors import UsageError, extra
 from magpie_ollama.loading import loading
 
 PORT = 8427
@@ -46,7 +46,7 @@ def command(folder: Path, address: str, port: int, no_browser: bool, quiet: bool
             from magpie_ollama.web.app import application
             from magpie_ollama.web.guard import Access
         except ModuleNotFoundError as error:
-            raise UsageError(f"The page needs {error.name}", "pip install 'magpie-ollama[web]'") from error
+            raise UsageError(f"The page needs {error.name}", extra("web")) from error
     if not folder.exists():
         raise UsageError(f"{folder} is not there", "name a folder of JSONL files, or one of them")
     root, opens = (folder.parent, f"corpus/{folder.name}") if folder.is_file() else (folder, "")

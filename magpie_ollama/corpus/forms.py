@@ -16,7 +16,7 @@ import msgspec
 import orjson
 
 from magpie_ollama.corpus import lines, sniffing
-from magpie_ollama.errors import CorpusError, NotACorpus, UsageError
+from magpie_ollama.errors import CorpusError, NotACorpus, UsageError, extra
 
 TABLES = {".csv": "", ".tsv": "\t", ".tab": "\t"}
 """Names that a table ends in, with what separates its cells; "": what its header has most of."""
@@ -100,7 +100,7 @@ def unpacked(file: BinaryIO, head: bytes, path: Path) -> BinaryIO:
     except ImportError:
         raise UsageError(
             f"{path} is a zstd archive, which this Python cannot unpack",
-            f"unzstd {path}; or `pip install 'magpie-ollama[parquet]'`, whose pyarrow can",
+            f"unzstd {path}; or `{extra('parquet')}`, whose pyarrow can",
         ) from None
     return cast(BinaryIO, io.BufferedReader(pyarrow.input_stream(file, compression="zstd")))
 
@@ -194,9 +194,7 @@ def _parquet(path: Path) -> Iterator[bytes]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UsageError(
-            f"{path} is a Parquet file, which needs pyarrow", "pip install 'magpie-ollama[parquet]'"
-        ) from None
+        raise UsageError(f"{path} is a Parquet file, which needs pyarrow", extra("parquet")) from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1000):

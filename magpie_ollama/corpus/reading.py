@@ -24,7 +24,7 @@ import jsonlines
 from magpie_ollama.corpus import forms, lines, names, shapes, sniffing
 from magpie_ollama.corpus.appender import cause_and_remedy
 from magpie_ollama.corpus.scan import check_schema
-from magpie_ollama.errors import CorpusError, NotACorpus, UsageError
+from magpie_ollama.errors import CorpusError, NotACorpus, UsageError, extra
 
 LONGEST = 64 * 2**20
 """Bytes of a line beyond which it is a bad one: it would have to be held in memory."""
@@ -47,7 +47,7 @@ _REMEDIES = {
     sniffing.SEVERAL_LINES: "make lines of it: jq -c . {path} > {new}",
     sniffing.ONE_LINE: "make lines of it: jq -c . {path} > {new}",
     sniffing.COMMAS: "take the commas away: sed 's/,[[:space:]]*$//' {path} > {new}",
-    "a Parquet file": "make lines of it, with pyarrow (pip install 'magpie-ollama[parquet]'): "
+    "a Parquet file": "make lines of it, with pyarrow ({pyarrow}): "
     'python -c "import json, sys, pyarrow.parquet as p; '
     '[print(json.dumps(row, default=str)) for row in p.read_table(sys.argv[1]).to_pylist()]" {path} > {new}',
     "UTF-16 text, not UTF-8": "convert it: iconv -f UTF-16 -t UTF-8 {path} > {new}",
@@ -404,8 +404,10 @@ def _remedy(path: Path, kind: str) -> str:
     if kind.startswith("CSV") and path.suffix.lower() in forms.TABLES:
         remedy = "make lines of it: magpie-ollama export {path} -o {new}"
     if is_stream(path):
-        return remedy.format(path="FILE", new="NEW.jsonl")
-    return remedy.format(path=_quote(str(path)), new=_quote(str(free_name(path))))
+        names = {"path": "FILE", "new": "NEW.jsonl"}
+    else:
+        names = {"path": _quote(str(path)), "new": _quote(str(free_name(path)))}
+    return remedy.format(**names, pyarrow=extra("parquet"))
 
 
 def _unwrapped(path: Path, key: str) -> str:

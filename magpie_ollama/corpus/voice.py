@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from magpie_ollama.corpus import forms, questions
 from magpie_ollama.corpus.reading import Rows
-from magpie_ollama.errors import CorpusError, MagpieError, NotACorpus, UsageError
+from magpie_ollama.errors import CorpusError, MagpieError, NotACorpus, UsageError, extra
 
 T = TypeVar("T")
 
@@ -131,7 +131,7 @@ def _pdf(path: Path) -> str:
     try:
         import pypdf
     except ImportError:
-        raise UsageError(f"{path} is a PDF, and pypdf is not there.", "pip install 'magpie-ollama[pdf]'") from None
+        raise UsageError(f"{path} is a PDF, and pypdf is not there.", extra("pdf")) from None
     try:
         return "\n\n".join(page.extract_text() for page in pypdf.PdfReader(path).pages)
     except Exception as error:  # pypdf's parser meets damaged files with errors of any kind

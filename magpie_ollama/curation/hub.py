@@ -21,6 +21,7 @@ from magpie_ollama.errors import (
     TransientError,
     Unauthorized,
     UsageError,
+    extra,
 )
 
 CARD = "README.md"
@@ -69,7 +70,7 @@ def publish(
         import huggingface_hub
         from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError:
-        raise UsageError("Push needs huggingface_hub", "install it with `pip install 'magpie-ollama[hub]'`") from None
+        raise UsageError("Push needs huggingface_hub", extra("hub")) from None
     if not progress:
         disable_progress_bars()
     # The variable is read here, and not only when huggingface_hub is first imported.
@@ -111,7 +112,7 @@ def fetch(text: str) -> Path:
     try:
         import huggingface_hub
     except ImportError:
-        remedy = "install it with `pip install 'magpie-ollama[hub]'`, or give a file that is there"
+        remedy = f"install it with `{extra('hub')}`, or give a file that is there"
         raise UsageError(f"There is no file {text}, and the Hub needs huggingface_hub", remedy) from None
     name, _, wanted = text.partition(":")
     api = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, library_name="magpie-ollama")

