@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling import build
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = """
@@ -62,6 +65,35 @@ def test_editable(tmp_path: Path) -> None:
     assert Path(package) == ROOT / "magpie_ollama"
     assert languages.startswith(str(ROOT / "prompts" / "languages"))
     assert voices.endswith("True")
+
+
+def test_what_the_archives_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wheel has the package and its data, all of it; the sdist all that README and docs tell to run, and makes the
+    same wheel."""
+
+    def files(folder: str, within: str = "") -> set[str]:
+        found = (path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*") if path.is_file())
+        return {f"{within or folder}/{path.as_posix()}" for path in found if "__pycache__" not in path.parts}
+
+    def wheel(folder: Path, to: Path) -> set[str]:
+        monkeypatch.chdir(folder)
+        with zipfile.ZipFile(to / build.build_wheel(str(to))) as made:
+            return {name for name in made.namelist() if ".dist-info/" not in name}
+
+    wanted = files("magpie_ollama") | files("prompts", "magpie_ollama/prompts")
+    assert {"magpie_ollama/py.typed", "magpie_ollama/record.schema.json", "magpie_ollama/web/static/page.css"} <= wanted
+    (tmp_path / "of-tree").mkdir()
+    assert wheel(ROOT, tmp_path / "of-tree") == wanted
+    with tarfile.open(tmp_path / build.build_sdist(str(tmp_path))) as made:
+        made.extraction_filter = getattr(tarfile, "data_filter", None)  # since 3.11.4
+        made.extractall(tmp_path)
+    (unpacked,) = tmp_path.glob("magpie_ollama-*/")
+    there = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
+    for folder in ("magpie_ollama", "prompts", "tests", "benchmarks", "docs"):
+        assert files(folder) <= there
+    assert {"demo", ".ci/do.py", ".ci/run", "LICENSE", "README.md", "pyproject.toml"} <= there
+    assert os.access(unpacked / "demo", os.X_OK)
+    assert wheel(unpacked, tmp_path) == wanted
 
 
 def test_checkout(tmp_path: Path) -> None:
