@@ -88,8 +88,7 @@ def _written(
             if to != "kto" and not made.made:
                 raise CorpusError(
                     f"None of the {counted(made.found.total(), 'rejected response')} has a kept one beside it",
-                    f"--to kto needs none; for pairs, have rejected responses tried again: "
-                    f"magpie-ollama generate -o {file} --retries-response 2",
+                    f"--to kto needs none; for pairs, add --retries-response 2 to what made {file}, and run that again",
                 )
     return made
 

@@ -208,18 +208,19 @@ def responder_options(command: F) -> F:
 
 def server_choice(given: Mapping[str, Any], *, writes: bool = True) -> ServerChoice:
     """What ``server_options`` or ``model_options`` were given. ``writes``: the model is asked for text, and not for
-    vectors."""
+    vectors: a default names the one that writes."""
     from magpie_ollama.servers.base import ServerChoice  # here: `languages` shares this module and needs no servers
 
     if given["server"] == registry.STAND_IN and writes:
         from magpie_ollama.commands.offering import offer
 
         offer(given)
+    source = click.get_current_context().get_parameter_source("model")
     kept_alive = [f"keep_alive={given['keep_alive']}"] if given["keep_alive"] else []
     return ServerChoice(
         kind=given["server"],
         host=given["host"],
-        model=given["model"],
+        model=given["model"] if writes or source is ParameterSource.COMMANDLINE else "",
         model_path=given["model_path"],
         template=given.get("template", ""),
         options=parse_options((*given["options"], *kept_alive), given["num_ctx"]),

@@ -34,6 +34,15 @@ def test_dedup_removes_what_says_the_same_in_other_words(run: Runner, own_folder
     assert [pair["reason"] for pair in report["pairs"]] == ["semantic_duplicate", "duplicate"]
 
 
+def test_a_default_names_the_model_that_writes_and_none_for_vectors(run: Runner, own_folder: Path) -> None:
+    source = write(own_folder / "it.jsonl")
+    assert run("config", "set", "model", "llama3.2").code == 0
+    with FakeOllama(models=[FakeModel("llama3.2"), embedder()]) as fake:
+        for variable in ("", "llama3.2"):
+            done = run("dedup", source, "--semantic", "--host", fake.url, MAGPIE_OLLAMA_MODEL=variable)
+            assert done.code == 0, done.err
+
+
 def test_stats_tells_distances_and_keeps_them_beside(run: Runner, own_folder: Path) -> None:
     source = write(own_folder / "it.jsonl")
     with FakeOllama(models=[embedder()]) as fake:
