@@ -194,7 +194,7 @@ def _run() -> int:
         _tell("   next: this is a bug; run the same command with --debug and report what it prints")
         return 1
     finally:
-        if (plugins := sys.modules.get("magpie_ollama.plugins")) and (notices := plugins.notices()):
+        if (plugins := sys.modules.get("magpie_ollama.plugins")) and (notices := plugins.take_notices()):
             from magpie_ollama.display import consoles
             from magpie_ollama.display.characters import inline
 

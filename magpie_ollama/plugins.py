@@ -19,9 +19,13 @@ found: Counter[str] = Counter()
 _failures: list[str] = []
 
 
-def notices() -> list[str]:
-    """What is to be told at the end of a command: which plugins failed, and which checks found something."""
-    return [*_failures, *(f"The plugin's check {name} rejected {count:,} texts." for name, count in found.items())]
+def take_notices() -> list[str]:
+    """What is to be told at the end of a command or iterator, once: which plugins failed, and which checks found
+    something."""
+    told = [*_failures, *(f"The plugin's check {name} rejected {count:,} texts." for name, count in found.items())]
+    found.clear()
+    _failures.clear()
+    return told
 
 
 @cache

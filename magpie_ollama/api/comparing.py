@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 from anyio.from_thread import start_blocking_portal
 
+from magpie_ollama import plugins
 from magpie_ollama.api.keywords import Comparing, choice_of, explicit
 from magpie_ollama.api.making import warn
 from magpie_ollama.asking.opening import check_models, opened
@@ -74,7 +75,7 @@ async def acompare(language: str = "", n: int = 50, **given: Unpack[Comparing]) 
             async with opening as model:
                 names.add(model.name)
                 await Experiment(Prepared(chosen, model, progress), asked, results).run()
-            warn(progress.notices, 0)
+            warn([*progress.notices, *plugins.take_notices()], 0)
     finally:
         results.close()
     return [found for found in findings(results.rows) if found.cell.model in names]

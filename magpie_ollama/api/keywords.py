@@ -94,6 +94,10 @@ class Asking(Common, total=False):
 
 
 class Generating(Asking, total=False):
+    total: Annotated[int | None, Said(None, "Make what the corpus lacks of so many, in place of ``n``.")]
+    where: Annotated[Sequence[str], Said((), 'Count only what a judge tags so: ["quality=good,excellent"].')]
+    judge: Annotated[str, Said("", "Another model of the same server that judges; the same.")]
+    unproven: Annotated[bool, Said(False, "Take the judge's word without the proof.")]
     steering: Annotated[str, Said("", "none, auto, or parts of it; auto, in English without topics none.")]
     topics: str
     exemplars: int

@@ -17,7 +17,9 @@ from weakref import WeakSet
 from anyio import create_memory_object_stream
 from anyio.from_thread import start_blocking_portal
 
+from magpie_ollama import plugins
 from magpie_ollama.api.keywords import Conversing, File, Generating, Responding, choice_of, explicit
+from magpie_ollama.api.wanting import open_wanting
 from magpie_ollama.asking.said import Turns
 from magpie_ollama.asking.settings import settings_of
 from magpie_ollama.corpus import Corpus, MemoryCorpus
@@ -30,7 +32,8 @@ from magpie_ollama.run import extending
 from magpie_ollama.run.answering import Job, answer_language, answer_steering, open_answering
 from magpie_ollama.run.asked import generating
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.session import Session, open_session
+from magpie_ollama.run.session import Session
+from magpie_ollama.tagging.wanted import conditions
 
 P = ParamSpec("P")
 
@@ -53,8 +56,12 @@ def agenerate(language: str = "en", n: int = 20, **given: Unpack[Generating]) ->
     >>> for record in generate("it", 10, model="llama3.2", topics="maths"):   # doctest: +SKIP
     ...     print(record.instruction, "->", record.response)
     """
-    asked = generating(choice_of(given), n, {**given, "language": language})
-    return _records(given["output"], lambda corpus: open_session(asked, corpus, Progress(target=asked.target)))
+    asked = generating(choice_of(given), given["total"] or n, {**given, "language": language})
+    wanted = conditions(given["where"], "where")
+    return _records(
+        given["output"],
+        lambda corpus: open_wanting(asked, corpus, Progress(target=asked.target), wanted, given),
+    )
 
 
 @explicit(Responding)
@@ -117,6 +124,8 @@ async def _records(
         if (work := opened(corpus)) is None:
             return
         async with work as session:
+            if not session.settings.target:
+                return
             notices, told = session.progress.notices, 0
             job = asyncio.create_task(session.generate(give.send))
             job.add_done_callback(lambda _: give.close())
@@ -129,7 +138,7 @@ async def _records(
             finally:
                 job.cancel()
                 await asyncio.gather(job, return_exceptions=True)
-                warn(notices, told)
+                warn([*notices, *plugins.take_notices()], told)
 
 
 _begun: WeakSet[Generator[Record, None, None]] = WeakSet()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import click
 from click.shell_completion import CompletionItem
 
-from magpie_ollama import prompts
+from magpie_ollama import plugins, prompts
 
 SECONDS = 1.0
 """A server that has not named its models by then is not waited for."""
@@ -23,6 +23,8 @@ def values(found: Found, ctx: click.Context, param: click.Parameter, incomplete:
         return found(ctx, incomplete)
     except Exception:
         return []
+    finally:
+        plugins.take_notices()
 
 
 def _languages(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -69,7 +71,7 @@ def _steerings(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
 
 def _topics(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     front, begun = _last(incomplete, ",")
-    names = prompts.names("topics") + ([] if front else prompts.names("mixtures"))
+    names = [*prompts.names("topics"), *plugins.topic_files(), *([] if front else prompts.names("mixtures"))]
     return _beginning(names, begun, front) or _files(ctx, incomplete)
 
 

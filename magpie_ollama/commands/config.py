@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.text import Text
@@ -54,8 +55,16 @@ def _show(as_json: bool) -> None:
     ending.show(consoles.stderr(), None, "config", "set", "NAME", "VALUE")
 
 
+class _Name(click.Choice[str]):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value not in self.choices:
+            near = configuration.near(value, KEYS)
+            self.fail(f"no setting is called {value!r}.{near} There are {', '.join(KEYS)}.", param, ctx)
+        return value
+
+
 @command.command("set", examples=("config set model llama3.2", "config set folder ~/corpora"))
-@click.argument("name", type=click.Choice(list(KEYS)))
+@click.argument("name", type=_Name(list(KEYS)))
 @click.argument("value")
 @debug_option
 def set_(name: str, value: str) -> None:

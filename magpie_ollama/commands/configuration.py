@@ -41,14 +41,17 @@ def path() -> Path:
     return platformdirs.user_config_path("magpie-ollama", appauthor=False) / "config.toml"
 
 
+def near(name: str, names: Iterable[str]) -> str:
+    return "".join(f" Did you mean {one}?" for one in get_close_matches(name, names, n=1))
+
+
 def read() -> dict[str, str]:
     """What the file says; {} without one. Raises ``UsageError``."""
     found = _read()
     for key, value in found.items():
         if key not in KEYS:
-            near = "".join(f" Did you mean {one}?" for one in get_close_matches(key, KEYS, n=1))
             raise UsageError(
-                f"{path()} has the unknown key {key!r}.{near}",
+                f"{path()} has the unknown key {key!r}.{near(key, KEYS)}",
                 f"remove it with `magpie-ollama config unset {quote(key)}`; there are {', '.join(KEYS)}",
             )
         check(key, value, f"{path()}: {key}")
@@ -62,8 +65,9 @@ def check(key: str, value: object, said: str) -> None:
             f"{said} is to be a text, not {value!r:.60}", f"magpie-ollama config set {key} VALUE, or unset {key}"
         )
     if key == "server" and value not in (kinds := registry.names()):
-        near = "".join(f" Did you mean {one}?" for one in get_close_matches(value, kinds, n=1))
-        raise UsageError(f"{said} is no kind of server: {value!r}.{near}", f"choose one of {', '.join(kinds)}")
+        raise UsageError(
+            f"{said} is no kind of server: {value!r}.{near(value, kinds)}", f"choose one of {', '.join(kinds)}"
+        )
 
 
 def change(key: str, value: str | None) -> None:
@@ -75,7 +79,7 @@ def change(key: str, value: str | None) -> None:
 
     there = _read()
     if value is None and key not in there:
-        raise UsageError(f"{path()} has no {key!r}", "`magpie-ollama config` shows what it has")
+        raise UsageError(f"{path()} has no {key!r}.{near(key, there)}", "`magpie-ollama config` shows what it has")
     lines = path().read_text("utf-8-sig").splitlines() if there else []
     lines = [line for line in lines if not re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line)]
     wanted = {name: one for name, one in there.items() if name != key}

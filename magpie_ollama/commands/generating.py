@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from magpie_ollama.api.wanting import open_wanting
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.commands import configuration
-from magpie_ollama.commands.judging import check_proven, opened_judge
+from magpie_ollama.commands.judging import NAMED
 from magpie_ollama.commands.making import STREAM, corpus_at, make, refuse_both
 from magpie_ollama.commands.options import server_choice
 from magpie_ollama.commands.previewing import preview
@@ -22,17 +23,15 @@ from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.questions import read
 from magpie_ollama.corpus.reading import free_name
 from magpie_ollama.display import consoles, ending, summary
+from magpie_ollama.display.judging import proof_lines
 from magpie_ollama.display.plan import show_plan
 from magpie_ollama.errors import ShortOfTarget, UsageError
 from magpie_ollama.run import continuing, report
 from magpie_ollama.run.asked import generating
 from magpie_ollama.run.interrupts import run
-from magpie_ollama.run.parallel import USUAL
 from magpie_ollama.run.progress import Progress
-from magpie_ollama.run.session import Session, open_session
-from magpie_ollama.tagging.judgements import Judgements
-from magpie_ollama.tagging.judging import Judging, JudgingProgress
-from magpie_ollama.tagging.wanted import Condition, Gate, conditions
+from magpie_ollama.run.session import Session
+from magpie_ollama.tagging.wanted import Condition, conditions
 
 
 def generate(given: dict[str, Any]) -> int:
@@ -121,32 +120,9 @@ async def _opened(
     given: dict[str, Any],
     begun: list[Session],
 ) -> AsyncIterator[Session]:
-    """With the judge that --where wants, and the target that --total leaves."""
-    async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session(settings, corpus, progress))
+    async with open_wanting(settings, corpus, progress, wanted, given, proof_lines, NAMED) as session:
         begun.append(session)
         session.at_target = "interrupted" if given["prefer"] else "done"
-        there = corpus.records
-        if wanted:
-            if corpus.path is None:
-                raise UsageError(
-                    "--where keeps judgements beside the corpus, and a stream has no place.", "name a file with -o"
-                )
-            judge = await opened_judge(stack, session, given["judge"])
-            judging = Judging(judge, settings.parallel or USUAL, JudgingProgress(notices=progress.notices), "--judge")
-            judgements = stack.enter_context(Judgements(corpus.path, judging.judge, judging.model))
-            if not given["dry_run"]:
-                progress.enter("Proving the judge, once a model and language")
-                names, code = [name for name, _ in wanted], settings.language.code
-                await check_proven(judging, names, [code], progress.notices, given)
-                progress.enter("")
-            session.gate = gate = Gate(judging, judgements, wanted)
-            if given["total"] and there and not given["dry_run"]:
-                progress.enter("Judging the records that are there")
-                there = await gate.there(corpus.path)
-                progress.enter("")
-        if given["total"]:
-            session.lack(max(0, given["total"] - there))
         yield session
 
 

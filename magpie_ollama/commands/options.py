@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
+from magpie_ollama import plugins
 from magpie_ollama.commands.completing import VALUES, values
 from magpie_ollama.errors import UsageError
 from magpie_ollama.servers import registry
@@ -153,9 +155,13 @@ class _Kind(click.Choice[str]):
     """Kinds of servers. Those of plugins are looked for where none of our own is named: --help is to be quick."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value in self.choices or value not in registry.names():
+        if value in self.choices or value not in plugins.named("servers"):
             return super().convert(value, param, ctx)
         return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        named = [CompletionItem(name) for name in plugins.named("servers") if name.startswith(incomplete)]
+        return super().shell_complete(ctx, param, incomplete) + named
 
 
 def model_options(auto: str) -> Callable[[F], F]:

@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 from corpus.support import python
-from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply
+from fake_ollama import Ask, FakeModel, FakeOllama, Fault, Reply, default_script
+from fake_ollama.script import wanted_schema
 from run.support import read, until
 
 import magpie_ollama
@@ -269,12 +270,35 @@ def test_the_keywords_have_the_defaults_of_the_settings() -> None:
 def test_the_keywords_are_the_options_of_the_command(name: str) -> None:
     command = importlib.import_module(f"magpie_ollama.commands.{name}").command
     screen = {"as_json", "quiet", "no_progress", "dry_run", "sync", "debug", "only_instructions"}
-    screen |= {"total", "where", "judge", "prefer", "preview"}  # of judges, and of a look
-    screen |= {"unproven"} if name == "generate" else set()  # of its judge too
+    screen |= {"prefer", "preview"}  # pairs in a file of their own, and a look
     options = {one.name for one in command.params if one.expose_value} - screen
     options = {{"spoken": "language"}.get(one, one) for one in options} if name == "compare" else options
     keywords = {{"n": "count"}.get(one, one) for one in signature(getattr(magpie_ollama, name)).parameters}
     assert keywords == options
+
+
+def test_a_total_of_those_that_a_judge_calls_good(tmp_path: Path) -> None:
+    def script(ask: Ask) -> Reply:
+        if wanted_schema(ask.body) is None:
+            return default_script(ask)
+        quality = "good" if len(str(ask.messages)) % 2 else "poor"
+        return Reply(json.dumps({"quality": quality, "difficulty": "easy", "category": "Math", "safety": "safe"}))
+
+    path = tmp_path / "en.jsonl"
+    with FakeOllama(models=[FakeModel("m:1b")], script=script) as fake:
+        assert len(list(generate("en", 2, host=fake.url, output=path, seed=5))) == 2
+        with pytest.warns(UserWarning, match="Adding 1 to the 2 records there"):
+            assert len(list(generate("en", total=3, host=fake.url, output=path, seed=5))) == 1
+        assert list(generate("en", total=3, host=fake.url, output=path, seed=5)) == [], "the corpus has so many"
+        judged = {"where": ["quality=good"], "unproven": True, "host": fake.url, "seed": 50}
+        with pytest.warns(UserWarning, match="judges what it wrote itself|was not asked to prove"):
+            good = list(generate("en", 4, output=tmp_path / "good.jsonl", **judged))
+        with pytest.raises(UsageError, match="a stream has no place"):
+            next(generate("en", **judged))
+    assert [record.tags["quality"] for record in good] == ["good"] * 4
+    assert [record.id for record in good] == [one["id"] for one in read(tmp_path / "good.jsonl")]
+    with pytest.raises(UsageError, match="no tag 'taste'"):
+        generate(where=["taste=good"])
 
 
 def test_unknown_names_are_attribute_errors() -> None:

@@ -143,6 +143,14 @@ def test_what_an_unset_takes_out_is_whole(run: Runner) -> None:
     assert configuration.read() == {"language": "it"}
 
 
+def test_a_name_that_is_nearly_one(run: Runner) -> None:
+    done = run("config", "set", "modell", "llama3.2")
+    assert done.code == 2
+    assert "no setting is called 'modell'. Did you mean model?" in " ".join(done.err.split())
+    assert run("config", "set", "model", "llama3.2").code == 0
+    check_error(run("config", "unset", "modell"), 2, "has no 'modell'. Did you mean model?")
+
+
 def test_variables_are_listed_and_on_their_page(run: Runner) -> None:
     listed = json.loads(run("config", "variables", "--json").out)
     assert listed["MAGPIE_OLLAMA_MODEL"]["option"] == "--model" and "tag" in listed["MAGPIE_OLLAMA_MODEL"]["commands"]

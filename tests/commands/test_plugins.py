@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from commands.support import Runner, check_error, records
+from commands.test_completion import plain
 from docs.pages import ROOT
 from fake_ollama import Ask, FakeModel, FakeOllama, Reply, default_script
 
-from magpie_ollama import plugins
+from magpie_ollama import generate, plugins
 
 TOPIC = """
 category = "Other"
@@ -75,6 +76,25 @@ def test_the_example_of_the_page(run: Runner, site: Path, own_folder: Path) -> N
     assert '"plugin": 1' in done.out
     assert '"response_plugin": 1' in done.out
     assert "check no_beer rejected 2 texts" in done.err
+
+
+def test_the_shell_is_offered_what_plugins_bring(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert plain("generate", "--topics", "wi") == ["wine"]
+    assert plain("generate", "--topics", "maths:2,wi") == ["maths:2,wine"]
+    assert plain("generate", "--server", "c") == plain("generate", "--response-server", "c") == ["cellar"]
+    (site / "cellar_plugin.py").write_text("raise OSError('no cork')\n", "utf-8")
+    sys.modules.pop("cellar_plugin")
+    plugins.forget()
+    assert plain("generate", "--topics", "math") == ["maths"]
+    assert plugins.take_notices() == [], "no word into the line that somebody types"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_in_python_what_is_told_of_plugins_is_a_warning_once(site: Path) -> None:
+    with FakeOllama(models=[FakeModel("m:1b")], script=script) as fake:
+        with pytest.warns(UserWarning, match="check no_beer rejected 2 texts"):
+            assert len(list(generate("en", 1, host=fake.url, seed=50, parallel=1))) == 1
+        assert len(list(generate("en", 1, host=fake.url, seed=60, parallel=1))) == 1
 
 
 def test_a_plugin_that_raises_is_named_and_the_rest_works(run: Runner, site: Path, own_folder: Path) -> None:
