@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pyarrow
@@ -16,6 +17,7 @@ import uvicorn
 from commands.support import Runner, stand_in
 from commands.test_help import walk
 from commands.test_push import hub  # noqa: F401, a fixture
+from commands.test_recipes import judging
 from corpus.support import record
 from docs.pages import PAGES, ROOT, commands
 from fake_ollama import Ask, FakeModel, FakeOllama, FakeOpenAI, Reply, default_script, embedder, question
@@ -24,6 +26,7 @@ from fake_ollama.script import wanted_schema
 from magpie_ollama.__main__ import cli
 from magpie_ollama.commands.base import Command
 from magpie_ollama.corpus import lines
+from magpie_ollama.errors import ShortOfTarget
 
 NOT_RUN = {
     "review it.jsonl --order doubt": "a screen and its keys: tests/commands/test_review.py",
@@ -162,3 +165,24 @@ def test_each_command_that_is_shown_runs(
                 stand_in(patch, openai)
             done = run(*words, OLLAMA_HOST=ollama.url, **usual)
         assert done.code in FINE.get(words[0], (0,)), f"magpie-ollama {line}\n{done.out}{done.err}"
+
+
+PYTHON = [page for page in PAGES if "from magpie_ollama import" in page.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the notes of a run
+def test_each_piece_of_python_that_is_shown_runs(
+    page: Path, there: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But for ``to_dataset``, whose library takes seconds to load: tests/api/test_reading.py."""
+    Path("hard.jsonl").write_bytes(Path("en.jsonl").read_bytes())
+    names: dict[str, object] = {}
+    models = [*map(FakeModel, MODELS)]
+    with FakeOllama(models=models, script=judging) as many, FakeOllama(script=judging) as one:
+        for piece in re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+            if "class " in piece or "to_dataset" in piece:
+                continue
+            monkeypatch.setenv("OLLAMA_HOST", many.url if "model=" in piece else one.url)
+            with suppress(ShortOfTarget) if "converse(" in piece else nullcontext():  # as in FINE
+                exec(re.sub('"it", [0-9]+', '"it", 2', piece).replace("200", "10"), names)
