@@ -224,9 +224,11 @@ async def _begin(choice: ServerChoice, parallel: int, on_step: OnStep) -> tuple[
 def _stand_in(choice: ServerChoice, error: ServerError, corpus: Corpus | None, spoken: Collection[Language]) -> str:
     """What is told where the embedded engine steps in for an Ollama that is not there. Raises where it does not."""
     small = weights.small_weights()
-    if _named(choice) or not weights.is_available() or small is None:
-        raise NoServer(error.cause, f"{error.remedy}; or run without Ollama: {_without_ollama(choice)}") from error
     foreign = [language.english for language in spoken if language.code != ENGLISH]
+    if _named(choice) or not weights.is_available() or small is None:
+        raise NoServer(
+            error.cause, f"{error.remedy}; or run without Ollama: {_without_ollama(choice, foreign)}"
+        ) from error
     why, meant = "", "say so with --server embedded"
     if foreign:
         why = f"it speaks English only, and no {' or '.join(foreign)}"
@@ -254,10 +256,12 @@ def _is_small(corpus: Corpus | None) -> bool:
     return (small := weights.small_weights()) is not None and corpus.models() == {small.stem}
 
 
-def _without_ollama(choice: ServerChoice) -> str:
+def _without_ollama(choice: ServerChoice, foreign: Sequence[str]) -> str:
     """What this machine lacks for the embedded engine: the engine, its weights, or only the word."""
     if not weights.is_available():
         return f"{weights.engine_remedy()}, and give --server embedded"
+    if foreign:
+        return f"--server embedded with -m OWNER/REPOSITORY of a GGUF model that speaks {' and '.join(foreign)}"
     if weights.small_weights() is None:
         return f"--server embedded, and {weights.WEIGHTS_REMEDY}"
     return "--server embedded" + (" without -m" if choice.model else "")

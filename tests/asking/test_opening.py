@@ -192,6 +192,14 @@ def test_what_is_there_is_not_to_be_installed() -> None:
     assert "pip install" not in caught.value.remedy
 
 
+def test_whoever_asks_for_italian_is_not_sent_to_an_english_model() -> None:
+    with pytest.raises(NoServer) as caught:
+        ask(ServerChoice(model="llama3.2"), spoken="it")
+    assert caught.value.remedy.endswith(
+        "--server embedded with -m OWNER/REPOSITORY of a GGUF model that speaks Italian"
+    )
+
+
 @pytest.mark.parametrize("spoken", ["it", "en it", "nl en"])
 @pytest.mark.parametrize("own", [False, True])
 def test_the_engine_steps_into_no_language_that_it_does_not_speak(
