@@ -48,7 +48,7 @@ def _rates(progress: JudgingProgress) -> list[str]:
     parts = [f"{progress.in_flight} in flight"]
     left = progress.seconds_left()
     if left is not None:
-        parts = [rate(progress.per_minute()), *parts, f"{duration(left)} left"]
+        parts = [f"{duration(left)} left", rate(progress.per_minute()), *parts]
     if progress.invalid:
         parts.append(f"{progress.invalid} invalid answers")
     if progress.unjudged:

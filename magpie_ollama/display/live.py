@@ -213,7 +213,7 @@ def _rates(progress: Progress) -> list[str]:
     rates = [f"{progress.tokens_per_second():.0f} tokens/s", f"{progress.in_flight} in flight"]
     left = progress.seconds_left()
     if left is not None:
-        rates = [rate(progress.records_per_minute()), *rates, f"{duration(left)} left"]
+        rates = [f"{duration(left)} left", rate(progress.records_per_minute()), *rates]
     return rates
 
 

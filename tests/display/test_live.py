@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 
 import pytest
 from rich.console import Console, Group, RenderableType
@@ -44,3 +45,15 @@ def test_a_picture_higher_than_the_screen_is_never_drawn_whole() -> None:
     drawn = _drawn(Group(*(Text(f"line {number}") for number in range(8))), 5)
     assert "line 0" in drawn
     assert "line 7" not in drawn, "it would scroll, and lines would stay on the screen"
+
+
+@pytest.mark.parametrize("width", [120, 80, 60, 30])
+def test_the_time_left_stands_first_and_is_seen_at_every_width(width: int) -> None:
+    progress = Progress(target=100)
+    progress.started = time.monotonic() - 60
+    progress.kept = progress.kept_here = 20
+    console = Console(file=io.StringIO(), width=width)
+    console.print(live._picture(progress, "Italian · auto · it.jsonl", width))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert any(line.startswith("4 min 0 s left · 20.0 records") for line in shown.splitlines()), shown
+    assert all(len(line) <= width for line in shown.splitlines())
