@@ -6,6 +6,7 @@ Sets up a virtual environment in ``.venv`` of the checkout, then does what it is
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -78,14 +79,16 @@ def test(arguments: list[str]) -> int:
 
 
 def setup() -> None:
-    if not PYTHON.exists():
-        try:
-            subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-        except subprocess.CalledProcessError:
-            shutil.rmtree(VENV, ignore_errors=True)
+    begun = not PYTHON.exists()
+    try:
+        if begun and subprocess.run([sys.executable, "-m", "venv", str(VENV)]).returncode:
             print("error: this Python has no venv; on Debian and Ubuntu: apt install python3-venv", file=sys.stderr)
-            raise
-    pip("--upgrade", "pip>=25.1")  # the first that knows --group
+            sys.exit(1)
+        pip("--upgrade", "pip>=25.1")  # the first that knows --group
+    except BaseException:  # Ctrl-C amid it leaves half an environment, without a pip that works
+        if begun:
+            shutil.rmtree(VENV, ignore_errors=True)
+        raise
 
 
 def pip(*arguments: str) -> None:
@@ -135,7 +138,7 @@ def wait(*command: str | Path) -> int:
 
 def told(command: Sequence[str | Path]) -> list[str]:
     words = [str(word) for word in command]
-    print("$", " ".join(words).replace(str(ROOT) + os.sep, ""), flush=True)
+    print("$", shlex.join(words).replace(str(ROOT) + os.sep, ""), flush=True)
     return words
 
 

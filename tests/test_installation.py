@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -147,6 +148,35 @@ def test_the_setup_leaves_no_orphan(during: str, name: str) -> None:
         for _ in range(300):  # what was killed is there until the system has taken it away
             os.kill(child, 0)
             time.sleep(0.1)
+
+
+@pytest.mark.parametrize("during", ["venv", "pip"])
+def test_ctrl_c_leaves_no_half_environment(during: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("do", ROOT / ".ci" / "do.py")
+    assert spec is not None and spec.loader is not None
+    do = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(do)
+    monkeypatch.setattr(do, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(do, "PYTHON", tmp_path / ".venv" / "bin" / "python")
+
+    def interrupted(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    def made(*words: object) -> subprocess.CompletedProcess[str]:
+        do.PYTHON.parent.mkdir(parents=True)
+        do.PYTHON.touch()
+        return interrupted() if during == "venv" else subprocess.CompletedProcess([], 0)
+
+    monkeypatch.setattr(do.subprocess, "run", made)
+    monkeypatch.setattr(do, "pip", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        do.setup()
+    assert not do.VENV.exists()
+    do.PYTHON.parent.mkdir(parents=True)
+    do.PYTHON.touch()
+    with pytest.raises(KeyboardInterrupt):
+        do.setup()
+    assert do.VENV.exists(), "one that was whole stays"
 
 
 def test_these_tests_run_on_the_installed_package() -> None:
