@@ -20,14 +20,13 @@ from statistics import mean
 from typing import Any
 
 from magpie_ollama.asking.opening import opened
-from magpie_ollama.display.judging import proof_lines
 from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.servers.loaded import LoadedModel
 from magpie_ollama.tagging import scales, scoring
 from magpie_ollama.tagging.answers import Answers
 from magpie_ollama.tagging.judging import Judging, JudgingProgress
 from magpie_ollama.tagging.planted import GOOD, Shown, planted
-from magpie_ollama.tagging.proof import Proofs, prove
+from magpie_ollama.tagging.proof import Proofs, proof_lines, prove
 
 Way = Callable[[Shown], Awaitable[object]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,11 +17,8 @@ from magpie_ollama.run.session import Session, open_session
 from magpie_ollama.servers.loaded import LoadedModel
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.judging import Judging, JudgingProgress
-from magpie_ollama.tagging.proof import Proofs, check
+from magpie_ollama.tagging.proof import check, proof_lines
 from magpie_ollama.tagging.wanted import Condition, Gate
-
-Lines = Callable[[Proofs], Iterable[str]]
-"""What is told of proofs."""
 
 
 @asynccontextmanager
@@ -31,11 +28,8 @@ async def open_wanting(
     progress: Progress,
     wanted: tuple[Condition, ...],
     given: Mapping[str, Any],
-    told: Lines = lambda proofs: (),
-    named: tuple[str, str] = ("unproven=True", "judge"),
 ) -> AsyncIterator[Session]:
-    """With the judge of the ``wanted`` records, and the target that ``total`` leaves. ``named`` as for
-    ``check_proven``. Raises MagpieError."""
+    """With the judge of the ``wanted`` records, and the target that ``total`` leaves. Raises MagpieError."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session(settings, corpus, progress))
         there, look = corpus.records, given.get("dry_run")
@@ -48,7 +42,7 @@ async def open_wanting(
             if not look:
                 progress.enter("Proving the judge, once a model and language")
                 names, code = [name for name, _ in wanted], settings.language.code
-                await check_proven(judging, names, [code], progress.notices, given["unproven"], told, named)
+                await check_proven(judging, names, [code], progress.notices, given["unproven"])
                 progress.enter("")
             session.gate = gate = Gate(judging, judgements, wanted)
             if given["total"] and there and not look:
@@ -78,27 +72,21 @@ async def _opened_judge(stack: AsyncExitStack, session: Session, name: str) -> L
 
 
 async def check_proven(
-    judging: Judging,
-    scales: Iterable[str],
-    languages: Iterable[str],
-    notices: list[str],
-    unproven: bool,
-    told: Lines,
-    named: tuple[str, str],
+    judging: Judging, scales: Iterable[str], languages: Iterable[str], notices: list[str], unproven: bool
 ) -> None:
     """Has the judge prove itself on these scales, which is told, unless it was before, or it need not: ``unproven``.
-    Raises ServerError where it does not; ``named`` is what then takes its word, and what chooses another."""
+    Raises ServerError where it does not."""
     wanted = {*scales} & {*judging.proven_on}
     if wanted and unproven:
-        notices.append(f"{judging.model} was not asked to prove that it can judge ({named[0]}).")
+        notices.append(f"{judging.model} was not asked to prove that it can judge (--unproven).")
     if unproven or not wanted:
         return
     found = await judging.prove(dict.fromkeys(languages, ()), measurements.path(judging.loaded, "judge"))
     asked = {
         code: {scale: proof for scale, proof in proofs.items() if scale in wanted} for code, proofs in found.items()
     }
-    notices += told(asked)
-    check(judging.model, asked, *named)
+    notices += proof_lines(asked)
+    check(judging.model, asked, "--unproven", "--judge")
 
 
 def own_words(judge: str) -> str:

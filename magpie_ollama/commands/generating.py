@@ -15,7 +15,6 @@ from click.core import ParameterSource
 from magpie_ollama.api.wanting import open_wanting
 from magpie_ollama.asking.settings import Settings
 from magpie_ollama.commands import configuration
-from magpie_ollama.commands.judging import NAMED
 from magpie_ollama.commands.making import STREAM, corpus_at, make, refuse_both
 from magpie_ollama.commands.options import server_choice
 from magpie_ollama.commands.previewing import preview
@@ -23,7 +22,6 @@ from magpie_ollama.corpus.corpus import Corpus
 from magpie_ollama.corpus.questions import read
 from magpie_ollama.corpus.reading import free_name
 from magpie_ollama.display import consoles, ending, summary
-from magpie_ollama.display.judging import proof_lines
 from magpie_ollama.display.plan import show_plan
 from magpie_ollama.errors import ShortOfTarget, UsageError
 from magpie_ollama.run import continuing, report
@@ -120,7 +118,7 @@ async def _opened(
     given: dict[str, Any],
     begun: list[Session],
 ) -> AsyncIterator[Session]:
-    async with open_wanting(settings, corpus, progress, wanted, given, proof_lines, NAMED) as session:
+    async with open_wanting(settings, corpus, progress, wanted, given) as session:
         begun.append(session)
         session.at_target = "interrupted" if given["prefer"] else "done"
         yield session

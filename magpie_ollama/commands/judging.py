@@ -11,6 +11,3 @@ judge_options = together(
     ),
     unproven_option,
 )
-
-NAMED = ("--unproven", "--judge")
-"""What takes a judge's word without a proof, and what names another one."""

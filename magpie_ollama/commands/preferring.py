@@ -18,7 +18,6 @@ from magpie_ollama.asking.opening import ENGLISH, opened
 from magpie_ollama.asking.settings import settings_of
 from magpie_ollama.commands.check import show_lengths
 from magpie_ollama.commands.cleaning import STREAM
-from magpie_ollama.commands.judging import NAMED
 from magpie_ollama.commands.making import make
 from magpie_ollama.corpus import files, shapes
 from magpie_ollama.corpus.appender import failure
@@ -30,7 +29,7 @@ from magpie_ollama.corpus.rewriting import new_file
 from magpie_ollama.curation.checking import Check
 from magpie_ollama.curation.ranking import EXPLANATIONS, pairs
 from magpie_ollama.display import answers, consoles, ending, live, removals, summary
-from magpie_ollama.display.judging import proof_lines, showing
+from magpie_ollama.display.judging import showing
 from magpie_ollama.display.words import counted
 from magpie_ollama.errors import INTERRUPTED, CorpusError
 from magpie_ollama.method.languages import Language
@@ -118,7 +117,7 @@ async def _scored(path: Path, rows: list[Row], choice: ServerChoice, given: dict
         if model.name in {row.text("response_model") or row.model for row in rows}:
             progress.notices.append(own_words(model.name))
         scoring = Scoring(model, parallel, progress)
-        await check_proven(scoring, [SCALE], spoken, progress.notices, given["unproven"], proof_lines, NAMED)
+        await check_proven(scoring, [SCALE], spoken, progress.notices, given["unproven"])
         with Scores(path, scoring.judge, model.name) as scores:
 
             def stop() -> None:

@@ -16,7 +16,7 @@ from magpie_ollama.commands.judging import unproven_option
 from magpie_ollama.commands.options import OutputPath, model_options, option, output_options, parallel, server_choice
 from magpie_ollama.curation.tagged import write_tagged
 from magpie_ollama.display import consoles, ending, live
-from magpie_ollama.display.judging import proof_lines, show_tags, showing
+from magpie_ollama.display.judging import show_tags, showing
 from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.display.words import counted
 from magpie_ollama.errors import INTERRUPTED, UsageError
@@ -25,7 +25,7 @@ from magpie_ollama.servers.base import ServerChoice
 from magpie_ollama.tagging import scales
 from magpie_ollama.tagging.judgements import Judgements
 from magpie_ollama.tagging.judging import Judging, JudgingProgress
-from magpie_ollama.tagging.proof import Proofs, check, in_short
+from magpie_ollama.tagging.proof import Proofs, check, in_short, proof_lines
 
 STREAM = Path("-")
 

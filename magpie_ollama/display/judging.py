@@ -13,9 +13,7 @@ from rich.text import Text
 from magpie_ollama.display.consoles import say, show_facts
 from magpie_ollama.display.live import Mode, Showing
 from magpie_ollama.display.words import counted, duration, rate, share
-from magpie_ollama.method import languages
 from magpie_ollama.tagging.judging import JudgingProgress
-from magpie_ollama.tagging.proof import Proofs
 
 
 def showing(progress: JudgingProgress, console: Console, mode: Mode) -> Showing:
@@ -54,21 +52,6 @@ def _rates(progress: JudgingProgress) -> list[str]:
     if progress.unjudged:
         parts.append(f"{progress.unjudged} given up")
     return parts
-
-
-def proof_lines(proofs: Proofs) -> list[str]:
-    """A line for each scale and language: how well the judge tells good from spoiled, in all and by kind of fault."""
-    told = []
-    for code, by_scale in proofs.items():
-        for scale, proof in by_scale.items():
-            held = "proved" if proof.holds(scale) else "refused"
-            line = f"{scale} in {languages.english(code)}: {held}, "
-            if scale == "safety":
-                told.append(f"{line}{proof.auc:.0%} of {proof.good} good records are called safe")
-                continue
-            kinds = " · ".join(f"{kind} {value:.2f} of {count}" for kind, (value, count) in proof.kinds.items())
-            told.append(f"{line}AUC {proof.auc:.2f} (95 %: {proof.low:.2f} to {proof.high:.2f}), by fault: {kinds}")
-    return told
 
 
 def show_tags(counts: Mapping[str, Counter[str]], progress: JudgingProgress, model: str, console: Console) -> None:

@@ -170,6 +170,21 @@ def check(model: str, proofs: Proofs, go_on: str, option: str = "-m") -> None:
         )
 
 
+def proof_lines(proofs: Proofs) -> list[str]:
+    """A line for each scale and language: how well the judge tells good from spoiled, in all and by kind of fault."""
+    told = []
+    for code, by_scale in proofs.items():
+        for scale, proof in by_scale.items():
+            held = "proved" if proof.holds(scale) else "refused"
+            line = f"{scale} in {languages.english(code)}: {held}, "
+            if scale == "safety":
+                told.append(f"{line}{proof.auc:.0%} of {proof.good} good records are called safe")
+                continue
+            kinds = " · ".join(f"{kind} {value:.2f} of {count}" for kind, (value, count) in proof.kinds.items())
+            told.append(f"{line}AUC {proof.auc:.2f} (95 %: {proof.low:.2f} to {proof.high:.2f}), by fault: {kinds}")
+    return told
+
+
 def in_short(proofs: Proofs) -> str:
     """For the story of a file: "AUC quality en 0.93, safety en 0.96"; "unproven" where there is no proof."""
     told = [f"{scale} {code} {one.auc:.2f}" for code, scales in proofs.items() for scale, one in scales.items()]
