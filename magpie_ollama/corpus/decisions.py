@@ -275,11 +275,15 @@ def places(line: bytes) -> list[tuple[str, Place, str]]:
 
 
 def edited(line: bytes, edits: Mapping[Place, str], tags: Mapping[str, str] | None = None) -> bytes:
-    """The line with other texts at their places, and with tags. A place that holds no text stays as it is."""
-    if not edits and not tags:
+    """The line with other texts at their places, and with tags. A place that holds no text stays as it is, and
+    so does a line that is no object."""
+    if not (edits or tags) or not line.lstrip().startswith(b"{"):
         return line
     end = line[len(line.rstrip(b"\r\n")) :]
-    data = lines.exact(line)
+    try:
+        data = lines.exact(line)
+    except ValueError:
+        return line
     changed = {}
     for place, text in edits.items():
         if _set(data, place, text):

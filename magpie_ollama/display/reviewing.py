@@ -107,6 +107,9 @@ class Review(Pager):
         if not value.strip():
             self.message = f"A tag is a name and a value: quality good. The names: {', '.join(TAGS)}."
             return
+        if self._page().wrong:
+            self.message = "This line is no record, and takes no tag."
+            return
         try:
             self._write("tag", name=name, value=value.strip())
         except MagpieError as error:

@@ -225,3 +225,8 @@ def test_only_tags_that_records_have(corpus: Path) -> None:
     with pytest.raises(UsageError, match="no tag 'mood'"):
         Decisions(corpus).decide(Decision("a", "tag", name="mood", value="x"))
     assert not folder_beside(corpus).exists()
+
+
+def test_a_line_that_is_no_object_takes_nothing() -> None:
+    for line in (b"{broken\n", b"[1]\n", b'"text"\n', b"\xff\n"):
+        assert decisions.edited(line, {("output",): "x"}, {"quality": "good"}) == line

@@ -66,6 +66,8 @@ def test_tags(review: Review) -> None:
     assert "There is no tag 'colour'" in press(review, "t", *"colour=red", "enter")
     assert "A tag is a name and a value" in press(review, "t", *"quality", "enter")
     assert "tags quality good" in press(review, "m")
+    press(review, ":", "5", "enter")
+    assert "is no record, and takes no tag" in press(review, "t", *"quality good", "enter")
 
 
 def test_an_edit_is_shown_and_can_be_edited_again(review: Review) -> None:
