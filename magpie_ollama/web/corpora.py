@@ -30,6 +30,9 @@ OPEN = 4
 SECONDS = 2.0
 """That a search may take before the page shows what it has found so far."""
 
+COUNTED = 0.5
+"""Seconds in which a search that looks through all records tells how many there are, and of which kinds."""
+
 SAMPLE = 5000
 """Records that the charts are drawn from, where there are more: a share is then right to 1.4 points (95 %)."""
 
@@ -48,6 +51,7 @@ STATES = {
     "keep": "kept",
     "drop": "dropped",
     "edit": "edited",
+    "tag": "tagged",
 }
 
 
@@ -97,13 +101,17 @@ class Opened:
         ids = None
         if query.state:
             wanted = {"undecided": "decided"}.get(query.state, query.state)
-            ids = [id for id, one in states.items() if one.standing and wanted in ("decided", one.verdict, _edit(one))]
-        mask, facets = index.choose(query.facets or {}, ids, query.state != "undecided")
+            ids = [id for id, one in states.items() if one.standing and wanted in ("decided", one.verdict, *_more(one))]
+        text = query.text.strip()
+        held = index.holding(text, COUNTED) if text else None
+        mask, facets = index.choose(query.facets or {}, ids, query.state != "undecided", held)
         order = index.order(mask, query.sort)
         start = min(query.at, max(0, len(order) - 1))
-        found, end = index.search(order, start, query.text, PAGE, SECONDS)
+        found, end = index.search(order, start, text if held is None else "", PAGE, SECONDS)
         return {
             "records": [self.record(entry) for entry in found],
+            "counted": held is not None or not text,
+            "tags": decisions.TAGS,
             "facets": {name: facets[name] for name in FACETS if name in facets},
             "chosen": len(order),
             "start": start,
@@ -148,6 +156,8 @@ class Opened:
             raise UsageError(f"{action!r} is nothing that can be decided", "load the page again")
         if action == "edit" and tuple(place) not in [one.place for one in record.texts if one.place]:
             raise UsageError("That text cannot be edited", "mend it in the file itself")
+        if action == "tag" and (record.wrong or not str(given.get("value", "")).strip()):
+            raise UsageError("That tag cannot be given", "write a value, on a line that is a record")
         texts = {name: str(given.get(name, "")) for name in ("text", "name", "value")}
         one = Decision(record.id, action, record.mark, tuple(place), **texts)
         self.decisions.decide(one, seen=_whole(given, "seen"))
@@ -207,8 +217,8 @@ class Corpora:
 _DONE = {"drop": "dropped", "edit": "edited", "tag": "tagged", "keep": "kept"}
 
 
-def _edit(one: decisions.Decided) -> str:
-    return "edit" if one.edits else ""
+def _more(one: decisions.Decided) -> tuple[str, str]:
+    return "edit" if one.edits else "", "tag" if one.tags else ""
 
 
 def _whole(given: Mapping[str, Any], name: str) -> int:

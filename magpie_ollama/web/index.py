@@ -63,6 +63,7 @@ class Index:
         self._file: BinaryIO | None = None
         self.seconds = 0.0
         """Spent on reading the file."""
+        self._held: tuple[object, Array | None] = (None, None)
         self._forget()
         self._load()
 
@@ -117,17 +118,41 @@ class Index:
         with self._lock:
             return self._numbers[entry], self._read(self._starts[entry])
 
+    def holding(self, text: str, seconds: float) -> Array | None:
+        """Which records hold the text, as booleans; None where that takes longer than so many seconds."""
+        size = len(self)
+        asked = (text, self.generation, size)
+        if self._held[0] != asked:
+            self._held = (asked, self._holding(np.arange(size), text, seconds))
+        return self._held[1]
+
+    def _holding(self, every: Array, text: str, seconds: float) -> Array | None:
+        mask, end, began = np.zeros(len(every), bool), 0, time.monotonic()
+        while end < len(every):
+            found, end = self.search(every[: end + _BATCH], end, text, _BATCH + 1, seconds)
+            mask[found] = True
+            if (time.monotonic() - began) * len(every) > seconds * end:  # at this pace it lasts too long
+                return None
+        return mask
+
     def choose(
-        self, wanted: Mapping[str, str], ids: Collection[str] | None = None, within: bool = True
+        self,
+        wanted: Mapping[str, str],
+        ids: Collection[str] | None = None,
+        within: bool = True,
+        held: Array | None = None,
     ) -> tuple[Array, dict[str, list[tuple[str, int]]]]:
         """The records that have these values, as booleans; and for each facet how many would have each value, with all
-        but this facet as they are. With ``ids``, only those ``within`` them, or without."""
+        but this facet as they are. With ``ids``, only those ``within`` them, or without; and only those ``held``."""
         with self._lock:
             size = len(self)
             every = np.ones(size, bool)
             if ids is not None:
                 own = np.array([_hash(id) for id in ids], np.uint64)
                 every = np.isin(self._view(self._ids), own) == within
+            if held is not None:
+                every[: len(held)] &= held[:size]
+                every[len(held) :] = False  # came meanwhile
             masks = {}
             codes = {name: self._view(column) for name, column in zip(FACETS, self._codes, strict=True)}
             for name, value in wanted.items():

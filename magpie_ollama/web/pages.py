@@ -56,6 +56,7 @@ class Shown:
     version: int
     verdict: str
     edited: bool
+    tagged: bool
     language: str
     texts: list[Text]
     meters: list[tuple[str, float]]
@@ -85,6 +86,7 @@ def shown(entry: int, number: int, line: bytes, decided: Decisions | None = None
         version=state.version,
         verdict=state.verdict,
         edited=bool(state.edits),
+        tagged=bool(state.tags),
         language=language if isinstance(language, str) and _CODE.fullmatch(language) else "",
         texts=_texts(decisions.places(decisions.edited(line, state.edits)), told.texts, set(state.edits)),
         meters=[(words, fields[key]) for key, words in METERS.items() if _measured(fields.get(key))],

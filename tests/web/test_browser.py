@@ -125,13 +125,16 @@ def test_a_corpus_is_cleaned_by_the_keyboard_alone(browser: Browser, folder: Pat
     browser.press(Keys.CONTROL + "a" + Keys.NULL, "Meglio.")
     browser.press(Keys.CONTROL + Keys.ENTER)
     browser.until(lambda: "Meglio." in browser.all(".record")[2].text)
+    browser.press("t", Keys.TAB, "good", Keys.ENTER)
+    browser.until(lambda: "good" in browser.all(".record")[2].find_element(By.CLASS_NAME, "tag").text)
     browser.press("/")
     assert browser.ask("document.activeElement.name") == "q"
     browser.driver.find_element(By.ID, "apply").send_keys(Keys.ENTER)
-    browser.until(lambda: "Applied: 1 dropped, 1 edited, 1 kept" in browser.all("#told")[0].text)
+    browser.until(lambda: "Applied: 1 dropped, 1 edited, 1 tagged, 1 kept" in browser.all("#told")[0].text)
     rows = [json.loads(line) for line in corpus.read_bytes().splitlines()]
     assert [row["id"] for row in rows] == ["a", "c", "d"]
     assert rows[1]["messages"][1]["content"] == "Meglio."
+    assert rows[1]["tags"]["quality"] == "good"
 
 
 def test_the_second_tab_is_told_and_shown_what_was_decided(browser: Browser, folder: Path) -> None:

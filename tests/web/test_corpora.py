@@ -15,6 +15,7 @@ from magpie_ollama.corpus import lines
 from magpie_ollama.corpus.decisions import Decision, Decisions
 from magpie_ollama.corpus.files import folder_beside
 from magpie_ollama.corpus.lock import CorpusLock
+from magpie_ollama.web import corpora
 
 ROOM = "/corpus/it.jsonl"
 
@@ -60,6 +61,35 @@ def test_records_are_chosen_ordered_and_searched(corpus: Path) -> None:
         assert shown(client, "?at=3") == ["d"]
         page = client.get(f"{ROOM}?language=it").text
         assert '>ar</span> <span class="dim">2<' in page, "what else could be chosen is told with its count"
+
+
+def test_under_a_search_only_what_it_found_is_counted(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(corpus.parent) as client:
+        page = client.get(f"{ROOM}?q=domanda+2&language=it").text
+        assert '>ar</span> <span class="dim">1<' in page and ">it</span>" not in page
+        assert "1 to 1 of 1 with “domanda 2”" in client.get(f"{ROOM}?q=domanda+2").text
+        with corpus.open("ab") as file:
+            file.write(lines.encode(lines.values(record(text="Domanda 2 di nuovo?"))))
+        assert "1 to 2 of 2 with “domanda 2”" in client.get(f"{ROOM}?q=domanda+2").text
+        monkeypatch.setattr(corpora, "COUNTED", -1.0)
+        page = client.get(f"{ROOM}?q=domanda").text
+        assert ">ar</span></a>" in page, "no number where it would be another"
+        assert "5 with “domanda” among 5, looked through up to 5" in page
+
+
+def test_a_tag_is_given(corpus: Path) -> None:
+    with opened(corpus.parent) as client:
+        answer = decide(client, 0, "tag", name="quality", value="good").json()
+        assert answer["pending"] == {"tag": 1}
+        assert shown(client, "?state=tag") == ["a"]
+        assert 'title="quality">good<' in answer["record"] and 'data-act="undo"' in answer["record"]
+        assert client.post(f"{ROOM}/apply", json={}).json()["told"].startswith("Applied: 1 tagged.")
+        assert json.loads(corpus.read_bytes().splitlines()[0])["tags"]["quality"] == "good"
+        assert decide(client, 1, "tag", name="quality", value=" ").status_code == 400
+        with corpus.open("ab") as file:
+            file.write(b"{no record\n")
+        assert 'data-act="tag"' not in cards(client.get(ROOM).text)[4]["text"]
+        assert decide(client, 4, "tag", name="quality", value="good").status_code == 400
 
 
 def test_what_is_decided_is_applied_in_one_step(corpus: Path) -> None:

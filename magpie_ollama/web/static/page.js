@@ -149,7 +149,20 @@ function corpus(room) {
     buttons.scrollIntoView({ block: "nearest" });
   }
 
-  const act = (record, action) => (action === "edit" ? edit(record) : decide(record, action));
+  const tagging = $("#tagging");
+  const { tag, value } = $("form", tagging).elements;
+  const suggest = () => value.setAttribute("list", `values-${tag.value}`);
+  tag.addEventListener("change", suggest);
+  suggest();
+  let tagged = null;
+  tagging.addEventListener("close", () => { if (tagging.returnValue) decide(tagged, "tag", { name: tag.value, value: value.value.trim() }); });
+  function label(record) {
+    tagged = record;
+    tagging.returnValue = value.value = "";
+    tagging.showModal();
+  }
+
+  const act = (record, action) => ({ edit, tag: label }[action] || decide)(record, action);
 
   $("#records").addEventListener("click", (event) => {
     const button = event.target.closest("[data-act]");
@@ -192,7 +205,7 @@ function corpus(room) {
     if (!keys.checked && event.key !== "?") return;
     const record = current();
     const does = { n: () => go(1), p: () => go(-1), "/": () => $("[type=search]").focus(), "?": () => $("#help").showModal() };
-    const here = { k: "keep", d: "drop", e: "edit", u: "undo" };
+    const here = { k: "keep", d: "drop", e: "edit", t: "tag", u: "undo" };
     if (does[event.key]) does[event.key]();
     else if (record && here[event.key]) act(record, here[event.key]);
     else if (record && event.key === "i") { const one = $(".fields", record); one.open = !one.open; }
