@@ -6,6 +6,7 @@ import json
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -90,6 +91,9 @@ class _Desk:
         return self._page("files.html", "corpus", entries=self._folder.entries(), folder=self._folder.root.name)
 
     def corpus(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if comparing.is_experiment(self._folder.file(name)):
+            return RedirectResponse(f"/compare/{quote(name)}", 303)
         one, query = self._open(request), Query.of(request.query_params)
         values = {**one.list(query), "rejected": rejections.path_beside(one.path).is_file()}
         return self._page("corpus.html", "corpus", name=one.name, query=query, sorts=SORTS, states=STATES, **values)

@@ -130,7 +130,7 @@ class Trying:
             "kinds": [registry.AUTO, *registry.KINDS],
             "server": self._choice.kind,
             "model": self._choice.model,
-            "languages": [(code, f"{name} · {_languages()[code].native}") for name, code in spoken],
+            "languages": [(code, " · ".join({name: 0, _languages()[code].native: 0})) for name, code in spoken],
             "topics": prompts.names("topics"),
             "steerings": STEERINGS,
         }

@@ -77,6 +77,14 @@ def test_under_a_search_only_what_it_found_is_counted(corpus: Path, monkeypatch:
         assert "5 with “domanda” among 5, looked through up to 5" in page
 
 
+def test_an_experiment_opens_in_its_own_room(tmp_path: Path) -> None:
+    row = {"settings": "s", "outcome": "kept", "drawn": "none", "verdict": "yes"}
+    (tmp_path / "an experiment.jsonl").write_text(json.dumps(row) + "\n")
+    with opened(tmp_path) as client:
+        answer = client.get("/corpus/an%20experiment.jsonl")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/compare/an%20experiment.jsonl")
+
+
 def test_a_tag_is_given(corpus: Path) -> None:
     with opened(corpus.parent) as client:
         answer = decide(client, 0, "tag", name="quality", value="good").json()
