@@ -211,10 +211,10 @@ class Trying:
             if better["content"] == answer["content"]:
                 raise UsageError("The response is as it was", "change it, or keep it")
             pair = {"prompt": asked, "chosen": [better], "rejected": [answer], "reason": ""}
-            told = self._once(made, PAIRS, pair)
-            if RECORDS not in made.done:
+            if kept := RECORDS not in made.done:  # before the pair: what fails here can be pressed again
                 self._record(made, replace(made.record, messages=[*asked, better], response_known_words=0.0))
-            return told
+            told = self._once(made, PAIRS, pair)["told"]
+            return {"told": f"{told}; the record, with the edited response, to {RECORDS}" if kept else told}
 
     async def close(self) -> None:
         for _, stack in self._models.values():

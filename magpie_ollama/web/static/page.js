@@ -16,6 +16,8 @@ function ask(path, body, signal) {
     headers: { "content-type": "application/json", "x-magpie-token": token } });
 }
 
+const failure = ({ error, next }) => [error, next].filter(Boolean).map((text) => text.replace(/\.?\s*$/, ".")).join(" Next: ");
+
 async function answer(path, body) {
   let response;
   try {
@@ -25,7 +27,7 @@ async function answer(path, body) {
   }
   const found = (response.headers.get("content-type") || "").includes("json")
     ? await response.json() : { error: await response.text() };
-  if (!response.ok && response.status !== 409) throw new Error([found.error, found.next].filter(Boolean).join(" Next: "));
+  if (!response.ok && response.status !== 409) throw new Error(failure(found));
   return found;
 }
 
@@ -277,7 +279,11 @@ function tries(form) {
     const words = { instruction: $(".instruction .words", shown), response: $(".response .words", shown) };
     for (const one of Object.values(words)) one.lang = way.language;
     const verdict = $(".verdict", shown);
-    const end = (kind, text) => { verdict.className = `verdict ${kind}`; verdict.textContent = text; };
+    const end = (kind, text) => {
+      verdict.className = `verdict ${kind}`;
+      verdict.textContent = text;
+      for (const one of Object.values(words)) one.parentElement.hidden = !one.textContent;
+    };
     const take = (event) => {
       if (event.step !== undefined) $(".step", shown).textContent = event.step;
       if (event.command) $("code", shown).textContent = event.command;
@@ -289,12 +295,11 @@ function tries(form) {
         $(".prompt", shown).hidden = false;
         sent.scrollTop = sent.scrollHeight;  // where the model goes on
       }
-      for (const of of ["instruction", "response"]) if (event[of] !== undefined) words[of].textContent = event[of];
-      if (event.stage === "instruction") $(".response", shown).hidden = true;
+      for (const of of ["instruction", "response"]) if (event[of] !== undefined) words[of].textContent = event[of].trimStart();
       if (event.rejected) end("rejected", `Rejected: ${event.rejected.replaceAll("_", " ")} — ${event.words}`);
-      if (event.error) end("failed", [event.error, event.next].filter(Boolean).join(" Next: "));
+      if (event.error) end("failed", failure(event));
       if (event.kept) {
-        const kept = event.kept;
+        const { kept } = event;
         words.instruction.textContent = kept.instruction;
         words.response.textContent = kept.response;
         const measured = [["confidence", kept.confidence], ["known words", kept.known_words]].filter(([, value]) => value)
@@ -340,17 +345,23 @@ function tries(form) {
       const area = Object.assign(document.createElement("textarea"), { value: words.textContent, dir: "auto", lang: words.lang, rows: 8 });
       area.setAttribute("aria-label", "response");
       const save = Object.assign(document.createElement("button"), { type: "button", className: "primary", textContent: "Save the edited response" });
+      const leave = Object.assign(document.createElement("button"), { type: "button", textContent: "Leave it" });
       const both = document.createElement("div");
-      both.append(area, save);
+      both.append(area, save, " ", leave);
       words.hidden = true;
       button.disabled = true;
       words.after(both);
       area.focus();
       const done = () => { both.remove(); words.hidden = false; };
+      const left = () => { done(); button.disabled = false; button.focus(); };
+      leave.addEventListener("click", left);
       save.addEventListener("click", async () => {
         if (await send(button, { action: "edit", text: area.value })) { words.textContent = area.value; done(); }
       });
-      area.addEventListener("keydown", (pressed) => { if (pressed.key === "Escape") { done(); button.disabled = false; button.focus(); } });
+      area.addEventListener("keydown", (pressed) => {
+        if (pressed.key === "Escape") left();
+        if (pressed.key === "Enter" && (pressed.ctrlKey || pressed.metaKey)) save.click();
+      });
     });
   }
 }
