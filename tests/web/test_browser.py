@@ -207,6 +207,16 @@ def every(folder: Path) -> list[str]:
     return ["/try", "/corpus", *(f"/corpus/{name}" for name in pages), "/compare", "/compare/experiment.jsonl", "/none"]
 
 
+def test_on_paper_bars_stand_and_words_are_dark(browser: Browser, every: list[str]) -> None:
+    browser.open("/corpus/ar.jsonl/charts")
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": dark})
+    assert browser.ask("document.querySelector('rect.bar').getBoundingClientRect().width") > 100
+    assert browser.ask("getComputedStyle(document.querySelector('.title')).color") == "rgb(26, 34, 48)"
+    assert browser.ask("getComputedStyle(document.querySelector('header.top')).display") == "none"
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_every_page_is_whole_on_a_telephone_and_runs_nothing_of_others(browser: Browser, every: list[str]) -> None:
     for path in every:
         browser.open(path, width=360)
