@@ -7,6 +7,7 @@ changes when the decisions are applied, in one step; a line then says so, and wh
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -101,6 +102,7 @@ class Decisions:
         self.path = self._folder / "decisions.jsonl"
         self.states: dict[str, Decided] = {}
         self._lock = FileLock(self._folder / "decisions.lock", timeout=WAIT)
+        self._reading = threading.Lock()
         self._read = 0
         self._order: list[str] = []
         self.refresh()
@@ -112,7 +114,7 @@ class Decisions:
     def pending(self) -> Counter[str]:
         """Records with a decision that is not applied yet, by what it is."""
         found: Counter[str] = Counter()
-        for one in self.states.values():
+        for one in list(self.states.values()):  # another thread may add to it
             found.update(filter(None, (one.verdict, "edit" if one.edits else "", "tag" if one.tags else "")))
         return found
 
@@ -124,7 +126,7 @@ class Decisions:
     def refresh(self) -> None:
         """Read what was added since. Half a line, which is what a crash leaves, is passed over. Raises CorpusError."""
         try:
-            with os.fdopen(system.open_plain(self.path, os.O_RDONLY), "rb") as file:
+            with self._reading, os.fdopen(system.open_plain(self.path, os.O_RDONLY), "rb") as file:
                 file.seek(self._read)
                 for line in file:
                     if not line.endswith(b"\n"):

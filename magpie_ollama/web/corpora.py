@@ -101,7 +101,11 @@ class Opened:
         ids = None
         if query.state:
             wanted = {"undecided": "decided"}.get(query.state, query.state)
-            ids = [id for id, one in states.items() if one.standing and wanted in ("decided", one.verdict, *_more(one))]
+            ids = [
+                id
+                for id, one in list(states.items())
+                if one.standing and wanted in ("decided", one.verdict, *_more(one))
+            ]
         text = query.text.strip()
         held = index.holding(text, COUNTED) if text else None
         mask, facets = index.choose(query.facets or {}, ids, query.state != "undecided", held)

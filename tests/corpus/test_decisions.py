@@ -6,6 +6,8 @@ import errno
 import json
 import multiprocessing
 import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +232,19 @@ def test_only_tags_that_records_have(corpus: Path) -> None:
 def test_a_line_that_is_no_object_takes_nothing() -> None:
     for line in (b"{broken\n", b"[1]\n", b'"text"\n', b"\xff\n"):
         assert decisions.edited(line, {("output",): "x"}, {"quality": "good"}) == line
+
+
+def test_threads_that_look_at_once_take_each_line_once(corpus: Path) -> None:
+    readers, writer = [Decisions(corpus) for _ in range(10)], Decisions(corpus)
+    writer.decide(Decision("a", "keep"))
+    with writer.path.open("ab") as file:
+        file.write(writer.path.read_bytes() * 299)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for reader in readers:
+                list(pool.map(lambda one: one.refresh(), [reader] * 8))
+    finally:
+        sys.setswitchinterval(before)
+    assert [reader.state("a").version for reader in readers] == [300] * 10
