@@ -78,20 +78,42 @@ function corpus(room) {
     }
   }
 
+  const asked = $("[type=search]").value.trim().split(/\s+/).filter(Boolean);
+  function highlight() {
+    if (!asked.length || !globalThis.Highlight) return;
+    const pattern = new RegExp(asked.map((word) => word.replace(/[^\p{L}\p{N}]/gu, "\\$&")).join("\\s+"), "gi");
+    const found = new Highlight();
+    for (const words of $$(".words")) {
+      const node = words.firstChild;
+      for (const { index, 0: hit } of (node?.data || "").matchAll(pattern)) {
+        const range = new Range();
+        range.setStart(node, index);
+        range.setEnd(node, index + hit.length);
+        found.add(range);
+      }
+    }
+    CSS.highlights.set("asked", found);
+  }
+  highlight();
+
   function replace(record, text) {
     const made = document.createElement("template");
     made.innerHTML = text;  // the server's own, every text in it escaped
     const fresh = $(".record", made.content);
     record.replaceWith(fresh);
+    highlight();
     return fresh;
   }
 
+  let decided = 0;
   async function decide(record, action, more = {}) {
     const { entry, mark, seen } = record.dataset;
     try {
       const found = await answer(`${base}/decide`, { entry: +entry, mark, seen: +seen, action, ...more });
+      decided += 1;
+      const there = record.contains(document.activeElement);  // not on the next one by now
       const fresh = replace(record, found.record);
-      fresh.focus({ preventScroll: true });
+      if (there) fresh.focus({ preventScroll: true });
       show(found);
       if (found.error) tell(found.error);
       return !found.error;
@@ -182,22 +204,6 @@ function corpus(room) {
     } catch (error) { tell(error.message, 12); }
   });
 
-  const asked = $("[type=search]").value.trim().split(/\s+/).filter(Boolean);
-  if (asked.length && globalThis.Highlight) {
-    const pattern = new RegExp(asked.map((word) => word.replace(/[^\p{L}\p{N}]/gu, "\\$&")).join("\\s+"), "gi");
-    const found = new Highlight();
-    for (const words of $$(".words")) {
-      const node = words.firstChild;
-      for (const { index, 0: hit } of (node?.data || "").matchAll(pattern)) {
-        const range = new Range();
-        range.setStart(node, index);
-        range.setEnd(node, index + hit.length);
-        found.add(range);
-      }
-    }
-    CSS.highlights.set("asked", found);
-  }
-
   $("#show-keys").addEventListener("click", () => $("#help").showModal());
   const keys = $("#keys");
   keys.checked = localStorage.getItem("keys") !== "off";
@@ -217,7 +223,11 @@ function corpus(room) {
 
   setInterval(async () => {
     if (document.hidden) return;
-    try { show(await (await fetch(`${base}/news`)).json()); } catch { /* the next look will tell */ }
+    const before = decided;
+    try {
+      const news = await (await fetch(`${base}/news`)).json();
+      if (before === decided) show(news);  // else it is older than what is shown
+    } catch { /* the next look will tell */ }
   }, 2500);
   const told = sessionStorage.getItem("told");
   if (told) { sessionStorage.removeItem("told"); tell(told, 12); }
