@@ -80,6 +80,7 @@ def _listen(address: str, port: int) -> socket.socket:
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind((address, tried))
+            made.listen()  # a browser that is quicker than the server waits for it
             return made
         except (OSError, TypeError, ValueError) as error:  # what can be no host's name at all is no OSError
             made.close()

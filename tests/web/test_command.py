@@ -41,6 +41,18 @@ def test_it_prints_the_address_of_what_it_opens(run: Runner) -> None:
     assert (done.out, done.err) == (f"http://127.0.0.1:{port}/corpus/it.jsonl\n", "")
 
 
+def test_a_browser_that_is_quicker_than_the_server_is_not_refused(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, opened = free(), []
+
+    def browse(url: str) -> None:
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        opened.append(url)
+
+    monkeypatch.setattr("webbrowser.open", browse)
+    run("serve", "--port", port)
+    assert opened == [f"http://127.0.0.1:{port}/"]
+
+
 def test_a_port_in_use_gives_way_to_the_next(run: Runner) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
