@@ -164,7 +164,7 @@ async def _json(request: Request) -> dict[str, Any]:
 def _failed(request: Request, error: Exception) -> Response:
     """What every error of ours is told as: to the page's script as JSON, to a reader as a page."""
     assert isinstance(error, MagpieError)
-    return _told(request, error.cause, error.remedy, 404 if request.method == "GET" else 400)
+    return _told(request, error.cause, error.remedy, 400 if request.method == "POST" else 404)
 
 
 def _missing(request: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +36,10 @@ class Folder:
         parts = name.split("/")
         wanted = all(part and not part.startswith(".") and "\\" not in part for part in parts) and "\0" not in name
         if wanted and parts[-1].endswith(".jsonl"):
-            path = self.root.joinpath(*parts)
-            resolved = path.resolve()
-            if resolved.is_relative_to(self.root) and not is_stream(resolved) and resolved.is_file():
-                return resolved
+            with suppress(OSError):  # a name that is too long
+                resolved = self.root.joinpath(*parts).resolve()
+                if resolved.is_relative_to(self.root) and not is_stream(resolved) and resolved.is_file():
+                    return resolved
         raise UsageError(f"There is no file {name!r:.200} in this folder", "choose one of those that are listed")
 
     def entries(self) -> list[Entry]:

@@ -68,6 +68,7 @@ def test_every_answer_forbids_what_no_page_of_ours_does(corpus: Path) -> None:
     [
         *("../secret.jsonl", "..%2fsecret.jsonl", "%2e%2e/secret.jsonl", "sub/../../secret.jsonl", "/etc/passwd"),
         *("out.jsonl", "folder/secret.jsonl", ".hidden.jsonl", "notes.txt", "it.jsonl%00.jsonl", "..\\secret.jsonl"),
+        *(f"{'a' * 5000}.jsonl", f"{'a/' * 3000}x.jsonl"),
     ],
 )
 def test_paths_stay_inside_the_folder(tmp_path: Path, name: str) -> None:
