@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,9 @@ STATIC = HERE / "static"
 
 LEAST_CONTENT = 1000
 """Characters of a text beyond which a page folds it."""
+
+MOST_CHARACTERS = 200_000
+"""Of a text or field that a page shows: a browser would not get through 50 MB."""
 
 _CODE = re.compile(r"[A-Za-z0-9-]{1,11}")
 
@@ -88,13 +92,18 @@ def shown(entry: int, number: int, line: bytes, decided: Decisions | None = None
         edited=bool(state.edits),
         tagged=bool(state.tags),
         language=language if isinstance(language, str) and _CODE.fullmatch(language) else "",
-        texts=_texts(decisions.places(decisions.edited(line, state.edits)), told.texts, set(state.edits)),
+        texts=[
+            text if len(text.text) <= MOST_CHARACTERS else replace(text, text=_begun(text.text), place=None)
+            for text in _texts(decisions.places(decisions.edited(line, state.edits)), told.texts, set(state.edits))
+        ],
         meters=[(words, fields[key]) for key, words in METERS.items() if _measured(fields.get(key))],
         tags={str(key): str(value) for key, value in tags.items()} if isinstance(tags, dict) else {},
         chips=[
             (key, fields[key]) for key in ("language", "steering", "topic", "model", "reason") if _said(fields, key)
         ],
-        fields=[(str(key), value if isinstance(value, str) else lines.shown(value)) for key, value in fields.items()],
+        fields=[
+            (str(key), _begun(value if isinstance(value, str) else lines.shown(value))) for key, value in fields.items()
+        ],
         wrong=told.wrong,
     )
 
@@ -107,6 +116,11 @@ def _texts(places: list[tuple[str, Place, str]], told: list[tuple[str, str]], ed
     found = [Text(names.pop(role, role), text, place, place in edited) for role, place, text in places]
     thought = [Text(role, text, None) for role, text in told if role == "reasoning"]
     return [*found[:-1], *thought, *found[-1:]]
+
+
+def _begun(text: str) -> str:
+    more = len(text) - MOST_CHARACTERS
+    return text if more <= 0 else f"{text[:MOST_CHARACTERS]}… ({more:,} more characters)"
 
 
 def _measured(value: Any) -> bool:
@@ -127,6 +141,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters["printable"] = printable
+    made.filters["exact"] = json.dumps  # in ASCII: no character of it does anything to a page
     made.filters["thousands"] = lambda number: f"{number:,}"
     made.globals["folds"] = LEAST_CONTENT
     return made

@@ -22,6 +22,7 @@ from magpie_ollama.asking.settings import settings_of, without_secrets
 from magpie_ollama.corpus import lines
 from magpie_ollama.corpus.appender import Appender, failure
 from magpie_ollama.corpus.corpus import Corpus, MemoryCorpus
+from magpie_ollama.display.characters import printable
 from magpie_ollama.errors import MagpieError, ShortOfTarget, UsageError
 from magpie_ollama.method import languages
 from magpie_ollama.method.reasons import Reason
@@ -106,7 +107,7 @@ class _Heard:
         of = self._of
 
         def look(text: str) -> bool:
-            self._tell({of: text})
+            self._tell({of: printable(text)})
             return watch(text)
 
         return look
@@ -225,7 +226,9 @@ class Trying:
         while len(self._made) > REMEMBERED:
             self._made.popitem(last=False)
         shown = ("id", "instruction", "response", "model", "confidence", "known_words", "steering")
-        return {"kept": {name: getattr(record, name) for name in shown}}
+        told = {name: getattr(record, name) for name in shown}
+        texts = {name: printable(told[name]) for name in ("instruction", "response")}
+        return {"kept": {**told, **texts, "exact": record.response}}
 
     def _record(self, made: _Made, record: Record) -> dict[str, str]:
         if RECORDS in made.done:

@@ -139,6 +139,19 @@ def test_a_corpus_is_cleaned_by_the_keyboard_alone(browser: Browser, folder: Pat
     assert rows[1]["tags"]["quality"] == "good"
 
 
+def test_an_edit_keeps_what_a_page_cannot_show(browser: Browser, folder: Path) -> None:
+    rows = [{"instruction": "Tab?", "output": "if x:\n\treturn '\u202eab\u200f'\x00"}]
+    (folder / "tab.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    browser.open("/corpus/tab.jsonl")
+    assert "\\u202eab" in browser.all(".response .words")[0].text
+    browser.press("n", "e")
+    browser.press(" # so")
+    browser.press(Keys.CONTROL + Keys.ENTER)
+    decided = Decisions(folder / "tab.jsonl")
+    browser.until(lambda: decided.refresh() or decided.states)
+    assert list(decided.state("line 1").edits.values()) == [rows[0]["output"] + " # so"]
+
+
 def test_the_second_tab_is_told_and_shown_what_was_decided(browser: Browser, folder: Path) -> None:
     corpus = folder / "tabs.jsonl"
     write(corpus, {"id": "a"})

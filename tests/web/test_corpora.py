@@ -15,7 +15,7 @@ from magpie_ollama.corpus import lines
 from magpie_ollama.corpus.decisions import Decision, Decisions
 from magpie_ollama.corpus.files import folder_beside
 from magpie_ollama.corpus.lock import CorpusLock
-from magpie_ollama.web import corpora
+from magpie_ollama.web import corpora, pages
 
 ROOM = "/corpus/it.jsonl"
 
@@ -83,6 +83,19 @@ def test_an_experiment_opens_in_its_own_room(tmp_path: Path) -> None:
     with opened(tmp_path) as client:
         answer = client.get("/corpus/an%20experiment.jsonl")
         assert (answer.status_code, answer.headers["location"]) == (303, "/compare/an%20experiment.jsonl")
+
+
+def test_an_endless_text_is_begun_and_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "MOST_CHARACTERS", 30)
+    write(
+        tmp_path / "it.jsonl", {"id": "a", "messages": [{"role": "user", "content": "Long? " * 10}], "source": "x" * 99}
+    )
+    with opened(tmp_path) as client:
+        (card,) = cards(client.get(ROOM).text)
+        assert "Long? Long? Long? Long? Long? … (30 more characters)" in card["text"]
+        assert f"{'x' * 30}… (69 more characters)" in card["text"]
+        assert card["places"] == [] and 'data-act="edit"' not in card["text"]
+        assert decide(client, 0, "edit", place=["messages", 0, "content"], text="x").status_code == 400
 
 
 def test_a_tag_is_given(corpus: Path) -> None:

@@ -129,7 +129,8 @@ function corpus(room) {
     const areas = editable.map((text) => {
       const area = document.createElement("textarea");
       const words = $(".whole", text);
-      area.value = area.dataset.was = words.textContent;
+      area.value = text.dataset.exact ? JSON.parse(text.dataset.exact) : words.textContent;  // shown are escapes, and spaces for tabs
+      area.dataset.was = area.value;
       area.dir = "auto";
       area.lang = words.lang;
       area.setAttribute("aria-label", $(".role", text).firstChild.textContent.trim());
@@ -352,7 +353,7 @@ function tries(form) {
       if (!button) return;
       if (button.dataset.keep !== "edit") { send(button, { action: button.dataset.keep }); return; }
       const words = $(".response .words", shown);
-      const area = Object.assign(document.createElement("textarea"), { value: words.textContent, dir: "auto", lang: words.lang, rows: 8 });
+      const area = Object.assign(document.createElement("textarea"), { value: kept.exact, dir: "auto", lang: words.lang, rows: 8 });
       area.setAttribute("aria-label", "response");
       const save = Object.assign(document.createElement("button"), { type: "button", className: "primary", textContent: "Save the edited response" });
       const leave = Object.assign(document.createElement("button"), { type: "button", textContent: "Leave it" });
@@ -366,7 +367,7 @@ function tries(form) {
       const left = () => { done(); button.disabled = false; button.focus(); };
       leave.addEventListener("click", left);
       save.addEventListener("click", async () => {
-        if (await send(button, { action: "edit", text: area.value })) { words.textContent = area.value; done(); }
+        if (await send(button, { action: "edit", text: area.value })) { words.textContent = kept.exact = area.value; done(); }
       });
       area.addEventListener("keydown", (pressed) => {
         if (pressed.key === "Escape") left();
