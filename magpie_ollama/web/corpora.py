@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from magpie_ollama.corpus import decisions
+from magpie_ollama.corpus import decisions, sniffing
 from magpie_ollama.corpus.decisions import Decision, Decisions
 from magpie_ollama.corpus.history import history
 from magpie_ollama.corpus.reading import row_of
@@ -88,6 +88,14 @@ class Opened:
     """A file that is looked at."""
 
     def __init__(self, name: str, path: Path) -> None:
+        """Raises UsageError for what holds no JSON objects line by line."""
+        try:
+            with path.open("rb") as file:
+                form = sniffing.kind(file.read(sniffing.HEAD))
+        except OSError as error:
+            raise _unread(path, error) from error
+        if form:
+            raise UsageError(f"{name} is {form}", "choose a file of one JSON object a line")
         self.name = name
         self.path = path
         self.index = Index(path)
@@ -128,7 +136,7 @@ class Opened:
         try:
             self.index.look(0.5)
         except OSError as error:
-            raise UsageError(f"{self.path} cannot be read: {error.strerror}", "look at another file") from error
+            raise _unread(self.path, error) from error
         self.decisions.refresh()
 
     def news(self) -> dict[str, Any]:
@@ -219,6 +227,10 @@ class Corpora:
 
 
 _DONE = {"drop": "dropped", "edit": "edited", "tag": "tagged", "keep": "kept"}
+
+
+def _unread(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{path} cannot be read: {error.strerror}", "look at another file")
 
 
 def _more(one: decisions.Decided) -> tuple[str, str]:

@@ -85,6 +85,17 @@ def test_an_experiment_opens_in_its_own_room(tmp_path: Path) -> None:
         assert (answer.status_code, answer.headers["location"]) == (303, "/compare/an%20experiment.jsonl")
 
 
+def test_a_file_that_is_no_corpus_is_told_as_what_it_is(tmp_path: Path) -> None:
+    for text, told in (
+        ("Some notes.", "text, which begins with &#39;Some notes.&#39;"),
+        ("PAR1\0\0", "a Parquet file"),
+    ):
+        (tmp_path / "it.jsonl").write_text(text)
+        with opened(tmp_path) as client:
+            answer = client.get(ROOM)
+            assert answer.status_code == 404 and f"it.jsonl is {told}" in answer.text
+
+
 def test_an_endless_text_is_begun_and_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MOST_CHARACTERS", 30)
     write(
