@@ -21,7 +21,7 @@ DECIDING = (
     ("y", "keep"),
     ("d", "drop"),
     ("e, E", "edit the response, the instruction, in $EDITOR"),
-    ("t", f"tag: quality good ({', '.join(TAGS)})"),
+    ("t", "tag: a name and a value, as in quality good"),
     ("u", "undo the newest decision of all"),
     ("m", "metadata"),
     ("space", "on, then skip to the next"),
