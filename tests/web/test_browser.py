@@ -131,6 +131,8 @@ def test_a_corpus_is_cleaned_by_the_keyboard_alone(browser: Browser, folder: Pat
     browser.until(lambda: "good" in browser.all(".record")[2].find_element(By.CLASS_NAME, "tag").text)
     browser.press("/")
     assert browser.ask("document.activeElement.name") == "q"
+    browser.press(Keys.TAB, Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+    assert browser.ask("document.activeElement.value") == "confidence", "the page stays while an order is chosen"
     browser.driver.find_element(By.ID, "apply").send_keys(Keys.ENTER)
     browser.until(lambda: "Applied: 1 dropped, 1 edited, 1 tagged, 1 kept" in browser.all("#told")[0].text)
     rows = [json.loads(line) for line in corpus.read_bytes().splitlines()]
@@ -254,14 +256,27 @@ def axe() -> str:
 
 
 def test_a_checker_of_accessibility_finds_nothing(browser: Browser, every: list[str], axe: str) -> None:
+    def look() -> list[str]:
+        browser.driver.execute_script(axe)
+        return browser.driver.execute_async_script(  # type: ignore[no-any-return]
+            "axe.run().then(found => arguments[0](found.violations.map(one => "
+            "one.id + ': ' + one.nodes.slice(0, 2).map(node => node.html).join(' | '))))"
+        )
+
     found = {}
     for path in ("/try", "/corpus/ar.jsonl", "/corpus/ar.jsonl/charts", "/compare/experiment.jsonl"):
         for dark in (False, True):
             browser.open(path, width=360 if dark else 1280, dark=dark)
-            browser.driver.execute_script(axe)
-            broken = browser.driver.execute_async_script(
-                "axe.run().then(found => arguments[0](found.violations.map(one => "
-                "one.id + ': ' + one.nodes.slice(0, 2).map(node => node.html).join(' | '))))"
-            )
-            found[path, dark] = broken
+            found[path, dark] = look()
+    browser.open("/corpus/ar.jsonl")
+    for key, shown in (("d", ".record.drop"), ("t", "#tagging[open]")):
+        browser.press(*(("n", key) if key == "d" else (key,)))
+        browser.until(lambda shown=shown: browser.all(shown))  # type: ignore[misc]
+        found[shown, False] = look()
+    browser.open("/try")
+    browser.until(lambda: browser.ask("document.querySelector('[name=model]').value") == "m:1b")
+    browser.driver.find_element(By.NAME, "two").send_keys(Keys.SPACE)
+    browser.driver.find_element(By.ID, "go").send_keys(Keys.ENTER)
+    browser.until(lambda: len(browser.all(".verdict:not(:empty)")) == 2)
+    found["two", False] = look()
     assert {key: broken for key, broken in found.items() if broken} == {}

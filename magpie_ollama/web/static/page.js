@@ -42,7 +42,12 @@ function corpus(room) {
   fold();
   wide.addEventListener("change", fold);
 
-  for (const select of $$("[data-submits]")) select.addEventListener("change", () => select.form.submit());
+  for (const select of $$("[data-submits]")) {
+    let keyed = false;  // an arrow key changes it at once: who uses keys goes on to the button
+    select.addEventListener("keydown", () => { keyed = true; });
+    select.addEventListener("pointerdown", () => { keyed = false; });
+    select.addEventListener("change", () => { if (!keyed) select.form.submit(); });
+  }
   $("[data-back]")?.addEventListener("click", (event) => { event.preventDefault(); history.back(); });
   const follow = $("[data-follow]");
   if (follow) location.replace(follow.href);
