@@ -274,7 +274,7 @@ function tries(form) {
     event.preventDefault();
     if (running) return;
     running = new AbortController();
-    $("#go").disabled = true;
+    $("#go").ariaDisabled = true;  // "disabled" would take the focus away
     $("#stop").hidden = false;
     $("#hint").hidden = true;
     const pair = document.createElement("div");
@@ -283,7 +283,7 @@ function tries(form) {
     const seed = Math.floor(2 ** 30 * Math.random());  // the same for both: only what was chosen differs
     await Promise.all((form.two.checked ? ["left", "right"] : ["left"]).map((side) => one(pair, { ...asked(side), seed }, running.signal)));
     running = null;
-    $("#go").disabled = false;
+    $("#go").ariaDisabled = false;
     $("#stop").hidden = true;
   });
   $("#stop").addEventListener("click", () => running?.abort());
