@@ -26,7 +26,7 @@ from magpie_ollama.display import statistics as shown
 from magpie_ollama.display.characters import inline
 from magpie_ollama.display.progress import reading_rows
 from magpie_ollama.display.removals import show_pair
-from magpie_ollama.display.words import size
+from magpie_ollama.display.words import counted, size
 from magpie_ollama.errors import UsageError
 
 
@@ -70,7 +70,11 @@ def command(file: Path, near: bool, as_json: bool, html: Path | None, quiet: boo
     if html is not None:
         from magpie_ollama.web import charts, pages
 
-        shown_as = {"title": file.name, "note": f"{found.records:,} records.", "charts": charts.of(found, runs)}
+        shown_as = {
+            "title": file.name,
+            "note": f"{counted(found.records, 'record')}.",
+            "charts": charts.of(found, runs),
+        }
         pages.write(html, pages.alone("static_charts.html", **shown_as))
         return
     if as_json:

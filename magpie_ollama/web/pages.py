@@ -16,6 +16,7 @@ from magpie_ollama.corpus.reading import id_of, object_of
 from magpie_ollama.corpus.rewriting import new_file
 from magpie_ollama.curation.pages import MEASURES, Lines, from_line, page
 from magpie_ollama.display.characters import printable
+from magpie_ollama.display.words import counted
 from magpie_ollama.errors import UsageError
 from magpie_ollama.loading import loading
 
@@ -142,6 +143,7 @@ def environment() -> jinja2.Environment:
     )
     made.filters["printable"] = printable
     made.filters["exact"] = json.dumps  # in ASCII: no character of it does anything to a page
+    made.filters["counted"] = counted
     made.filters["thousands"] = lambda number: f"{number:,}"
     made.globals["folds"] = LEAST_CONTENT
     return made
@@ -160,7 +162,7 @@ def of_corpus(path: Path, opened: Lines, start: int = 1) -> str:
     """The records of a file from line ``start`` on, at most ``MOST``, as a page to send to somebody."""
     found = [shown(one.number, one.number, opened[one.number - 1]) for one in islice(from_line(opened, start), MOST)]
     more = f": the first {MOST:,} are here" if len(found) == MOST else ""
-    return alone("static_corpus.html", title=path.name, note=f"{len(found):,} records{more}.", records=found)
+    return alone("static_corpus.html", title=path.name, note=f"{counted(len(found), 'record')}{more}.", records=found)
 
 
 def write(path: Path, text: str) -> None:

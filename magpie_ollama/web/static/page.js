@@ -70,12 +70,12 @@ function corpus(room) {
     $("#pending").hidden = !parts.length;
     $("#decided").textContent = parts.join(", ");
     const more = news.count - Number(room.dataset.count);
-    $("#count").textContent = news.count.toLocaleString("en");
+    $("#count").textContent = `${news.count.toLocaleString("en")} record${news.count === 1 ? "" : "s"}`;
     if ($("#share")) $("#share").textContent = Math.round(100 * news.share);
     const line = $("#more");
     line.hidden = more === 0 && String(news.generation) === room.dataset.generation;
     if (!line.hidden) {
-      line.replaceChildren(more > 0 ? `${more.toLocaleString("en")} more records. ` : "The file has changed. ");
+      line.replaceChildren(more > 0 ? `${more.toLocaleString("en")} more. ` : "The file has changed. ");
       const link = document.createElement("a");
       link.href = location.href;
       link.textContent = "Show them";
