@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from magpie_ollama.method.writing import letters_by_script
+
 _UNSEEN = re.compile("[\u00ad\u200b\u2060\ufeff]")
 """Signs inside words that nobody sees: where a word may be broken, and where not."""
 
@@ -87,7 +89,7 @@ ASKS = frozenset("?？؟՞")
 ORDER = 36
 """Letters of a first sentence below which it may be an order to do something with the next line, full stop or not."""
 COLONS = (":", "：", "՝", "፡", " -", " –", " —")
-_COLON = re.compile(r"(?<=[:՝፡])\s+|(?<=：)|(?<=\s[-–—])\s+")
+_COLON = re.compile(r"(?<=[:՝፡])\s+|(?<=：)|(?<=[^\W\d_]:)(?=[^\W\d_])|(?<=\s[-–—])\s+")
 _TITLE = re.compile(
     r"(?<![\w'’])[A-Z][\w'’.-]*(?:(?:[ &-]{1,3}[a-z]{1,4}){0,2}[ &-]{1,3}[A-Z\d][\w'’-]*)+(?!\w)", re.ASCII
 )
@@ -181,4 +183,4 @@ def _without_code(lines: list[str]) -> Iterator[str]:
 
 
 def letters(text: str) -> int:
-    return sum(map(str.isalpha, text))
+    return sum(letters_by_script(text).values())
