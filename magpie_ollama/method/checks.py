@@ -11,7 +11,7 @@ from functools import cached_property
 
 from magpie_ollama import plugins
 from magpie_ollama.method import grounding, turns, unseen, vocabulary
-from magpie_ollama.method.detection import Verdict, check, drifted
+from magpie_ollama.method.detection import Framed, Verdict, check, drifted, framed, identify
 from magpie_ollama.method.duplicates import DuplicateIndex, copies, echoes, normalise
 from magpie_ollama.method.fluency import FLOOR, fluency
 from magpie_ollama.method.languages import Language
@@ -19,6 +19,7 @@ from magpie_ollama.method.naming import named
 from magpie_ollama.method.reasoning import shows_reasoning
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.repetition import babbles, loops
+from magpie_ollama.method.segments import letters, quotations
 from magpie_ollama.method.steering import Steered
 from magpie_ollama.method.template import Template
 
@@ -38,6 +39,9 @@ LONGEST = 1_000_000
 
 _GIVEN = re.compile('[:：\\n"«“„‘「『`]')
 """Where foreign text or code begins, behind the words that say what to do with it."""
+
+GIVEN = 60
+"""Letters in another language that are more in a response than an example of a word or a name."""
 
 SAMPLED = 3000
 """Characters of each of four places that a longer text's language is judged by."""
@@ -94,9 +98,26 @@ class Look:
         return "\n".join(self.text[start : start + SAMPLED] for start in (0, last // 3, last // 3 * 2, last))
 
     @cached_property
-    def in_own_language(self) -> Verdict:
+    def framed(self) -> Framed:
         language = self.rules.language
-        return check(self.sample, language.code, scripts=language.scripts, opener=self.steered.opener)
+        return framed(self.sample, language.code, scripts=language.scripts, opener=self.steered.opener)
+
+    @cached_property
+    def in_own_language(self) -> Verdict:
+        """A response must not be, for the most part, in another language that nothing in its instruction asks for."""
+        verdict, said, given = self.framed
+        if not self.asked or letters(given) < max(GIVEN, letters(said)) or self._shown_another_language:
+            return verdict
+        return Verdict.NO
+
+    @cached_property
+    def _shown_another_language(self) -> bool:
+        language = self.rules.language
+        return bool(
+            named(self.asked, language.code)
+            or quotations(self.asked)
+            or framed(self.asked, language.code, scripts=language.scripts) != (Verdict.YES, self.asked, "")
+        )
 
     @cached_property
     def named_language(self) -> str:
@@ -112,9 +133,14 @@ class Look:
 
     @cached_property
     def words(self) -> tuple[bool | None, float]:
-        """Whether they are invented, and the share of known ones: see ``vocabulary.judged``."""
-        code = self.named_language or self.rules.language.code
-        return vocabulary.judged(self.sample, code, unfinished=self.waiting > 0)
+        """Whether they are invented, and the share of known ones: see ``vocabulary.judged``. Where they seem to be,
+        those in another language that is welcome are judged as words of that one, with the doubt on their side."""
+        code, unfinished = self.named_language or self.rules.language.code, self.waiting > 0
+        found = vocabulary.judged(self.sample, code, unfinished=unfinished)
+        if not found[0] or self.named_language or not self.framed.given:
+            return found
+        given = vocabulary.judged(self.framed.given, identify(self.framed.given), unfinished=True)
+        return found if given[0] else vocabulary.judged(self.framed.said, code, unfinished=unfinished)
 
     @cached_property
     def fluency(self) -> float:

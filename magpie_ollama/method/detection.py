@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
 from itertools import product
+from typing import NamedTuple
 
 from magpie_ollama.method import scored, segments
 from magpie_ollama.method.naming import named
@@ -31,7 +32,7 @@ from magpie_ollama.method.writing import (
     script_set,
 )
 
-__all__ = ["ACCEPTED", "OTHER", "Verdict", "check", "drifted", "identify", "told_by"]
+__all__ = ["ACCEPTED", "OTHER", "Framed", "Verdict", "check", "drifted", "framed", "identify", "told_by"]
 
 
 class Verdict(StrEnum):
@@ -39,6 +40,14 @@ class Verdict(StrEnum):
     NO = "no"
     UNKNOWN = "unknown"
     """Too short, or all code, to tell: no reason to reject a text."""
+
+
+class Framed(NamedTuple):
+    """A verdict, the text that it is about, and the ``given`` words in another language behind a mark of it."""
+
+    verdict: Verdict
+    said: str
+    given: str = ""
 
 
 OTHER = "und"
@@ -80,35 +89,40 @@ def check(text: str, code: str, *, scripts: Sequence[str] | None = None, opener:
     so short that the identifier cannot tell and the script does not speak against. Words behind an
     ``opener`` that the text was begun with are judged alone too.
     """
-    verdict = _judged(text, code, scripts)
-    if verdict is Verdict.NO or not opener or not text.startswith(opener):
-        return verdict
+    return framed(text, code, scripts=scripts, opener=opener).verdict
+
+
+def framed(text: str, code: str, *, scripts: Sequence[str] | None = None, opener: str = "") -> Framed:
+    """The verdict of ``check``, and what it goes by where foreign words are set apart."""
+    found = _judged(text, code, scripts)
+    if found.verdict is Verdict.NO or not opener or not text.startswith(opener):
+        return found
     # Its last sign stays: it may be the colon behind which another language is welcome.
     behind = opener[-1] + text[len(opener) :]
     if sum(letters_by_script(behind).values()) < scored.FEW:
-        return verdict
+        return found
     alone = _judged(behind, code, scripts, Verdict.UNKNOWN)
-    return alone if alone is Verdict.NO else verdict
+    return alone if alone.verdict is Verdict.NO else found
 
 
-def _judged(text: str, code: str, scripts: Sequence[str] | None, enough: Verdict = Verdict.YES) -> Verdict:
+def _judged(text: str, code: str, scripts: Sequence[str] | None, enough: Verdict = Verdict.YES) -> Framed:
     """The verdict on ``text``, or where that is NO, on what is said around its foreign words: if that is no less than
     ``enough``."""
     wanted = script_set(code, scripts)
     verdict = _verdict(scored.sentences_of(text, wanted), code, wanted, scripts)
     if verdict is not Verdict.NO:
-        return verdict
+        return Framed(verdict, text)
     prose = segments.prose(text)
     before, _, last = prose.strip().rpartition("\n")
     orders = [prose, f"{last}:\n{before}"] if before and segments.letters(last) >= REQUEST else [prose]
     asked = named(text, code)
     for around, titles in product(orders, (True, False)):
         found = _frame(segments.parts(around, titles), code, wanted, scripts, asked)
-        if found in (Verdict.YES, enough):
+        if found.verdict in (Verdict.YES, enough):
             return found
     if (plain := segments.without_errors(text)) != text and segments.letters(plain) >= 4:
         return _judged(plain, code, scripts, enough)
-    return Verdict.NO
+    return Framed(Verdict.NO, text)
 
 
 def _verdict(
@@ -165,12 +179,13 @@ def _frame(
     wanted: frozenset[str],
     scripts: Sequence[str] | None,
     asked: frozenset[str],
-) -> Verdict:
+) -> Framed:
     """Whether ``parts`` without the foreign ones, each behind its mark or in a language that is ``asked`` for, are
     clearly in the language."""
     frame: list[tuple[str, dict[str, int]]] = []
     around: list[scored.Piece] = []
     blocks: list[scored.Piece] = []
+    given: list[str] = []
     inside = False
     names = False
     for sentence, opened in parts:
@@ -190,27 +205,28 @@ def _frame(
         inside = piece.lead < FRAME if inside else (opened and piece.lead < 0)
         if inside:
             blocks.append(piece)
+            given.append(sentence)
             continue
         for part in scored.divided(sentence, wanted):
             frame.append((part, scored.letters_in(part, wanted)))
             around.append(scored.piece_of(part, code, wanted))
-    verdict = _verdict(frame, code, wanted, scripts)
-    if verdict is Verdict.NO or not blocks:
-        return verdict
+    result = Framed(_verdict(frame, code, wanted, scripts), "\n".join(part for part, _ in frame), "\n".join(given))
+    if result.verdict is Verdict.NO or not blocks:
+        return result
     foreign = scored.total_scores([piece for piece in blocks if piece.scores])
     said = scored.total_scores([piece for piece in around if piece.scores])
     if not foreign or not said:  # another script tells them apart
-        return Verdict.YES if any(piece.lead > 0 for piece in around) else verdict
+        return result._replace(verdict=Verdict.YES) if any(piece.lead > 0 for piece in around) else result
     # Clearly means: ahead of what the words behind the mark are in.
     accepted = scored.terms_of(code)[0]
     own = max((said[c] for c in accepted if c in said), default=-math.inf)
     other = max(foreign.keys() - accepted, key=lambda c: foreign[c])
     ahead = (own - said.get(other, -math.inf)) / math.sqrt(sum(piece.size for piece in around) or 1)
-    if verdict is Verdict.YES and sum(piece.letters for piece in around) >= scored.FEW:
-        return verdict if ahead > FRAME else Verdict.NO
-    words = " ".join(part for part, _ in frame)  # "Question: What is ..." is no Italian
-    clear = rather(words, code, other) if code in FLOORS else ahead > 2 * FRAME
-    return Verdict.YES if ahead > 0 and clear else Verdict.UNKNOWN
+    if result.verdict is Verdict.YES and sum(piece.letters for piece in around) >= scored.FEW:
+        return result if ahead > FRAME else result._replace(verdict=Verdict.NO)
+    # "Question: What is ..." is no Italian
+    clear = rather(result.said, code, other) if code in FLOORS else ahead > 2 * FRAME
+    return result._replace(verdict=Verdict.YES if ahead > 0 and clear else Verdict.UNKNOWN)
 
 
 def identify(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 _LATIN = (
     "af az bs ca cs cy da de en eo es et eu fi fr ga gl ha hr hu id is it lb lt lv ms mt nb nl nn no pl pt ro sk sl sq "
@@ -161,6 +161,11 @@ def letters_by_script(text: str) -> dict[str, int]:
     """Letters of ``text`` by script (ISO 15924), a dense script's counted as the letters they stand for."""
     if text.isascii():
         return {"Latn": n} if (n := sum(map(str.isalpha, text))) else {}
+    return dict(_counted(text))
+
+
+@lru_cache(maxsize=256)  # the parts of one text are asked about again and again
+def _counted(text: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for char, count in Counter(text).items():
         if script := _script(char):
