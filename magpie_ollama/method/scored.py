@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from magpie_ollama.method import identifier, segments
-from magpie_ollama.method.writing import ICELANDIC, MISREAD, NEIGHBOURS, OWN_WORDS, SCRIPTS, letters_by_script
+from magpie_ollama.method.writing import ICELANDIC, MISREAD, NEIGHBOURS, OWN_WORDS, SCRIPTS, TYPED_AS, letters_by_script
 
 ACCEPTED: dict[str, frozenset[str]] = {
     "no": frozenset({"no", "nn"}),
@@ -196,6 +196,8 @@ def piece_of(sentence: str, code: str, wanted: frozenset[str]) -> Piece:
     if code in MISREAD and (code != "tr" or ICELANDIC.isdisjoint(sentence)):
         sentence = sentence.translate(MISREAD[code])
     scores, size = scores_of(sentence, script, rivals)
+    if scores and code in TYPED_AS and TYPED_AS[code][0].isdisjoint(sentence):
+        scores[code] = max(scores[one] for one in (code, *TYPED_AS[code][1]))
     return Piece(letters, lead_of(scores, code, size), scores, size)
 
 

@@ -50,7 +50,10 @@ def speaks_as_assistant(text: str, waiting: int = 0, known: int = 0) -> bool:
         return False
     head = text[: start + _SENTENCE].replace("’", "'")
     label = _voice().answer.match(head, start)
-    return (label is not None and len(label[1]) > 2) or _fits(_voice().first, head, start, len(text) - waiting)
+    starts = [start] if (greeting := _GREETING.match(head, start)) is None else [start, greeting.end()]
+    return (label is not None and len(label[1]) > 2) or any(
+        _fits(_voice().first, head, one, len(text) - waiting) for one in starts
+    )
 
 
 def opens_a_turn(text: str, template: Template, known: int = 0) -> bool:
@@ -112,6 +115,9 @@ def _voice() -> _Voice:
 
 _BEFORE = " \t\r\n*#>\"'“”«»„‚「『(-–—"
 """What may stand before the first word."""
+
+_GREETING = re.compile(r"[¡]?[^\W\d_]+(?:,?[ ][^\W\d_]+)?[!！](?:[ ]|(?<=！))*+")
+"""One word or two with an exclamation mark: "Certo!", behind which an assistant speaks as without it."""
 
 _LABEL = re.compile(r"[\s*#>-]*+([^\W\d_][\w .'’-]{0,24}?)[ \t]{0,8}\d{0,8}\*{0,8}[ \t]{0,8}[:：]\s*+\S")
 """A line such as "Alice: hello": of a dialogue, a form, a protocol or a mapping."""

@@ -249,19 +249,17 @@ def _shares(text: str, code: str, few: int) -> tuple[float, float] | None:
     return found / every, (found - worth * weight) / (every - weight)
 
 
-def rather(text: str, code: str, other: str) -> bool:
+def rather(text: str, code: str, other: str, least: float = 0.0) -> bool:
     """Whether the words of ``text``, as many as there are, are commoner in ``code`` than in ``other``: "Solve for x".
-    False where either has no list."""
+    And by ``least`` words. False where either has no list."""
     lists = [_words(LISTS.get(name, name)) for name in (code, other)]
     if any(some.error for some in lists):
         return False
     own, others = (
-        sum(worths) / len(worths)
-        for worths in (
-            some.worth(counted(text.lower(), name) or [""]) for some, name in zip(lists, (code, other), strict=True)
-        )
+        some.worth(counted(text.lower(), name) or [""]) for some, name in zip(lists, (code, other), strict=True)
     )
-    return own > others + MARGIN
+    more = sum(own) - sum(others)
+    return more > MARGIN * len(own) and more > least
 
 
 def mixes_scripts(text: str, code: str) -> bool:

@@ -110,6 +110,12 @@ MISREAD: dict[str, dict[int, int]] = {
 ICELANDIC = frozenset("áæéíóú")
 """Beside these the letters of ``MISREAD`` for Turkish are what they seem."""
 
+TYPED_AS: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {
+    "az": (frozenset("əıöüçşğƏİÖÜÇŞĞ"), ("tr", "crh")),
+    "kk": (frozenset("әғқңөұүһіӘҒҚҢӨҰҮҺІ"), ("ky",)),
+}
+"""Letters without which, as people type who have not got them, a text reads as one in a relative."""
+
 _PARTS = {
     "Hans": ("Hani",),
     "Hant": ("Hani",),
