@@ -13,12 +13,12 @@ from magpie_ollama import plugins
 from magpie_ollama.method import grounding, turns, unseen, vocabulary
 from magpie_ollama.method.detection import Framed, Verdict, check, drifted, framed, identify
 from magpie_ollama.method.duplicates import DuplicateIndex, copies, echoes, normalise
-from magpie_ollama.method.fluency import FLOOR, fluency
+from magpie_ollama.method.fluency import FLOOR, SOUND, fluency
 from magpie_ollama.method.languages import Language
 from magpie_ollama.method.naming import named
 from magpie_ollama.method.reasoning import shows_reasoning
 from magpie_ollama.method.reasons import Reason
-from magpie_ollama.method.repetition import babbles, loops
+from magpie_ollama.method.repetition import babbles, harps, loops
 from magpie_ollama.method.segments import letters, quotations
 from magpie_ollama.method.steering import Steered
 from magpie_ollama.method.template import Template
@@ -211,7 +211,9 @@ def _opens_a_turn(look: Look) -> bool:
 
 
 def _repeats(look: Look) -> bool:
-    return loops(look.text, CAUTION) if look.waiting else babbles(look.text) or loops(look.text)
+    if look.waiting:
+        return loops(look.text, CAUTION)
+    return babbles(look.text) or loops(look.text) or (not look.asked and harps(look.text))
 
 
 def _in_another_language(look: Look) -> bool:
@@ -235,7 +237,8 @@ def _is_invented(look: Look) -> bool:
         return False
     invented, share = look.words
     doubted = invented is None or share < vocabulary.sure(look.rules.language.code)
-    return invented is True or (doubted and 0.0 < look.fluency < FLOOR)
+    floor = SOUND if invented is None and share > 0.0 else FLOOR
+    return invented is True or (doubted and 0.0 < look.fluency < floor)
 
 
 def _is_not_grounded(look: Look) -> bool:

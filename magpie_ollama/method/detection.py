@@ -22,6 +22,7 @@ from magpie_ollama.method.naming import named
 from magpie_ollama.method.scored import ACCEPTED, told_by
 from magpie_ollama.method.vocabulary import FLOORS, rather
 from magpie_ollama.method.writing import (
+    ENGLISH_WORDS,
     FOREIGN_LETTERS,
     FOREIGN_WORDS,
     OWN_WORDS,
@@ -80,7 +81,7 @@ BETTER = 1.5
 FOREIGN_SHARE = 50
 """One foreign letter in so many, and two at least, are more than a name brings into a text."""
 FOREIGN_WORDS_SHARE = 6
-"""One foreign small word in so many, and two different ones at least."""
+"""One foreign small word in so many, and two different ones at least; three of English, which everybody quotes."""
 OWN_WORDS_SHARE = 8
 """One word of its own in so many, where the identifier does not know the language, or it is another: fewer have none of
 53 sentences of Hinglish from public repositories, and .97 of 1,026 exemplar texts in other languages."""
@@ -123,7 +124,8 @@ def _judged(text: str, code: str, scripts: Sequence[str] | None, enough: Verdict
     asked = named(text, code)
     for around, titles in product(orders, (True, False)):
         found = _frame(segments.parts(around, titles), code, wanted, scripts, asked)
-        if found.verdict in (Verdict.YES, enough):
+        few = found.verdict is Verdict.UNKNOWN and not titles and not found.given
+        if found.verdict in (Verdict.YES, enough) or (few and rather(found.said, code, "en")):
             return found
     if (plain := segments.without_errors(text)) != text and segments.letters(plain) >= 4:
         return _judged(plain, code, scripts, enough)
@@ -134,11 +136,12 @@ def _verdict(
     sentences: list[tuple[str, dict[str, int]]], code: str, wanted: frozenset[str], scripts: Sequence[str] | None
 ) -> Verdict:
     letters, fitting = scored.fitting(sentences, wanted)
+    words = " ".join(sentence for sentence, _ in sentences)
+    if wanted and not fitting and len(scored.LATIN.findall(words)) > 1 and not scored.is_of_names(words):
+        return Verdict.NO  # however few
     if not wanted or letters < 4:
         return Verdict.UNKNOWN
-    if fitting * 5 < letters * 2 or _is_written_otherwise(
-        "".join(sentence for sentence, _ in sentences), code, scripts
-    ):
+    if fitting * 5 < letters * 2 or _is_written_otherwise(words, code, scripts):
         return Verdict.NO
     pieces = [scored.piece_of(sentence, code, wanted) for sentence, _ in sentences]
     lost = sum(piece.letters for piece in pieces if piece.lost)
@@ -148,7 +151,6 @@ def _verdict(
     if not told:
         return Verdict.YES if any(piece.lead > 0 for piece in pieces) else Verdict.UNKNOWN
     lead = told[0].lead if len(told) == 1 else scored.lead_together(told, code)
-    words = " ".join(sentence for sentence, _ in sentences)
     if (letters < scored.FEW and abs(lead) < scored.CLEAR) or (letters < 2 * scored.FEW and -DOUBT < lead <= 0):
         # One name alone may be an answer in any language.
         lost = rather(words, "en", code) or (lead < -SHORT and not rather(words, code, "en"))
@@ -230,9 +232,10 @@ def _frame(
     other = max(foreign.keys() - accepted, key=lambda c: foreign[c])
     ahead = (own - said.get(other, -math.inf)) / math.sqrt(sum(piece.size for piece in around) or 1)
     if result.verdict is Verdict.YES and sum(piece.letters for piece in around) >= scored.FEW:
-        return result if ahead > FRAME else result._replace(verdict=Verdict.NO)
-    # "Question: What is ..." is no Italian
-    clear = rather(result.said, code, other) if code in FLOORS else ahead > 2 * FRAME
+        clear = ahead > FRAME or (ahead > 0 and rather(result.said, code, other))
+        return result if clear else result._replace(verdict=Verdict.NO)
+    # "Question: What is ..." is no Italian.
+    clear = rather(result.said, code, other) or (ahead > 2 * FRAME and not rather(result.said, other, code, margin=0.0))
     return result._replace(verdict=Verdict.YES if ahead > 0 and clear else Verdict.UNKNOWN)
 
 
@@ -279,11 +282,12 @@ def _is_written_otherwise(text: str, code: str, scripts: Sequence[str] | None) -
         count = sum(map(foreign.__contains__, text))
         if count > 1 and count * FOREIGN_SHARE > len(text):
             return True
-    small = _small_words(code)
-    if not small:
-        return False
-    words = text.lower().split()
-    return len(small.intersection(words)) > 1 and sum(map(small.__contains__, words)) * FOREIGN_WORDS_SHARE > len(words)
+    words = text.lower().replace("’", "'").split()
+    return any(
+        len(small.intersection(words)) >= least
+        and sum(map(small.__contains__, words)) * FOREIGN_WORDS_SHARE > len(words)
+        for small, least in ((_small_words(code), 2), (ENGLISH_WORDS if code != "en" else frozenset(), 3))
+    )
 
 
 @cache

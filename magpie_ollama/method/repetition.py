@@ -53,6 +53,11 @@ DISTINCT = 0.4
 SPOKEN, ANEW = 16, 4
 """From so many words on, a line in which one in so many is another is babble: "el de la que el de la en ..."."""
 
+AGAIN, FEWEST = 0.3, 12
+"""Share of the three words in a row that stand there before, in a text of so many words and no more than ``WORDS``,
+from which it harps on a phrase: 3 of 14,020 real texts do, headings that a web page has twice, and 11 of 201 of
+SmolLM2's that nothing else rejects."""
+
 VOCABULARY = 8
 """Different words from which a passage counts as speech: tables of truth values have two."""
 
@@ -87,6 +92,13 @@ def babbles(text: str) -> bool:
         return True
     words = [] if "\n" in text else [word for word in _WORD.findall(text[:TAIL].casefold()) if word.isalpha()]
     return len(words) >= SPOKEN and len(set(words)) * ANEW <= len(words)
+
+
+def harps(text: str) -> bool:
+    """Whether a short text says one phrase again and again, as no request does: songs, which an answer may hold, do."""
+    words = [word for word in _WORD.findall(text[:TAIL].casefold()) if word.isalpha()]
+    threes = list(zip(words, words[1:], words[2:], strict=False))
+    return FEWEST <= len(words) <= WORDS and len(set(threes)) <= (1 - AGAIN) * len(threes)
 
 
 def _periodic(tail: str, caution: int) -> bool:

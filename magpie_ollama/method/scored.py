@@ -61,6 +61,9 @@ _ENGLISH = re.compile(
     re.IGNORECASE,
 )
 
+_ASKED = re.compile("how|wh(?:at|ere|ich|en|o)")
+"""Of these, in small letters, one is enough before a clause."""
+
 _KANA = re.compile(r"[\u3040-\u30ff]+")
 
 FEW = 12
@@ -132,7 +135,7 @@ def divided(sentence: str, wanted: frozenset[str]) -> tuple[str, ...]:
             return (sentence,)
     else:
         small = [match.start() for match in _ENGLISH.finditer(sentence)]
-        if len(small) < 2:
+        if not small or (len(small) < 2 and not (_ASKED.match(sentence, small[0]) and is_clause(sentence[small[0] :]))):
             return (sentence,)
         start = small[0]
     return (sentence[:start], sentence[start:]) if any(map(str.isalpha, sentence[:start])) else (sentence,)

@@ -80,7 +80,7 @@ _ERROR = re.compile(
 """What a program says went wrong, up to the end of the line."""
 _PROSE_ENDS = tuple(".!?…。！？।؟")
 
-ENOUGH = 9
+ENOUGH = 7
 """Letters outside its quotations by which a text is judged, however long they are."""
 LONG = 160
 _STATEMENT = (".", "!", "…", "。", "！", "।", "۔", "։", "።", "။")

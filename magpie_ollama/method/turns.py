@@ -116,7 +116,7 @@ def _voice() -> _Voice:
 _BEFORE = " \t\r\n*#>\"'“”«»„‚「『(-–—"
 """What may stand before the first word."""
 
-_GREETING = re.compile(r"[¡]?[^\W\d_]+(?:,?[ ][^\W\d_]+)?[!！](?:[ ]|(?<=！))*+")
+_GREETING = re.compile(r"[¡]?[^\W\d_]+(?:,?[ ][^\W\d_]+)?[ \xa0\u202f]?[!！](?:[ ]|(?<=！))*+")
 """One word or two with an exclamation mark: "Certo!", behind which an assistant speaks as without it."""
 
 _LABEL = re.compile(r"[\s*#>-]*+([^\W\d_][\w .'’-]{0,24}?)[ \t]{0,8}\d{0,8}\*{0,8}[ \t]{0,8}[:：]\s*+\S")

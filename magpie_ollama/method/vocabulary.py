@@ -197,8 +197,8 @@ def counted(text: str, code: str) -> list[str]:
 
 def judged(text: str, code: str, *, unfinished: bool = False) -> tuple[bool | None, float]:
     """Whether too many words of ``text`` are in no list of the language ``code``, or a word mixes scripts; None where
-    that cannot be said: there is no list, or the words are too few. And the share of known words, 0.0 where it was not
-    measured.
+    that cannot be said: there is no list, or the words are too few, or it is one word alone. And the share of known
+    words, 0.0 where it was not measured.
 
     0.1 ms for 100 characters. Of an ``unfinished`` text the last word is left out, and the doubt is the text's.
     """
@@ -210,7 +210,8 @@ def judged(text: str, code: str, *, unfinished: bool = False) -> tuple[bool | No
     if found is None:
         return None, 0.0
     share, others = found
-    return share < FLOORS[code] - (EARLY if unfinished else 0.0) and others < ALONE, share
+    low = share < FLOORS[code] - (EARLY if unfinished else 0.0)
+    return None if low and others >= ALONE else low, share
 
 
 def invented(text: str, code: str, *, unfinished: bool = False) -> bool | None:
@@ -249,9 +250,9 @@ def _shares(text: str, code: str, few: int) -> tuple[float, float] | None:
     return found / every, (found - worth * weight) / (every - weight)
 
 
-def rather(text: str, code: str, other: str, least: float = 0.0) -> bool:
-    """Whether the words of ``text``, as many as there are, are commoner in ``code`` than in ``other``: "Solve for x".
-    And by ``least`` words. False where either has no list."""
+def rather(text: str, code: str, other: str, least: float = 0.0, margin: float = MARGIN) -> bool:
+    """Whether the words of ``text``, as many as there are, are commoner in ``code`` than in ``other``, each by
+    ``margin`` on the mean and all together by ``least`` words: "Solve for x". False where either has no list."""
     lists = [_words(LISTS.get(name, name)) for name in (code, other)]
     if any(some.error for some in lists):
         return False
@@ -259,7 +260,7 @@ def rather(text: str, code: str, other: str, least: float = 0.0) -> bool:
         some.worth(counted(text.lower(), name) or [""]) for some, name in zip(lists, (code, other), strict=True)
     )
     more = sum(own) - sum(others)
-    return more > MARGIN * len(own) and more > least
+    return more > margin * len(own) and more > least
 
 
 def mixes_scripts(text: str, code: str) -> bool:

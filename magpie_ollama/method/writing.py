@@ -89,6 +89,14 @@ FOREIGN_WORDS: dict[str, frozenset[str]] = {
 }
 """Small words, by script, of what the identifier does not know and no language of that script has."""
 
+_ENGLISH = (
+    "about and because before between but could didn't doesn't don't every everything from how i'm i've into it's know "
+    "needed since should some something the their then there they this very were what when where which while who with "
+    "without would you your"
+)
+ENGLISH_WORDS = frozenset(_ENGLISH.split())
+"""Small words of English that other languages have not."""
+
 _HINGLISH = (
     "aapka aapke aapko agar baad bahut bhi chahiye ek h ho hoga hota hote hoti hu hua hui hun iska isko ka kab "
     "kahan kar karke karo karta karte karti ke ki kitna kitne ko koi kuch kyu lekin mein mera mere meri na nhi pe "

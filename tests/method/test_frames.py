@@ -8,7 +8,7 @@ import pytest
 
 from magpie_ollama import prompts
 from magpie_ollama.method import languages
-from magpie_ollama.method.checks import Rules
+from magpie_ollama.method.checks import INSTRUCTIONS, Look, Rules, screened
 from magpie_ollama.method.detection import Verdict, check, drifted
 from magpie_ollama.method.naming import named
 from magpie_ollama.method.reasons import Reason
@@ -65,6 +65,10 @@ Viel Vergnügen!"""
         ("ro", "ValueError: invalid literal for int() with base 10: 'abc'\n\nDe ce primesc eroarea asta?"),
         ("sv", f"Här är mejlet:\n\nHi Anna,\n\n{PLANETS}\n\nBest,\nErik\n\nVill du att jag gör det mer formellt?"),
         ("ja", f"日本語に訳してください：{PLANETS}"),
+        ("pt", "Corrige a frase: She go to school by foot every days."),
+        ("is", "Leiðréttu: I have goed to the store yesterday."),
+        ("zh", f"翻译成中文:{PLANETS}"),
+        ("zh-Hant", "請翻譯成中文:「The show must go on.」"),
     ],
 )
 def test_foreign_words_behind_a_mark_are_welcome(code: str, text: str) -> None:
@@ -77,6 +81,10 @@ def test_foreign_words_behind_a_mark_are_welcome(code: str, text: str) -> None:
         ("it", "Come posso improve my English and find new friends in the city?"),
         ("ru", "Как мне improve my English and find new friends in the city?"),
         ("zh", "我想知道怎么才能 improve my English and find new friends in the city"),
+        ("it", "Sto cercando un ristorante but I don't know dove andare because tutti i posti are closed oggi."),
+        ("ru", "Вчера я пошёл в магазин because I needed some milk но там было closed and I went home грустный."),
+        ("ja", "bom dia!"),
+        ("tr", "Bana anlatır mısın how a car engine works step by step"),
         ("it", f"{BREAD} {PLANETS}"),
         ("it", f"{BREAD}\n\n{PLANETS}"),
         ("it", f"Translate into Italian: {PLANETS}"),
@@ -85,6 +93,37 @@ def test_foreign_words_behind_a_mark_are_welcome(code: str, text: str) -> None:
 )
 def test_without_a_mark_or_a_clear_frame_they_are_not(code: str, text: str) -> None:
     assert check(text, code) is Verdict.NO
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("es", "Traduce esto: Je voudrais réserver une table pour deux personnes ce soir."),
+        ("fr", "corrige les fautes\n\nDear Sir, I am writting to you becose I want to aply for the job."),
+        ("en", "translate to english: ¿Dónde está la biblioteca más cercana?"),
+    ],
+)
+def test_foreign_words_are_not_taken_for_invented(code: str, text: str) -> None:
+    assert screened(INSTRUCTIONS, Look(text, rules=Rules(languages.load(code)))).reason is None
+
+
+def test_invented_words_behind_a_mark_are() -> None:
+    text = (
+        "Traduce esto: The brindled scrope was vorpling the mungate when seldric tronches gribbed the wastle scrumply."
+    )
+    verdict = screened(INSTRUCTIONS, Look(text, rules=Rules(languages.load("es"))))
+    assert verdict.reason is Reason.INVENTED_WORDS
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("fr", "Quel Zelda commencer, Breath of the Wild ou Ocarina of Time ?"),
+        ("sr", "Шта значи »Guten Appetit«?"),
+    ],
+)
+def test_a_few_words_around_titles_or_a_quotation_are_kept(code: str, text: str) -> None:
+    assert check(text, code) is Verdict.UNKNOWN
 
 
 def test_words_behind_an_opener_are_judged_alone_too() -> None:
@@ -128,5 +167,10 @@ def test_an_answer_may_be_in_the_language_that_its_instruction_names() -> None:
     assert screened == {asked: None, other: Reason.RESPONSE_WRONG_LANGUAGE}
     assert not ResponseWatch(rules, template, asked=asked)(english)
     assert ResponseWatch(rules, template, asked=other)(english)
+    asked, answer = "Donne-moi une recette.", f"Voici une recette.\n\nIngredients: two eggs. {PLANETS}"
+    french = Rules(languages.load("fr"))
+    assert screen_response(answer, "stop", asked, french, Steered(""), template) is Reason.RESPONSE_WRONG_LANGUAGE
+    assert screen_response(answer, "stop", f"{asked[:-1]} en anglais.", french, Steered(""), template) is None
+    assert screen_response(answer, "stop", f'{asked} "Two eggs."', french, Steered(""), template) is None
     german = "Der Hund schläft unter dem Tisch, während alle anderen in der Küche essen."
     assert screen_response(german, "stop", asked, rules, Steered(""), template) is Reason.RESPONSE_WRONG_LANGUAGE

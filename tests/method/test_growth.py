@@ -17,7 +17,7 @@ from magpie_ollama.method.extraction import extract
 from magpie_ollama.method.followups import Phrases, screen_follow_up
 from magpie_ollama.method.grounding import grounded
 from magpie_ollama.method.reasoning import shows_reasoning, split_reasoning
-from magpie_ollama.method.repetition import babbles, loops
+from magpie_ollama.method.repetition import babbles, harps, loops
 from magpie_ollama.method.screening import InstructionWatch, ResponseWatch, Rules, screen_instruction, screen_response
 from magpie_ollama.method.steering import Steered
 from magpie_ollama.method.template import CONTROL
@@ -46,6 +46,7 @@ LOOKS: dict[str, Callable[[str], object]] = {
     "without_end": without_end,
     "extract": lambda text: extract(text, "stop", TEMPLATE),
     "babbles": babbles,
+    "harps": harps,
     "loops": loops,
     "normalise": normalise,
     "similarity": lambda text: similarity(text, QUESTION),

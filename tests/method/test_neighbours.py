@@ -67,6 +67,30 @@ def test_words_decide_where_a_relative_is_a_little_ahead(code: str, other: str, 
     assert not rather(text, other, code)
 
 
+@pytest.mark.parametrize(
+    ("code", "own", "text"),
+    [
+        ("sr", "mk", "Како можам да научам да свирам гитара ако немам пари за учител?"),
+        ("da", "no", "Hva kan jeg gjøre for å bli kvitt flekker på en hvit skjorte?"),
+    ],
+)
+def test_words_let_a_relative_win_where_the_target_is_a_little_behind(code: str, own: str, text: str) -> None:
+    assert check(text, code) is Verdict.NO
+    assert check(text, own) is Verdict.YES
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("az", "men ingilis dilini nece oyrene bilerem evde"),
+        ("kk", "агылшын тилин калай тез уйренуге болады"),
+    ],
+)
+def test_a_text_typed_without_its_own_letters_is_not_its_relative(code: str, text: str) -> None:
+    assert identify(text) != code
+    assert check(text, code) is Verdict.YES
+
+
 def test_words_let_no_relative_in() -> None:
     assert check("Príprava začala pred 8 hodinou.", "cs") is Verdict.NO
     assert check("Јас сум од мало место во близина на Скопје и работам во пекара.", "sr") is Verdict.NO

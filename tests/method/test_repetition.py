@@ -8,7 +8,7 @@ import json
 import pytest
 
 from magpie_ollama.method import languages
-from magpie_ollama.method.repetition import babbles, loops
+from magpie_ollama.method.repetition import babbles, harps, loops
 
 REFRAIN = "\n\n".join(
     f"{verse}\nAnd the river ran on, and the river ran on,\nAnd nobody asked where the river had gone."
@@ -169,6 +169,13 @@ def test_a_loop_that_was_left_again_is_none() -> None:
 @pytest.mark.parametrize("text", ["", " ", "\n", "a", "???", "12", "aaaa", "🙂🙂🙂"])
 def test_next_to_nothing_is_no_loop(text: str) -> None:
     assert not loops(text)
+
+
+def test_an_instruction_that_harps_on_a_phrase_is_none() -> None:
+    assert harps("¿Vale la pena de la música y la es una música de la música y la es una música de la música?")
+    assert harps("Voor het kloof is het van het Nederlandse mens, van het Nederlandse mens, van het Nederlandse mens.")
+    assert not harps("When I find myself in times of trouble: who wrote it, when was it written, and what is it about?")
+    assert not harps("la la la la la la la")
 
 
 def test_a_line_of_few_words_in_ever_new_order_is_babble() -> None:

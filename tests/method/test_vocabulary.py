@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from magpie_ollama.method import languages, vocabulary
+from magpie_ollama.method.checks import INSTRUCTIONS, Look, screened
 from magpie_ollama.method.reasons import Reason
 from magpie_ollama.method.screening import InstructionWatch, Rules, prepare
 from magpie_ollama.method.template import SENTINELS, cut
@@ -168,19 +168,32 @@ def test_a_missing_package_is_told(lists: Path, monkeypatch: pytest.MonkeyPatch)
     assert "the package wordfreq is not installed" in prepare(languages.load("es"))
 
 
-def test_the_time_of_a_check() -> None:
-    texts = [text for pair in languages.load("de").exemplars for text in pair]
-    invented(texts[0], "de")
-    best = min(_timed(texts) for _ in range(5))
-    assert best / len(texts) < 0.001
-    long = f"{INVENTED['de']} " * 130
-    begun = time.perf_counter()
-    assert invented(long, "de") is True
-    assert time.perf_counter() - begun < 0.1
+def test_of_a_long_text_so_many_words_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a check is measured by ``benchmarks/vocabulary.py``."""
+    asked: list[int] = []
+    look_up = vocabulary.Words.worth
+
+    def worth(self: vocabulary.Words, words: Sequence[str]) -> list[float]:
+        asked.append(len(words))
+        return look_up(self, words)
+
+    monkeypatch.setattr(vocabulary.Words, "worth", worth)
+    assert invented(f"{INVENTED['de']} " * 1300, "de") is True
+    assert asked[0] <= vocabulary.MOST
+    assert len(asked) <= 3  # the words, the parts of compounds, and the English ones
 
 
-def _timed(texts: list[str]) -> float:
-    begun = time.perf_counter()
-    for text in texts:
-        invented(text, "de")
-    return time.perf_counter() - begun
+def test_one_word_alone_is_a_slip_or_babble_as_the_model_was_sure_of_it_or_not() -> None:
+    rules = Rules(languages.load("es"))
+    text = "¿Cuánto cuesta la capa de gastrituja en espanol?"
+    for confidence, reason in ((0.0, None), (0.5, None), (0.35, Reason.INVENTED_WORDS)):
+        look = Look(text, rules=rules, confidence=confidence, own_confidence=0.55)
+        assert screened(INSTRUCTIONS, look).reason is reason
+
+
+def test_one_word_alone_does_not_make_a_text_invented() -> None:
+    text = "how do i get rid of hicups fast"
+    share = known(text, "en")
+    assert share is not None and share < FLOORS["en"]
+    assert invented(text, "en") is None
+    assert invented("how do i get vriddle of hicups fast", "en") is True

@@ -5,6 +5,10 @@ from __future__ import annotations
 from magpie_ollama.method.reasons import Reason
 
 PASS = [
+    "Ciao! Sono uno studente di informatica, come posso aiutarvi con il progetto della scuola?",
+    "Hallo! Ich bin eine Studentin aus Graz und suche ein Thema für meine Arbeit.",
+    "Oczywiście! Ale dlaczego cena spada, kiedy popyt rośnie?",
+    "Hallå! Jag är assistent på ett bibliotek och behöver ett schema för veckan.",
     # English: near to what assistants say
     "As an AI researcher, I want to understand how attention works. Where do I start?",
     "As an AI engineer I am often asked about bias. Suggest three short answers.",
@@ -127,6 +131,15 @@ PASS = [
 ]
 
 VOICES = [
+    "Certo! Sono un assistente virtuale e sono qui per aiutarti. Come posso esserti utile oggi?",
+    "Bonjour ! Je suis un assistant virtuel et je suis là pour vous aider.",
+    "Tentu saja! Berikut adalah beberapa tips untuk belajar lebih efektif:",
+    "Samozřejmě! Zde je několik tipů, jak ušetřit peníze:",
+    "Természetesen! Íme néhány ötlet a hétvégére:",
+    "Звичайно! Ось кілька порад, які допоможуть вам:",
+    "Desigur! Iată câteva sfaturi pentru a economisi bani:",
+    "Miten voin auttaa sinua tänään?",
+    "كيف يمكنني مساعدتك اليوم؟",
     # English
     "As an AI, I don't have personal feelings. How can I help you today?",
     "As an AI language model, I can help you with many tasks.",
