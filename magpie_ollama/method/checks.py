@@ -232,13 +232,16 @@ def _is_the_opener(look: Look) -> bool:
 
 
 def _is_invented(look: Look) -> bool:
-    """Either most words are in no list; or whether they are is in doubt, and the model was not sure of them."""
+    """Either most words are in no list; or whether they are is in doubt, and the model was not sure of them: the more
+    it is in doubt, the surer it must be, from ``FLOOR`` to ``SOUND``."""
     if look.rules.foreign_text or look.rules.code:
         return False
     invented, share = look.words
-    doubted = invented is None or share < vocabulary.sure(look.rules.language.code)
-    floor = SOUND if invented is None and share > 0.0 else FLOOR
-    return invented is True or (doubted and 0.0 < look.fluency < floor)
+    sure = vocabulary.sure(look.rules.language.code)
+    if invented is not None and (invented or share >= sure):
+        return invented
+    doubt = min((sure - share) / (1 - sure), 1.0) if share else 0.0
+    return 0.0 < look.fluency < FLOOR + (SOUND - FLOOR) * doubt
 
 
 def _is_not_grounded(look: Look) -> bool:

@@ -15,8 +15,8 @@ FLOOR = 0.5
 Dutch, is at .44, .47 and .38 there (medians of 30, temperature 1.0), and at .8 to 1.2 in single English texts."""
 
 SOUND = 0.75
-"""What a text wants in which one word does not exist and all others do: a slip of a user, or a model's babble. Of 69
-Spanish texts of SmolLM2 2 of the 49 below it made sense, 6 of the 20 above."""
+"""What a text wants whose words are at the floor, or all but one of which exist: a slip of a user, or
+a model's babble. Of 69 Spanish texts of SmolLM2 2 of the 49 below it made sense, 6 of the 20 above."""
 
 _LETTERS = (
     (re.compile("[\u3400-\u9fff\uf900-\ufaff]"), 3.4),

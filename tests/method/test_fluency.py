@@ -43,6 +43,14 @@ def test_what_was_not_measured_is_zero(confidence: float, own: float, text: str)
         ("it", "Come si fa il pane nella strolla senza mai accendere il forno di casa?", 0.5, None),
         ("it", "Come si fa il pane nella strolla senza mai accendere il forno di casa?", 0.2, Reason.INVENTED_WORDS),
         ("it", "Come si fa il pane nella strolla senza mai accendere il forno di casa?", 0.0, None),
+        # The nearer to the floor, the surer it must be.
+        ("it", "Come si fa il pane nella strolla senza mai accendere il forno di casa?", 0.3, Reason.INVENTED_WORDS),
+        (
+            "it",
+            "Come si fa il pane nella strolla senza accendere il forno di casa quando fuori fa molto caldo?",
+            0.3,
+            None,
+        ),
         ("eu", "Nola egiten da ogia etxean labarik gabe?", 0.5, None),
         ("eu", "Nola egiten da ogia etxean labarik gabe?", 0.2, Reason.INVENTED_WORDS),  # there is no list
         ("zh", "没有烤箱怎么在家里做面包？", 0.5, None),
