@@ -151,9 +151,10 @@ async def _compare(
     named = {language.code: ["-l", language.code] for language in asked.languages}
     if own is not None:
         named[own.code] = ["--language-file", str(given["language_file"])]
-    commands = [] if interrupted or failed else next_commands(found, named, asked_as, _carried(given, server))
-    names = ", ".join(language.english for language in asked.languages)
     told = abilities(found, results.rows)
+    carried = _carried(given, server)
+    commands = [] if interrupted or failed else next_commands(found, named, asked_as, carried, told)
+    names = ", ".join(language.english for language in asked.languages)
     if found:
         facts = {"server": server, "date": f"{datetime.now():%Y-%m-%d %H:%M}", "version": version("magpie-ollama")}
         _write(report, page(found, results.rows, told, f"Steering in {names}", commands, facts))

@@ -15,7 +15,7 @@ from magpie_ollama.comparison.findings import CellFigures, best_of
 from magpie_ollama.display import variety
 from magpie_ollama.display.words import duration, share
 from magpie_ollama.method import languages
-from magpie_ollama.method.ability import Ability
+from magpie_ollama.method.ability import Ability, Writes
 from magpie_ollama.method.steering import AUTO
 from magpie_ollama.run.progress import Progress
 
@@ -62,17 +62,23 @@ def next_commands(
     languages_asked: Mapping[str, Sequence[str]],
     models: Mapping[str, str],
     carried: Sequence[str],
+    told: Mapping[tuple[str, str], Ability],
 ) -> list[str]:
     """For each language, the ``generate`` command of its best steering with the words ``carried`` over.
 
     ``languages_asked`` has the words that name each language, ``models`` the ``-m`` by which each model of ``found``
-    was asked ("" for none). A line of words where no steering had any success.
+    was asked ("" for none). A line of words where no steering had any success, or the best one's model does not write
+    the language, by what is ``told`` of model and language.
     """
     lines = []
     for code, named in languages_asked.items():
         best = best_of(found, code)
         if best is None:
             lines.append(f"{languages.english(code)}: no steering gave a useful instruction; try another model")
+            continue
+        verdict = told.get((best.cell.model, code))
+        if verdict is not None and verdict.writes is Writes.NO:
+            lines.append(f"{languages.english(code)}: {best.cell.model} does not write it; try a larger model")
             continue
         model = [] if "--model-path" in carried else ["-m", models[best.cell.model] or best.cell.model]
         words = ["magpie-ollama", "generate", *named, *model, "-s", best.cell.steering]

@@ -218,6 +218,17 @@ def test_without_any_success_it_says_so(run: Runner) -> None:
     assert done.out.splitlines()[-1] == "Italian: no steering gave a useful instruction; try another model"
 
 
+def test_where_the_model_does_not_write_the_language_no_run_is_advised(run: Runner) -> None:
+    def seldom(ask: Ask) -> Reply:
+        seed = int(ask.options.get("seed", 0))
+        return Reply(question(seed, "en" if seed % 8 else "it"))
+
+    with FakeOllama(models=[FakeModel("m:1b")], script=seldom) as fake:
+        done = run("compare", "-l", "it", "-s", "system", "-n", 32, "--host", fake.url)
+    assert done.code == 0 and "does not write Italian: 4 of 32" in done.out
+    assert done.out.splitlines()[-1] == "Italian: m:1b does not write it; try a larger model"
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
