@@ -198,8 +198,9 @@ class AutoSteering:
         return self._arms[int(np.where(value >= (1 - NEAR) * best, value / best - turns, -np.inf).argmax())]
 
     def learn(self, attempt: Attempt) -> None:
-        if self._count(attempt):
-            self._made[self._arms.index(_arm(attempt))] += _values(Tally.of(attempt))
+        tally = self._count(attempt)
+        if tally is not None:
+            self._made[self._arms.index(_arm(attempt))] += _values(tally)
 
     def recall(self, attempts: Iterable[Attempt]) -> None:
         """Learns from the attempts that a run made in an earlier process."""
@@ -213,16 +214,20 @@ class AutoSteering:
         """What each arm has come to in this process."""
         return {arm: Tally(*map(float, row)) for arm, row in zip(self._arms, self._made, strict=True)}
 
-    def _count(self, attempt: Attempt) -> bool:
-        """Whether it says anything of the arms."""
+    def _count(self, attempt: Attempt) -> Tally | None:
+        """What it says of its arm, None where it says nothing of any. The prompt is work where the attempt before had
+        the same steering: what more the server reads after a change is the price of trying, and not the arm's."""
         arm = _arm(attempt)
         if attempt.outcome == DROPPED or arm not in self._arms:
-            return False
+            return None
+        tally = Tally.of(attempt)
+        if not self._lately or self._lately[-1].steering != arm.steering:
+            tally.prompt_tokens = 0.0
         self._lately.append(arm)
         own = self._own[self._arms.index(arm)]
         own *= MEMORY
-        own += _values(Tally.of(attempt))
-        return True
+        own += _values(tally)
+        return tally
 
     def _expected(self) -> NDArray[np.float64]:
         """What each arm keeps per token of work: the mean of ``DRAWS`` plausible values."""

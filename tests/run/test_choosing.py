@@ -197,13 +197,23 @@ def test_short_records_are_no_cheaper() -> None:
     assert 0.3 <= auto.shares()[str(long)] <= 0.7
 
 
-def test_the_prompt_is_work() -> None:
-    read, cached = Arm("exemplar", 1.0), Arm("system", 1.0)
+def reads_much(turns: int) -> float:
+    """How often an arm is chosen whose prompts were read, beside one that is as good otherwise. They had forty attempts
+    each, so many in turn."""
+    read, cached = Arm("exemplar", 1.0), Arm("opener", 1.0)
     auto = AutoSteering([read, cached], 1)
-    for index in range(40):
-        auto.learn(told(read, "kept", 30, 0, index, prompt_tokens=300))
-        auto.learn(told(cached, "kept", 30, 0, index))
-    assert [auto.choose() for _ in range(100)].count(cached) >= 90
+    for index in range(80):
+        arm = (read, cached)[index // turns % 2]
+        auto.learn(told(arm, "kept", 30, 0, index, prompt_tokens=300 if arm == read else 0))
+    return [auto.choose() for _ in range(100)].count(read) / 100
+
+
+def test_the_prompt_is_work() -> None:
+    assert reads_much(turns=40) <= 0.1
+
+
+def test_what_is_read_after_a_change_of_steering_is_not_the_arms() -> None:
+    assert 0.2 <= reads_much(turns=1) <= 0.8
 
 
 def test_no_arm_is_shut_out_for_ever() -> None:
