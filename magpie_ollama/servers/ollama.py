@@ -49,7 +49,6 @@ from magpie_ollama.servers.connections import LOOK, Connections, client_settings
 from magpie_ollama.servers.ollama_errors import refusal
 from magpie_ollama.servers.ollama_shapes import (
     Answered,
-    Details,
     Embedded,
     Measured,
     Piece,
@@ -97,7 +96,7 @@ class OllamaServer(Server):
         self._headers = headers
         self._model = ""
         self._context = 0
-        self._details = Details()
+        self._weights = ""
         self._is_new = False
 
     @classmethod
@@ -141,7 +140,7 @@ class OllamaServer(Server):
     async def describe(self, model: str) -> Model:
         self._model = model
         shown = await self._ask("POST", "/api/show", Shown, {"model": model})
-        self._details = shown.details or Details()
+        self._weights = shown.weights
         listed = (await self._ask("GET", "/api/tags", Tags)).named
         name = next((name for name in listed if is_same(name, model)), "")
         try:
@@ -322,8 +321,14 @@ class OllamaServer(Server):
     async def _running(self, model: str) -> Running | None:
         running = (await self._ask("GET", "/api/ps", Processes)).models or []
         named = next((entry for entry in running if is_same(entry.model or entry.name, model)), None)
+        if named or not self._weights:
+            return named
         # Models made of the same weights share a runner, which is listed by the name that was asked for first.
-        return named or next((entry for entry in running if entry.details == self._details), None)
+        for entry in running:
+            shown = await self._ask("POST", "/api/show", Shown, {"model": entry.model or entry.name})
+            if shown.weights == self._weights:
+                return entry
+        return None
 
     async def _ask(self, method: str, path: str, shape: type[T], body: Any = None) -> T:
         """What it says of itself. That it is not there is told at once: nothing is under way yet."""

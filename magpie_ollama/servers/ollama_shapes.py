@@ -97,7 +97,6 @@ class Shown(Struct):
     parameters: str | None = None
     template: str | None = None
     modelfile: str | None = None
-    details: Details | None = None
     capabilities: list[str] | None = None
     model_info: dict[str, object] | None = None
 
@@ -114,6 +113,12 @@ class Shown(Struct):
         """The stop strings in the text of the Modelfile's parameters, a line each: ``stop   "<|im_end|>"``."""
         found = re.findall(r'^stop\s+("(?:[^"\\]|\\.)*"|\S+)\s*$', self.parameters or "", re.MULTILINE)
         return tuple(filter(None, map(_unquote, found)))
+
+    @property
+    def weights(self) -> str:
+        """Where they lie, "" where it is not told: the path of the Modelfile's FROM, which has their digest."""
+        found = re.search(r"^FROM\s+(\S.*)$", self.modelfile or "", re.MULTILINE)
+        return found[1] if found else ""
 
     @property
     def has_template(self) -> bool:

@@ -42,8 +42,8 @@ Hoelang doet een kraan erover om een bad van honderd liter te vullen?
 
 
 def script(ask: Ask) -> Reply:
-    """Some answers come in English at first. And the mocked server has no Dutch of its own."""
-    if ask.kind == "chat" and "¿" in ask.prompt and len(ask.prompt) % 2 and not ask.body["options"]["temperature"]:
+    """Spanish questions are answered in English at first. And the mocked server has no Dutch of its own."""
+    if ask.kind == "chat" and "¿" in ask.prompt and not ask.body["options"]["temperature"]:
         return Reply("I am sorry, but I would rather answer this question in English, as I do every day.")
     if "Nederlands" not in ask.prompt and "Hoe" not in ask.prompt:
         return default_script(ask)

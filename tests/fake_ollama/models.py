@@ -46,6 +46,10 @@ class FakeModel:
         self.tokenizer = Tokenizer(self.template.control)
 
     @property
+    def weights(self) -> str:
+        return sha256((self.made_of or self.name).encode()).hexdigest()
+
+    @property
     def stops(self) -> list[str]:
         """The PARAMETER stop lines: what holds where a request says nothing."""
         lines = (line.split(None, 1) for line in self.parameters.splitlines())
